@@ -1,0 +1,151 @@
+// Package httpapi is what the HTTP faces of qd and lookupd share: NSQ's
+// conventions for answers and errors on httprouter, and a server that ends
+// with its context.
+//
+// NSQ's conventions: success is raw JSON or a bare string, an error is
+// {"message":"CODE"} with its status, and both carry X-NSQ-Content-Type,
+// without which go-nsq expects an envelope of old.
+package httpapi
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/julienschmidt/httprouter"
+)
+
+// ContentType is the value of X-NSQ-Content-Type.
+const ContentType = "nsq; version=1.0"
+
+// Error is an answer that is not a success.
+type Error struct {
+	Status int
+	Code   string // NSQ's word for it, such as MISSING_ARG_TOPIC
+}
+
+func (e *Error) Error() string { return e.Code }
+
+// Errorf returns an Error with a formatted code, for the few that end in words.
+func Errorf(status int, format string, args ...any) *Error {
+	return &Error{status, fmt.Sprintf(format, args...)}
+}
+
+// Handler answers a request. A string or a []byte is sent as it is, nil is an
+// empty success, anything else is sent as JSON. An *Error is sent as such;
+// any other error is logged and sent as 500 INTERNAL_ERROR.
+type Handler func(r *http.Request, q url.Values) (any, error)
+
+// Router routes requests to Handlers, with NSQ's answers for unknown paths,
+// wrong methods and panics.
+type Router struct {
+	*httprouter.Router
+	log *slog.Logger
+}
+
+// NewRouter returns a Router that logs to log what goes wrong on our side.
+func NewRouter(log *slog.Logger) *Router {
+	r := &Router{httprouter.New(), log}
+	r.NotFound = r.wrap(func(*http.Request, url.Values) (any, error) {
+		return nil, &Error{http.StatusNotFound, "NOT_FOUND"}
+	})
+	r.MethodNotAllowed = r.wrap(func(*http.Request, url.Values) (any, error) {
+		return nil, &Error{http.StatusMethodNotAllowed, "METHOD_NOT_ALLOWED"}
+	})
+	r.PanicHandler = func(w http.ResponseWriter, req *http.Request, p any) {
+		log.Error("panic while answering a request", "method", req.Method, "path", req.URL.Path, "panic", p)
+		r.reply(w, req, nil, &Error{http.StatusInternalServerError, "INTERNAL_ERROR"})
+	}
+	return r
+}
+
+// On routes method and path to h. The query is parsed before h is called; one
+// that cannot be is answered with 400 INVALID_REQUEST.
+func (r *Router) On(method, path string, h Handler) {
+	r.Handler(method, path, r.wrap(h))
+}
+
+// Plain routes like On, but answers without X-NSQ-Content-Type, as NSQ does
+// for /ping.
+func (r *Router) Plain(method, path string, h http.HandlerFunc) {
+	r.HandlerFunc(method, path, h)
+}
+
+func (r *Router) wrap(h Handler) http.HandlerFunc {
+	return func(w http.ResponseWriter, req *http.Request) {
+		var v any
+		q, err := url.ParseQuery(req.URL.RawQuery)
+		if err != nil {
+			err = &Error{http.StatusBadRequest, "INVALID_REQUEST"}
+		} else {
+			v, err = h(req, q)
+		}
+		r.reply(w, req, v, err)
+	}
+}
+
+func (r *Router) reply(w http.ResponseWriter, req *http.Request, v any, err error) {
+	w.Header().Set("X-NSQ-Content-Type", ContentType)
+	if err != nil {
+		e, ok := errors.AsType[*Error](err)
+		if !ok {
+			r.log.Error("request failed", "method", req.Method, "path", req.URL.Path, "error", err)
+			e = &Error{http.StatusInternalServerError, "INTERNAL_ERROR"}
+		}
+		body, _ := json.Marshal(struct {
+			Message string `json:"message"`
+		}{e.Code})
+		w.Header().Set("Content-Type", "application/json; charset=utf-8")
+		w.WriteHeader(e.Status)
+		_, _ = w.Write(body)
+		return
+	}
+	var body []byte
+	switch v := v.(type) {
+	case nil:
+	case string:
+		body = []byte(v)
+	case []byte:
+		body = v
+	default:
+		if body, err = json.Marshal(v); err != nil {
+			r.reply(w, req, nil, fmt.Errorf("encoding the answer: %w", err))
+			return
+		}
+		w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	}
+	_, _ = w.Write(body) // a client that went away is not our error
+}
+
+// Serve answers requests on l until ctx ends, lets those under way finish
+// (five seconds at most), and returns when none is left. It returns nil when
+// ctx ended it.
+func Serve(ctx context.Context, l net.Listener, h http.Handler, log *slog.Logger) error {
+	s := &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+	done := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(done)
+		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		if s.Shutdown(grace) != nil {
+			_ = s.Close()
+		}
+	})
+	err := s.Serve(l)
+	if !stop() {
+		<-done
+		return nil
+	}
+	return fmt.Errorf("serving HTTP on %s: %w", l.Addr(), err)
+}

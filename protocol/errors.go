@@ -1,0 +1,64 @@
+package protocol
+
+import (
+	"fmt"
+	"strings"
+)
+
+// The error codes of V1 and V2: the first word of an error frame.
+const (
+	EInvalid        = "E_INVALID"
+	EBadProtocol    = "E_BAD_PROTOCOL"
+	EBadTopic       = "E_BAD_TOPIC"
+	EBadChannel     = "E_BAD_CHANNEL"
+	EBadMessage     = "E_BAD_MESSAGE"
+	EBadBody        = "E_BAD_BODY"
+	EIdentifyFailed = "E_IDENTIFY_FAILED"
+	EPubFailed      = "E_PUB_FAILED"
+	EMPubFailed     = "E_MPUB_FAILED"
+	EDPubFailed     = "E_DPUB_FAILED"
+	ESubFailed      = "E_SUB_FAILED"
+	EFinFailed      = "E_FIN_FAILED"
+	EReqFailed      = "E_REQ_FAILED"
+	ETouchFailed    = "E_TOUCH_FAILED"
+	EAuthFirst      = "E_AUTH_FIRST"
+	EAuthFailed     = "E_AUTH_FAILED"
+	EAuthDisabled   = "E_AUTH_DISABLED"
+	EAuthError      = "E_AUTH_ERROR"
+	EUnauthorized   = "E_UNAUTHORIZED"
+)
+
+// Error is what a peer is told when a command fails.
+type Error struct {
+	Code string // one of the E… constants
+	Text string // may be empty
+}
+
+// Errorf returns an Error with code and a formatted text.
+func Errorf(code, format string, args ...any) *Error {
+	return &Error{Code: code, Text: fmt.Sprintf(format, args...)}
+}
+
+// Error returns the error as it stands on the wire.
+func (e *Error) Error() string {
+	if e.Text == "" {
+		return e.Code
+	}
+	return e.Code + " " + e.Text
+}
+
+// Fatal reports whether the connection is closed after the error. Three are
+// not: a FIN, REQ or TOUCH that came too late is an ordinary event.
+func (e *Error) Fatal() bool {
+	switch e.Code {
+	case EFinFailed, EReqFailed, ETouchFailed:
+		return false
+	}
+	return true
+}
+
+// ParseError reads the data of an error frame.
+func ParseError(data []byte) *Error {
+	code, text, _ := strings.Cut(string(data), " ")
+	return &Error{Code: code, Text: text}
+}
