@@ -1,0 +1,126 @@
+package queue
+
+import (
+	"encoding/binary"
+	"errors"
+
+	"github.com/millrace-mq/millrace/protocol"
+)
+
+// Sizes of blocks in bytes. A topic's first block is small and each next one
+// four times as large, so that a thousand topics with a message each cost
+// little and a busy one works on large runs. A message larger than a block
+// has a block to itself.
+const (
+	MinBlock = 4 << 10
+	MaxBlock = 256 << 10
+	// tightBlock is the largest block while memory is short: what cannot be
+	// spilled is the block that each topic is writing to.
+	tightBlock = 16 << 10
+)
+
+// Block holds messages with consecutive IDs as the frames of their next
+// delivery. Frames are appended until the block is sealed; bytes that are
+// there never change, so a run of them may be written to a socket while more
+// are appended behind it.
+type Block struct {
+	first  uint64   // ID of the first message
+	frames []byte   // frame after frame
+	ends   []uint32 // where in frames each message ends
+	refs   int      // holders: the topic, backlogs, windows, runs
+	sealed bool     // nothing is appended any more
+}
+
+// NewBlock returns an empty block with room for size bytes of frames.
+func NewBlock(size int) *Block { return &Block{frames: make([]byte, 0, size)} }
+
+// Cap is the number of bytes that the block has room for.
+func (b *Block) Cap() int { return cap(b.frames) }
+
+// Len is the number of messages in the block.
+func (b *Block) Len() int { return len(b.ends) }
+
+// First is the ID number of the block's first message.
+func (b *Block) First() uint64 { return b.first }
+
+// Reset makes the block empty, for a Store that uses it again.
+func (b *Block) Reset() { *b = Block{frames: b.frames[:0], ends: b.ends[:0]} }
+
+func (b *Block) start(i int) uint32 {
+	if i == 0 {
+		return 0
+	}
+	return b.ends[i-1]
+}
+
+// span returns the frames of messages i up to but not including j.
+func (b *Block) span(i, j int) []byte {
+	from, to := b.start(i), b.start(j)
+	return b.frames[from:to:to]
+}
+
+func (b *Block) room() int { return cap(b.frames) - len(b.frames) }
+
+// append adds a message; the caller has checked that there is room.
+func (b *Block) append(now int64, body []byte) {
+	at := len(b.frames)
+	end := at + protocol.MessageOverhead + len(body)
+	b.frames = b.frames[:end]
+	protocol.PutMessageHeader(b.frames[at:], now, 1, b.first+uint64(len(b.ends)), len(body))
+	copy(b.frames[at+protocol.BodyOffset:], body)
+	b.ends = append(b.ends, uint32(end))
+}
+
+// ErrFrames is returned for bytes that are not frames of consecutive messages.
+var ErrFrames = errors.New("not the frames of consecutive messages")
+
+// Load fills an empty block with a copy of frames, which must be those of
+// consecutive messages, and seals it.
+func (b *Block) Load(frames []byte) error {
+	b.frames = append(b.frames[:0], frames...)
+	b.ends = b.ends[:0]
+	b.sealed = true
+	for at := 0; at < len(frames); {
+		rest := frames[at:]
+		if len(rest) < protocol.MessageOverhead {
+			return ErrFrames
+		}
+		size := int(binary.BigEndian.Uint32(rest)) + 4
+		id, ok := protocol.ParseID(rest[protocol.IDOffset:protocol.BodyOffset])
+		if !ok || size < protocol.MessageOverhead || size > len(rest) ||
+			binary.BigEndian.Uint32(rest[4:]) != uint32(protocol.FrameMessage) {
+			return ErrFrames
+		}
+		if at == 0 {
+			b.first = id
+		} else if id != b.first+uint64(len(b.ends)) {
+			return ErrFrames
+		}
+		at += size
+		b.ends = append(b.ends, uint32(at))
+	}
+	return nil
+}
+
+// Store provides blocks and counts the bytes in use. Its implementation is
+// shared by all topics, so it is safe for concurrent use, and it never calls
+// back.
+type Store interface {
+	// Block returns an empty block with room for at least size bytes.
+	Block(size int) *Block
+	// Recycle takes back a block that nobody holds.
+	Recycle(*Block)
+	// Charge counts bytes held outside blocks; negative, bytes given up.
+	Charge(bytes int)
+	// Tight reports whether more memory is in use than there should be.
+	Tight() bool
+}
+
+// span is a block, or its end from a message on, waiting in a backlog. Whoever
+// holds the span holds a reference to the block.
+type span struct {
+	block *Block
+	from  int
+}
+
+func (s span) messages() int { return s.block.Len() - s.from }

@@ -1,0 +1,251 @@
+package queue
+
+import (
+	"errors"
+	"math"
+)
+
+// Channel is one independent reading of a topic.
+type Channel struct {
+	name   string
+	topic  *Topic
+	paused bool
+
+	cursor  uint64  // position of the next first delivery
+	backlog backlog // blocks handed out by the topic and not begun
+	stalled bool    // the next block has to come from disk
+	window  window
+	current *chunk // the window's last: where the cursor is; nil at the start
+	leases  leases
+	parking parking
+	again   bool // the last run was of parked messages: the next one is not
+
+	consumers map[*Consumer]struct{}
+	waiting   list[Consumer] // asleep and with credit, longest first
+
+	counts ChannelCounts
+	from   uint64 // the cursor when the channel was opened
+}
+
+// ChannelCounts are events since the channel was opened.
+type ChannelCounts struct {
+	Deferred uint64 // deferred publishes that entered
+	Finished uint64
+	Requeued uint64 // by REQ, not by time-out or disconnection
+	TimedOut uint64
+	Emptied  uint64
+	Dropped  uint64 // beyond what an ephemeral channel or topic keeps
+	Lost     uint64 // damaged on disk
+	Resumed  uint64 // parked messages that it was opened with
+}
+
+// The reasons why a message cannot be answered, in NSQ's words.
+var (
+	ErrNotInFlight = errors.New("ID not in flight")
+	ErrNotOwner    = errors.New("client does not own message")
+)
+
+// Name is the channel's name.
+func (c *Channel) Name() string { return c.name }
+
+// Paused reports whether deliveries are held back.
+func (c *Channel) Paused() bool { return c.paused }
+
+// Depth is the number of messages that could be delivered now: those that
+// were never delivered, and parked ones that are ready again.
+func (c *Channel) Depth() int { return int(c.topic.limit()-c.cursor) + c.parking.ready.n }
+
+// DiskDepth is how many of them are on disk.
+func (c *Channel) DiskDepth() int {
+	n := c.backlog.disk.Messages
+	if c.cursor <= c.topic.fanned {
+		n += c.topic.backlog.disk.Messages
+	}
+	return n
+}
+
+// InFlight is the number of messages that consumers hold.
+func (c *Channel) InFlight() int {
+	n := 0
+	for k := range c.consumers {
+		n += k.inFlight
+	}
+	return n
+}
+
+// Deferred is the number of messages that wait for their due time.
+func (c *Channel) Deferred() int { return len(c.parking.waiting.items) }
+
+// Counts returns the counts of events.
+func (c *Channel) Counts() ChannelCounts { return c.counts }
+
+// Entered is the number of messages that came to the channel since it was
+// opened.
+func (c *Channel) Entered() uint64 { return c.topic.limit() - c.from + c.counts.Deferred }
+
+// Consumers calls f for each consumer of the channel.
+func (c *Channel) Consumers(f func(k *Consumer, ready, inFlight int, delivered, finished, requeued uint64)) {
+	for k := range c.consumers {
+		f(k, k.ready, k.inFlight, k.delivered, k.finished, k.requeued)
+	}
+}
+
+// ConsumerCount is the number of the channel's consumers.
+func (c *Channel) ConsumerCount() int { return len(c.consumers) }
+
+// Subscribe adds a consumer that may hold a message for timeout nanoseconds.
+// It starts without credit, and awake.
+func (c *Channel) Subscribe(owner any, timeout int64) *Consumer {
+	k := &Consumer{Owner: owner, channel: c, timeout: timeout}
+	c.consumers[k] = struct{}{}
+	return k
+}
+
+// Unsubscribe removes a consumer. What it held is ready again at once.
+func (c *Channel) Unsubscribe(k *Consumer, now int64) {
+	if k.gone {
+		return
+	}
+	for l := k.leases.front(); l != nil; l = k.leases.front() {
+		c.revoke(l, func(p *parked) { c.park(p, now, now) })
+	}
+	c.waiting.remove(&k.waiting)
+	delete(c.consumers, k)
+	k.gone = true
+	c.rouse()
+}
+
+// deliverable reports whether Next would find something for a consumer that
+// has credit, as far as is known.
+func (c *Channel) deliverable() bool {
+	return !c.paused && (c.parking.ready.n > 0 || c.cursor < c.topic.limit() && !c.stalled)
+}
+
+// Next releases run and fills it with what k may have now: at most maxBytes of
+// frames, or one message. It returns false, and k counts as asleep, when there
+// is nothing or k has no credit.
+func (c *Channel) Next(k *Consumer, run *Run, maxBytes int, now int64) bool {
+	c.Release(run)
+	k.asleep = false
+	c.waiting.remove(&k.waiting)
+	if credit := k.credit(); credit > 0 && !c.paused && !k.gone {
+		if c.parking.ready.n > 0 && (!c.again || c.parking.ready.front().resumed || !c.fill()) {
+			c.takeParked(k, run, credit, maxBytes, now)
+		} else if c.fill() {
+			c.takeFirst(k, run, credit, maxBytes, now)
+		}
+		c.again = len(run.Again) > 0
+	}
+	if run.N == 0 {
+		k.asleep = true
+		if !k.gone && k.credit() > 0 {
+			c.waiting.push(&k.waiting, k)
+		}
+		return false
+	}
+	k.inFlight += run.N
+	k.delivered += uint64(run.N)
+	c.rouse()
+	return true
+}
+
+// Release gives up the run's hold on its block.
+func (c *Channel) Release(run *Run) {
+	if run.block != nil {
+		c.topic.drop(run.block)
+	}
+	clear(run.Again)
+	*run = Run{Again: run.Again[:0]}
+}
+
+// fill makes the current chunk one with something left to deliver.
+func (c *Channel) fill() bool {
+	for {
+		if c.current != nil {
+			if c.current.rest() > 0 {
+				return true
+			}
+			if !c.current.block.sealed {
+				return false
+			}
+			c.leave()
+		}
+		s, ok, stalled := c.backlog.pop()
+		if !ok && !stalled {
+			if ok, stalled = c.topic.fan(); ok {
+				continue
+			}
+		}
+		c.stalled = stalled
+		if !ok {
+			return false
+		}
+		c.current = c.window.begin(s)
+		if old := c.window.clogged(); old != nil {
+			c.evacuate(old)
+		}
+	}
+}
+
+// leave steps off a chunk from which everything was delivered.
+func (c *Channel) leave() {
+	ch := c.current
+	c.current = nil
+	c.spendIfDone(ch)
+}
+
+// spendIfDone gives up a chunk when all of its block's messages were delivered
+// and answered, and no more can come.
+func (c *Channel) spendIfDone(ch *chunk) {
+	if ch.open > 0 || ch.block == nil || !ch.block.sealed || ch.rest() > 0 {
+		return
+	}
+	if ch == c.current {
+		c.current = nil
+	}
+	c.topic.drop(c.window.spend(ch))
+}
+
+// takeFirst makes a run of first deliveries from the current chunk.
+func (c *Channel) takeFirst(k *Consumer, run *Run, credit, maxBytes int, now int64) {
+	ch := c.current
+	// When others wait too, the run is this consumer's share.
+	share := (ch.rest() + c.waiting.n) / (c.waiting.n + 1)
+	n := min(credit, ch.rest(), share)
+	b, from := ch.block, ch.at+len(ch.leases)
+	if start := b.start(from); int(b.ends[from+n-1]-start) > maxBytes {
+		// Not all of n fits: as many as do, but one in any case.
+		fit := 1
+		for ; fit < n && int(b.ends[from+fit]-start) <= maxBytes; fit++ {
+		}
+		n = fit
+	}
+	l := c.leases.grant(k, now, now+k.timeout, n)
+	l.chunk, l.from, l.to = ch, len(ch.leases), len(ch.leases)+n
+	for range n {
+		ch.leases = append(ch.leases, l.slot)
+	}
+	ch.open += n
+	c.cursor += uint64(n)
+	b.refs++
+	run.block, run.Frames, run.N = b, b.span(from, from+n), n
+}
+
+// takeParked makes a run of messages that are ready again.
+func (c *Channel) takeParked(k *Consumer, run *Run, credit, maxBytes int, now int64) {
+	share := (c.parking.ready.n + c.waiting.n) / (c.waiting.n + 1)
+	for size := 0; run.N < min(credit, share) && c.parking.ready.n > 0; run.N++ {
+		p := c.parking.ready.front()
+		if size += len(p.frame); size > maxBytes && run.N > 0 {
+			return
+		}
+		c.parking.ready.remove(&p.queued)
+		if p.attempts < math.MaxUint16 {
+			p.attempts++
+		}
+		p.lease = c.leases.grant(k, now, now+k.timeout, 1)
+		p.lease.parked = p
+		c.parking.flying++
+		run.Again = append(run.Again, Redelivery{p.frame, p.attempts})
+	}
+}

@@ -1,0 +1,82 @@
+package queue
+
+// Consumer is a channel's view of one subscribed connection. Its owner calls
+// Next when it can send more, and sleeps when there is nothing; the channel
+// names the sleeper to be woken when there is something again.
+type Consumer struct {
+	// Owner is whatever the topic's owner needs to wake the consumer.
+	Owner any
+
+	channel  *Channel
+	timeout  int64 // how long it may hold a message, ns
+	ready    int   // RDY: how many messages it may hold
+	inFlight int
+	leases   list[lease]
+
+	asleep  bool           // its owner waits to be woken
+	waiting node[Consumer] // on the channel's list: asleep, with credit
+	gone    bool
+
+	// Messages sent to it, and answered by it, since it subscribed.
+	delivered, finished, requeued uint64
+}
+
+// Run is what Next hands out: some contiguous frames to be written as they
+// lie, and after them some messages to be framed anew. It is valid until it is
+// released, by Release or the next Next.
+type Run struct {
+	Frames []byte
+	Again  []Redelivery
+	N      int // messages in all
+
+	block *Block
+}
+
+// credit is how many more messages the consumer may hold.
+func (k *Consumer) credit() int { return max(0, k.ready-k.inFlight) }
+
+// SetReady sets RDY. A consumer that was out of credit may have become one to
+// be woken.
+func (k *Consumer) SetReady(n int) {
+	k.ready = n
+	k.channel.recheck(k)
+}
+
+// SetTimeout changes, for later deliveries, how long the consumer may hold a
+// message, in nanoseconds.
+func (k *Consumer) SetTimeout(ns int64) { k.timeout = ns }
+
+// InFlight is the number of messages that the consumer holds.
+func (k *Consumer) InFlight() int { return k.inFlight }
+
+// Gone reports whether the consumer was unsubscribed, be it because its
+// channel or topic was deleted.
+func (k *Consumer) Gone() bool { return k.gone }
+
+// recheck puts a sleeping consumer where it belongs after its credit changed:
+// awake if there is something for it, else on the list of those waiting.
+func (c *Channel) recheck(k *Consumer) {
+	if !k.asleep {
+		return
+	}
+	switch {
+	case k.credit() == 0:
+		c.waiting.remove(&k.waiting)
+	case !k.waiting.listed():
+		c.waiting.push(&k.waiting, k)
+		c.rouse()
+	}
+}
+
+// rouse wakes the consumer that has waited longest, if the channel has
+// anything for it. Each one woken wakes the next when something is left after
+// it, so a single message wakes a single consumer and all get their turn.
+func (c *Channel) rouse() {
+	if c.waiting.n == 0 || !c.deliverable() {
+		return
+	}
+	k := c.waiting.front()
+	c.waiting.remove(&k.waiting)
+	k.asleep = false
+	c.topic.woken = append(c.topic.woken, k)
+}

@@ -1,0 +1,59 @@
+package queue
+
+// lease is the hold of a consumer on the messages of one run, or on one
+// message: until its deadline they are nobody else's.
+type lease struct {
+	slot      uint32 // its number, never 0
+	consumer  *Consumer
+	delivered int64
+	deadline  int64
+	open      int // messages under it that are not yet answered
+
+	// Where they are: entries from up to to of a chunk, or one parked message.
+	chunk    *chunk
+	from, to int
+	parked   *parked
+
+	heapAt int
+	held   node[lease] // on the consumer's list
+}
+
+func (l *lease) when() int64 { return l.deadline }
+func (l *lease) place() *int { return &l.heapAt }
+
+// leases are the leases of a channel: by number, so that a window entry is
+// four bytes, and by deadline.
+type leases struct {
+	bySlot []*lease // index 0 is never used
+	free   []uint32
+	heap   heap[lease, *lease]
+}
+
+func (s *leases) grant(k *Consumer, now, deadline int64, n int) *lease {
+	if len(s.free) == 0 {
+		if len(s.bySlot) == 0 {
+			s.bySlot = append(s.bySlot, nil)
+		}
+		s.free = append(s.free, uint32(len(s.bySlot)))
+		s.bySlot = append(s.bySlot, &lease{slot: uint32(len(s.bySlot))})
+	}
+	l := s.bySlot[s.free[len(s.free)-1]]
+	s.free = s.free[:len(s.free)-1]
+	l.consumer, l.delivered, l.deadline, l.open = k, now, deadline, n
+	k.leases.push(&l.held, l)
+	s.heap.push(l)
+	return l
+}
+
+// give back one message of l; the last one ends it.
+func (s *leases) settle(l *lease) {
+	l.consumer.inFlight--
+	l.open--
+	if l.open > 0 {
+		return
+	}
+	l.consumer.leases.remove(&l.held)
+	s.heap.remove(l)
+	*l = lease{slot: l.slot}
+	s.free = append(s.free, l.slot)
+}

@@ -1,0 +1,203 @@
+package queue
+
+import "slices"
+
+// This file is what operators do to topics and channels.
+
+// Channel returns the channel called name, or nil.
+func (t *Topic) Channel(name string) *Channel {
+	for _, c := range t.channels {
+		if c.name == name {
+			return c
+		}
+	}
+	return nil
+}
+
+// Channels returns the channels in the order of their creation. The slice must
+// not be changed, nor used after the next call on the topic.
+func (t *Topic) Channels() []*Channel { return t.channels }
+
+// AddChannel opens a channel. The first one gets everything that waits in the
+// topic, later ones what is published from now on.
+func (t *Topic) AddChannel(name string, now int64) *Channel {
+	c := t.join(name)
+	c.cursor = t.fanned
+	if len(t.channels) > 1 {
+		c.cursor = t.limit()
+		if t.openFanned {
+			t.seal() // so that what comes is in a block that the channel gets
+		}
+	}
+	c.from = c.cursor
+	t.handOver(now)
+	return c
+}
+
+func (t *Topic) join(name string) *Channel {
+	c := &Channel{name: name, topic: t, consumers: make(map[*Consumer]struct{})}
+	t.channels = append(t.channels, c)
+	return c
+}
+
+// RemoveChannel deletes a channel and all that is in it. Its consumers are
+// gone; they are returned so that their connections can be closed.
+func (t *Topic) RemoveChannel(c *Channel) (orphaned []*Consumer) {
+	for k := range c.consumers {
+		k.gone = true
+		orphaned = append(orphaned, k)
+	}
+	c.Empty()
+	if b := &c.backlog; b.purging || b.writing || b.reading {
+		t.orphans = append(t.orphans, c.name)
+	}
+	clear(c.consumers)
+	c.waiting = list[Consumer]{}
+	t.channels = slices.DeleteFunc(t.channels, func(o *Channel) bool { return o == c })
+	if len(t.channels) == 0 {
+		// What was for the channels goes with the last of them.
+		t.seal()
+		t.discard(t.fanned, int(t.limit()-t.fanned))
+		t.pausedAt = t.fanned
+	}
+	return orphaned
+}
+
+// discard drops n messages that lie in the backlog from position at on. A
+// block begins and another ends there.
+func (t *Topic) discard(at uint64, n int) {
+	t.end -= uint64(n)
+	if at == t.fanned && t.end == t.fanned {
+		t.cut = 0
+		for _, s := range t.backlog.clear() {
+			t.drop(s.block)
+		}
+		return
+	}
+	if n > 0 {
+		t.cutAt = at
+		t.cut += n
+	}
+}
+
+// Pause holds back what is published from now on, Unpause lets it go to the
+// channels. What was published before is theirs already.
+func (t *Topic) Pause() {
+	if t.paused {
+		return
+	}
+	t.seal()
+	t.paused = true
+	t.pausedAt = t.end
+	if len(t.channels) == 0 {
+		t.pausedAt = t.fanned
+	}
+}
+
+// Unpause ends a pause.
+func (t *Topic) Unpause(now int64) {
+	if !t.paused {
+		return
+	}
+	t.paused = false
+	t.handOver(now)
+	for _, c := range t.channels {
+		c.rouse()
+	}
+}
+
+// Paused reports whether new messages are held back from the channels.
+func (t *Topic) Paused() bool { return t.paused }
+
+// Empty drops the messages that wait in the topic itself: all of them while it
+// has no channel, what came since its pause while it is paused, else none.
+func (t *Topic) Empty() {
+	n := t.waiting()
+	t.seal()
+	t.emptied += uint64(n + len(t.deferred))
+	t.discard(t.end-uint64(n), n)
+	for _, p := range t.deferred {
+		t.Store.Charge(-len(p.frame))
+	}
+	t.deferred = nil
+}
+
+// waiting is the number of messages that are not (yet) for any channel.
+func (t *Topic) waiting() int {
+	switch {
+	case len(t.channels) == 0:
+		return int(t.end - t.fanned)
+	case t.paused:
+		return int(t.end - t.pausedAt)
+	}
+	return 0
+}
+
+// Depth is the number of messages that wait in the topic for a channel, or
+// for the end of its pause.
+func (t *Topic) Depth() int { return t.waiting() + len(t.deferred) }
+
+// DiskDepth is how many of them, at most, are on disk.
+func (t *Topic) DiskDepth() int { return min(t.waiting(), t.backlog.disk.Messages) }
+
+// Published is the number of messages and the bytes of their bodies since the
+// topic was opened.
+func (t *Topic) Published() (messages, bytes uint64) { return t.published, t.bytes }
+
+// Pause holds back deliveries of the channel.
+func (c *Channel) Pause() { c.paused = true }
+
+// Unpause ends a pause.
+func (c *Channel) Unpause() {
+	c.paused = false
+	c.rouse()
+}
+
+// Empty drops all messages of the channel: those never delivered, those in
+// flight and those parked.
+func (c *Channel) Empty() {
+	t := c.topic
+	c.counts.Emptied += uint64(c.Depth() + c.Deferred() + c.InFlight())
+	if t.openFanned {
+		t.seal()
+	}
+	for _, s := range c.backlog.clear() {
+		t.drop(s.block)
+	}
+	for i := range c.window.chunks.len() {
+		if b := c.window.chunks.at(i).block; b != nil {
+			t.drop(b)
+		}
+	}
+	for _, p := range c.parking.byID {
+		t.Store.Charge(-len(p.frame))
+	}
+	for k := range c.consumers {
+		k.inFlight = 0
+		k.leases = list[lease]{}
+	}
+	c.window, c.current, c.leases, c.parking = window{}, nil, leases{}, parking{}
+	c.cursor = max(c.cursor, t.limit())
+	c.stalled = false
+	for k := range c.consumers {
+		c.recheck(k)
+	}
+	t.trim()
+}
+
+// trim forgets a backlog that no channel wants.
+func (t *Topic) trim() {
+	if t.paused {
+		return
+	}
+	for _, c := range t.channels {
+		if c.cursor < t.end {
+			return
+		}
+	}
+	t.seal()
+	for _, s := range t.backlog.clear() {
+		t.drop(s.block)
+	}
+	t.fanned, t.cut = t.end, 0
+}

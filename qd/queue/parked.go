@@ -1,0 +1,95 @@
+package queue
+
+import (
+	"encoding/binary"
+
+	"github.com/millrace-mq/millrace/protocol"
+)
+
+// parked is a message out of line: waiting until it is due, ready to be
+// delivered (again), or in flight once more.
+type parked struct {
+	id       uint64
+	frame    []byte // never changed: channels share the frame of a deferred publish
+	attempts uint16 // deliveries so far
+	due      int64  // when it becomes ready
+	resumed  bool   // was in line before a restart, so goes before what is in line now
+	lease    *lease // while in flight
+	queued   node[parked]
+	heapAt   int // -1 unless waiting
+}
+
+func (p *parked) when() int64 { return p.due }
+func (p *parked) place() *int { return &p.heapAt }
+
+// parking is a channel's parked messages. Each is in exactly one of three
+// places: waiting, ready, or under a lease.
+type parking struct {
+	byID    map[uint64]*parked
+	waiting heap[parked, *parked]
+	ready   list[parked]
+	flying  int // under a lease
+}
+
+func (g *parking) add(p *parked) {
+	if g.byID == nil {
+		g.byID = make(map[uint64]*parked)
+	}
+	p.heapAt = -1
+	g.byID[p.id] = p
+}
+
+// wait makes p wait for its due time, or ready if that has come.
+func (g *parking) wait(p *parked, now int64) {
+	if p.due > now {
+		g.waiting.push(p)
+	} else {
+		g.ready.push(&p.queued, p)
+	}
+}
+
+// wake makes ready what is due, in the order in which it became so.
+func (g *parking) wake(now int64) (any bool) {
+	for p := g.waiting.first(); p != nil && p.due <= now; p = g.waiting.first() {
+		g.waiting.remove(p)
+		p.heapAt = -1
+		g.ready.push(&p.queued, p)
+		any = true
+	}
+	return any
+}
+
+func (g *parking) forget(p *parked) { delete(g.byID, p.id) }
+
+// Redelivery is a message to be framed anew, because its attempts differ from
+// those in its first frame.
+type Redelivery struct {
+	frame    []byte
+	attempts uint16
+}
+
+// Len is the length in bytes of the message's frame.
+func (r Redelivery) Len() int { return len(r.frame) }
+
+// Append appends the frame.
+func (r Redelivery) Append(dst []byte) []byte {
+	at := len(dst)
+	dst = append(dst, r.frame...)
+	binary.BigEndian.PutUint16(dst[at+protocol.AttemptsOffset:], r.attempts)
+	return dst
+}
+
+// Saved is a parked message as it is kept across a restart.
+type Saved struct {
+	Due   int64  // when it becomes ready; 0 if it was in line
+	Frame []byte // with the attempts so far in it
+}
+
+func attemptsOf(frame []byte) uint16 {
+	return binary.BigEndian.Uint16(frame[protocol.AttemptsOffset:])
+}
+
+func idOf(frame []byte) uint64 {
+	id, _ := protocol.ParseID(frame[protocol.IDOffset:protocol.BodyOffset])
+	return id
+}
