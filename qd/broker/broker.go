@@ -1,0 +1,341 @@
+// Package broker holds the topics of a daemon: it gives each queue.Topic its
+// lock, its memory, its disk queues and its place on the clock, keeps them
+// across restarts, and tells others when topics and channels come and go.
+//
+// Lock order: Broker.mu, Topic.mu, then keeper.mu or memory.mu. None is held
+// across I/O or while a consumer is woken.
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/millrace-mq/millrace/qd/queue"
+	"github.com/millrace-mq/millrace/qd/spill"
+)
+
+// Errors of publishing and subscribing.
+var (
+	ErrGone    = errors.New("topic or channel was deleted")
+	ErrExiting = errors.New("exiting")
+	// ErrNoTopic and ErrNoChannel are returned for names that do not exist.
+	ErrNoTopic   = errors.New("no such topic")
+	ErrNoChannel = errors.New("no such channel")
+)
+
+// Settings are what a Broker needs to know.
+type Settings struct {
+	DataPath       string        // an existing directory, of which the broker is the only user
+	MemoryMessages int           // per topic and per channel; what is beyond goes to disk
+	MemoryBytes    int64         // of all messages together; beyond it, everything goes to disk
+	FileBytes      int64         // of a disk queue's file
+	SyncEvery      int64         // disk queue records per fsync
+	SyncTimeout    time.Duration // between fsyncs of a disk queue
+	MaxMsgTimeout  time.Duration // the longest that TOUCH can keep a message in flight
+
+	// Channels, if not nil, returns the channels that a new topic should have
+	// from the start, because other daemons have them. It returns soon.
+	Channels func(ctx context.Context, topic string) []string
+	Log      *slog.Logger
+}
+
+// Broker is the daemon's topics.
+type Broker struct {
+	Settings
+	log    *slog.Logger
+	epoch  time.Time
+	memory *memory
+	keeper *keeper
+	spill  spill.Config
+	dir    *os.File // holds the lock on DataPath
+
+	drawn    atomic.Uint64 // the last number drawn
+	reserved atomic.Uint64 // numbers up to this one are written down as drawn
+	exiting  atomic.Bool   // publishes are refused
+	halted   atomic.Bool   // deliveries are held back
+	stopping chan struct{} // closed by Run when it ends: the disk workers end
+	workers  sync.WaitGroup
+	health   atomic.Pointer[string] // why the disk failed last; nil when it works
+
+	changed chan struct{} // there is something to be written down
+
+	mu       sync.RWMutex // guards what follows
+	topics   map[string]*Topic
+	watchers map[chan struct{}]struct{}
+}
+
+// Open takes the data path, and everything on it, into use. The Broker must
+// then be Run, and closed afterwards.
+func Open(s Settings) (*Broker, error) {
+	if strings.Contains(s.DataPath, "%") {
+		return nil, fmt.Errorf("data path %s: must not contain '%%'", s.DataPath)
+	}
+	dir, err := lockDir(s.DataPath)
+	if err != nil {
+		return nil, err
+	}
+	b := &Broker{
+		Settings: s,
+		log:      s.Log,
+		epoch:    time.Now(),
+		memory:   &memory{limit: s.MemoryBytes},
+		dir:      dir,
+		stopping: make(chan struct{}),
+		changed:  make(chan struct{}, 1),
+		topics:   make(map[string]*Topic),
+		watchers: make(map[chan struct{}]struct{}),
+	}
+	b.keeper = &keeper{now: b.Now, wake: make(chan struct{}, 1)}
+	b.spill = spill.Config{
+		Dir: filepath.Join(s.DataPath, "spill"), FileBytes: s.FileBytes, SyncEvery: s.SyncEvery, SyncTimeout: s.SyncTimeout,
+		Report: func(text string) { b.log.Warn("disk queue", "report", text) },
+	}
+	if err = os.MkdirAll(b.spill.Dir, 0o700); err == nil {
+		err = b.load()
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("opening data path %s: %w", s.DataPath, err), dir.Close())
+	}
+	return b, nil
+}
+
+// Now is the broker's time, in nanoseconds since the Unix epoch. It is not set
+// back when the system's clock is.
+func (b *Broker) Now() int64 { return b.epoch.UnixNano() + int64(time.Since(b.epoch)) }
+
+// Run keeps time and writes down what changes, until ctx ends and everything
+// that it started has ended.
+func (b *Broker) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	wg.Go(func() { b.keeper.run(ctx) })
+	wg.Go(func() { b.runSaver(ctx) })
+	<-ctx.Done()
+	close(b.stopping)
+	wg.Wait()
+	b.workers.Wait()
+	return nil
+}
+
+func (b *Broker) open() bool {
+	select {
+	case <-b.stopping:
+		return false
+	default:
+		return true
+	}
+}
+
+// Refuse makes all publishes from now on fail with ErrExiting.
+func (b *Broker) Refuse() { b.exiting.Store(true) }
+
+// Halt ends deliveries. What is in flight can still be answered.
+func (b *Broker) Halt() { b.halted.Store(true) }
+
+// InFlight is the number of messages that consumers hold, in all channels.
+func (b *Broker) InFlight() int {
+	n := 0
+	for _, t := range b.Topics() {
+		t.View(func(core *queue.Topic) {
+			for _, c := range core.Channels() {
+				n += c.InFlight()
+			}
+		})
+	}
+	return n
+}
+
+// Health is nil, or why the disk could not be written the last time that it
+// was tried.
+func (b *Broker) Health() error {
+	if text := b.health.Load(); text != nil {
+		return errors.New(*text)
+	}
+	return nil
+}
+
+func (b *Broker) diskFailed(err error) {
+	text := err.Error()
+	if b.health.Swap(&text) == nil {
+		b.log.Error("cannot write to disk; trying again every second", "error", err)
+	}
+}
+
+func (b *Broker) diskWorked() {
+	if b.health.Load() != nil && b.health.Swap(nil) != nil {
+		b.log.Info("the disk can be written again")
+	}
+}
+
+// Find returns the topic called name, or ErrNoTopic.
+func (b *Broker) Find(name string) (*Topic, error) {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	if t := b.topics[name]; t != nil {
+		return t, nil
+	}
+	return nil, ErrNoTopic
+}
+
+// Topic returns the topic called name, which must be a valid name, and
+// creates it if need be.
+func (b *Broker) Topic(ctx context.Context, name string) (*Topic, error) {
+	if t, err := b.Find(name); err == nil {
+		return t, nil
+	}
+	if b.exiting.Load() {
+		return nil, ErrExiting
+	}
+	var channels []string
+	if b.Channels != nil {
+		channels = b.Channels(ctx, name)
+	}
+	b.mu.Lock()
+	t := b.topics[name]
+	if t == nil {
+		t = b.add(name, b.draw())
+		for _, c := range channels {
+			t.core.AddChannel(c, b.Now())
+		}
+		b.log.Info("topic created", "topic", name, "channels", channels)
+	}
+	b.mu.Unlock()
+	b.notify()
+	return t, nil
+}
+
+// add makes a topic. Under mu, or while the broker is opened.
+func (b *Broker) add(name string, number uint64) *Topic {
+	t := &Topic{name: name, broker: b, number: number, progress: make(chan struct{})}
+	t.core = queue.NewTopic(queue.Config{
+		Name: name, Store: b.memory, MemoryMessages: b.MemoryMessages,
+		Extent: func() uint64 { return b.draw() * queue.IDExtent },
+	})
+	b.topics[name] = t
+	return t
+}
+
+// Topics returns all topics, sorted by name.
+func (b *Broker) Topics() []*Topic {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	all := make([]*Topic, 0, len(b.topics))
+	for _, t := range b.topics {
+		all = append(all, t)
+	}
+	slices.SortFunc(all, func(x, y *Topic) int { return strings.Compare(x.name, y.name) })
+	return all
+}
+
+// DeleteTopic deletes a topic with its channels and messages. Its consumers
+// are gone.
+func (b *Broker) DeleteTopic(name string) error {
+	b.mu.Lock()
+	t := b.topics[name]
+	if t == nil {
+		b.mu.Unlock()
+		return ErrNoTopic
+	}
+	return b.remove(t)
+}
+
+// deleteIfDeserted deletes an ephemeral topic that has no channel left.
+func (b *Broker) deleteIfDeserted(t *Topic) error {
+	b.mu.Lock()
+	deserted := false
+	t.View(func(core *queue.Topic) { deserted = len(core.Channels()) == 0 })
+	if b.topics[t.name] != t || !deserted {
+		b.mu.Unlock()
+		return nil
+	}
+	return b.remove(t)
+}
+
+// remove deletes a topic, and unlocks mu.
+func (b *Broker) remove(t *Topic) error {
+	delete(b.topics, t.name)
+	t.mu.Lock()
+	b.mu.Unlock()
+	var orphans []*queue.Consumer
+	for len(t.core.Channels()) > 0 {
+		orphans = append(orphans, t.core.RemoveChannel(t.core.Channels()[0])...)
+	}
+	t.core.Empty()
+	t.gone = true
+	worked := t.working
+	t.core.Woken()
+	t.announce()
+	t.mu.Unlock()
+	for _, k := range orphans {
+		k.Owner.(*Consumer).Wake()
+	}
+	b.notify()
+	b.log.Info("topic deleted", "topic", t.name)
+	if !worked {
+		return t.purge()
+	}
+	b.workers.Go(func() { // the disk worker is at its last piece of work
+		if err := t.purge(); err != nil {
+			b.diskFailed(err)
+		}
+	})
+	return nil
+}
+
+// purge deletes what a deleted topic has on disk.
+func (t *Topic) purge() error {
+	for {
+		t.mu.Lock()
+		working, progress := t.working, t.progress
+		t.mu.Unlock()
+		if !working {
+			break
+		}
+		<-progress
+	}
+	var errs []error
+	for _, q := range t.disk.queues {
+		errs = append(errs, q.Purge())
+	}
+	t.disk.queues = nil
+	return errors.Join(errs...)
+}
+
+// Watch returns a channel that is signalled whenever a topic or channel was
+// created or deleted, and a function that ends this.
+func (b *Broker) Watch() (changes <-chan struct{}, cancel func()) {
+	ch := make(chan struct{}, 1)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.watchers[ch] = struct{}{}
+	return ch, func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		delete(b.watchers, ch)
+	}
+}
+
+// notify tells the watchers, and has the change written down.
+func (b *Broker) notify() {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	for ch := range b.watchers {
+		signal(ch)
+	}
+	signal(b.changed)
+}
+
+func signal(ch chan struct{}) {
+	select {
+	case ch <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,264 @@
+package broker
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/millrace-mq/millrace/protocol"
+	"github.com/millrace-mq/millrace/qd/queue"
+)
+
+// CreateChannel creates the channel if it does not exist.
+func (t *Topic) CreateChannel(name string) error {
+	if err := t.lock(); err != nil {
+		return err
+	}
+	created := t.core.Channel(name) == nil
+	if created {
+		t.core.AddChannel(name, t.broker.Now())
+	}
+	t.unlock()
+	if created {
+		t.broker.log.Info("channel created", "topic", t.name, "channel", name)
+		t.broker.notify()
+	}
+	return nil
+}
+
+// DeleteChannel deletes a channel with its messages. Its consumers are gone.
+func (t *Topic) DeleteChannel(name string) error {
+	return t.deleteChannel(func(core *queue.Topic) *queue.Channel { return core.Channel(name) })
+}
+
+// deleteChannel deletes the channel that pick chooses under the lock.
+func (t *Topic) deleteChannel(pick func(core *queue.Topic) *queue.Channel) error {
+	if err := t.lock(); err != nil {
+		return err
+	}
+	c := pick(t.core)
+	if c == nil {
+		t.unlock()
+		return ErrNoChannel
+	}
+	orphans := t.core.RemoveChannel(c)
+	deserted := len(t.core.Channels()) == 0
+	t.unlock()
+	for _, k := range orphans {
+		k.Owner.(*Consumer).Wake()
+	}
+	t.broker.log.Info("channel deleted", "topic", t.name, "channel", c.Name())
+	t.broker.notify()
+	if deserted && protocol.Ephemeral(t.name) {
+		return t.broker.deleteIfDeserted(t)
+	}
+	return nil
+}
+
+// Empty drops the messages that wait in the topic itself.
+func (t *Topic) Empty() error { return t.change(func(core *queue.Topic) { core.Empty() }) }
+
+// Pause holds back from the channels what is published from now on.
+func (t *Topic) Pause() error { return t.change(func(core *queue.Topic) { core.Pause() }) }
+
+// Unpause ends a pause.
+func (t *Topic) Unpause() error {
+	return t.change(func(core *queue.Topic) { core.Unpause(t.broker.Now()) })
+}
+
+// EmptyChannel drops all messages of a channel.
+func (t *Topic) EmptyChannel(name string) error {
+	return t.changeChannel(name, (*queue.Channel).Empty)
+}
+
+// PauseChannel holds back a channel's deliveries.
+func (t *Topic) PauseChannel(name string) error {
+	return t.changeChannel(name, (*queue.Channel).Pause)
+}
+
+// UnpauseChannel ends a pause.
+func (t *Topic) UnpauseChannel(name string) error {
+	return t.changeChannel(name, (*queue.Channel).Unpause)
+}
+
+func (t *Topic) change(f func(core *queue.Topic)) error {
+	if err := t.lock(); err != nil {
+		return err
+	}
+	f(t.core)
+	t.unlock()
+	signal(t.broker.changed)
+	return nil
+}
+
+func (t *Topic) changeChannel(name string, f func(c *queue.Channel)) error {
+	err := ErrNoChannel
+	if gone := t.change(func(core *queue.Topic) {
+		if c := core.Channel(name); c != nil {
+			f(c)
+			err = nil
+		}
+	}); gone != nil {
+		return gone
+	}
+	return err
+}
+
+// Consumer is one subscription. Its methods may be called by two goroutines:
+// the one that delivers (Next, Release) and the one that reads commands.
+type Consumer struct {
+	// Owner is whoever subscribed, for those who list consumers.
+	Owner any
+
+	topic   *Topic
+	channel *queue.Channel
+	core    *queue.Consumer
+	awake   chan struct{}
+}
+
+// TooManyError is returned by Subscribe when a channel has all the consumers
+// that it may have.
+type TooManyError struct {
+	Topic, Channel string
+	Limit          int
+}
+
+func (e *TooManyError) Error() string {
+	return fmt.Sprintf("consumers for %s:%s exceeds limit of %d", e.Topic, e.Channel, e.Limit)
+}
+
+// Subscribe adds a consumer to the channel, which is created if need be. The
+// consumer may hold a message for timeout. limit is how many consumers the
+// channel may have; 0 is any number.
+func (t *Topic) Subscribe(channel string, owner any, timeout time.Duration, limit int) (*Consumer, error) {
+	if t.broker.exiting.Load() {
+		return nil, ErrExiting
+	}
+	if err := t.lock(); err != nil {
+		return nil, err
+	}
+	c := t.core.Channel(channel)
+	created := c == nil
+	if created {
+		c = t.core.AddChannel(channel, t.broker.Now())
+	} else if limit > 0 && c.ConsumerCount() >= limit {
+		t.unlock()
+		return nil, &TooManyError{t.name, channel, limit}
+	}
+	k := &Consumer{Owner: owner, topic: t, channel: c, awake: make(chan struct{}, 1)}
+	k.core = c.Subscribe(k, int64(timeout))
+	t.unlock()
+	if created {
+		t.broker.log.Info("channel created", "topic", t.name, "channel", channel)
+		t.broker.notify()
+	}
+	return k, nil
+}
+
+// Topic is the name of the consumer's topic.
+func (k *Consumer) Topic() string { return k.topic.name }
+
+// Channel is the name of the consumer's channel.
+func (k *Consumer) Channel() string { return k.channel.Name() }
+
+// Awake is signalled when there is something for the consumer: Next should be
+// called. It may be signalled when there is nothing.
+func (k *Consumer) Awake() <-chan struct{} { return k.awake }
+
+// Wake signals Awake.
+func (k *Consumer) Wake() { signal(k.awake) }
+
+// Next releases run and fills it with what is to be sent to the consumer now,
+// about maxBytes at most. ok is false when there is nothing: Awake is
+// signalled when that changes. The error is ErrGone.
+func (k *Consumer) Next(run *queue.Run, maxBytes int) (ok bool, err error) {
+	now := k.topic.broker.Now()
+	k.topic.mu.Lock()
+	switch {
+	case k.core.Gone():
+		k.channel.Release(run)
+		err = ErrGone
+	case k.topic.broker.halted.Load():
+		k.channel.Release(run)
+	default:
+		ok = k.channel.Next(k.core, run, maxBytes, now)
+	}
+	k.topic.unlock()
+	return ok, err
+}
+
+// Release gives up a run.
+func (k *Consumer) Release(run *queue.Run) {
+	k.topic.mu.Lock()
+	k.channel.Release(run)
+	k.topic.unlock()
+}
+
+// SetReady sets how many messages the consumer may hold.
+func (k *Consumer) SetReady(n int) {
+	k.topic.mu.Lock()
+	k.core.SetReady(n)
+	k.topic.unlock()
+}
+
+// SetTimeout sets how long the consumer may hold a message that is delivered
+// from now on.
+func (k *Consumer) SetTimeout(d time.Duration) {
+	k.topic.mu.Lock()
+	k.core.SetTimeout(int64(d))
+	k.topic.unlock()
+}
+
+// Finish ends messages that the consumer holds. failed is called for each that
+// it does not hold, with its index and queue.ErrNotInFlight or ErrNotOwner.
+func (k *Consumer) Finish(ids []uint64, failed func(i int, err error)) {
+	k.topic.mu.Lock()
+	k.channel.Finish(k.core, ids, failed)
+	k.topic.unlock()
+}
+
+// Requeue makes a message that the consumer holds ready again after delay.
+func (k *Consumer) Requeue(id uint64, delay time.Duration) error {
+	now := k.topic.broker.Now()
+	k.topic.mu.Lock()
+	err := k.channel.Requeue(k.core, id, int64(delay), now)
+	k.topic.unlock()
+	return err
+}
+
+// Touch gives the consumer its whole timeout anew for a message that it holds,
+// within the longest time that any message may be held.
+func (k *Consumer) Touch(id uint64) error {
+	now := k.topic.broker.Now()
+	k.topic.mu.Lock()
+	err := k.channel.Touch(k.core, id, int64(k.topic.broker.MaxMsgTimeout), now)
+	k.topic.unlock()
+	return err
+}
+
+// Close unsubscribes: what the consumer holds is ready for others at once. An
+// ephemeral channel goes with its last consumer.
+func (k *Consumer) Close() error {
+	now := k.topic.broker.Now()
+	k.topic.mu.Lock()
+	if k.core.Gone() {
+		k.topic.unlock()
+		return nil
+	}
+	k.channel.Unsubscribe(k.core, now)
+	last := k.channel.ConsumerCount() == 0
+	k.topic.unlock()
+	if !last || !protocol.Ephemeral(k.channel.Name()) || k.topic.broker.exiting.Load() {
+		return nil
+	}
+	err := k.topic.deleteChannel(func(core *queue.Topic) *queue.Channel {
+		if c := k.channel; core.Channel(c.Name()) == c && c.ConsumerCount() == 0 {
+			return c
+		}
+		return nil // somebody else has subscribed, or deleted it
+	})
+	if errors.Is(err, ErrNoChannel) || errors.Is(err, ErrGone) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,362 @@
+package broker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/millrace-mq/millrace/protocol"
+	"github.com/millrace-mq/millrace/qd/queue"
+	"github.com/millrace-mq/millrace/qd/spill"
+)
+
+// metaFile is where the broker writes down what it has: topics, channels,
+// pauses and, at an orderly stop, how much of each lies on disk.
+const metaFile = "qd.json"
+
+// metaVersion is that of the file's format.
+const metaVersion = 1
+
+type meta struct {
+	Version int `json:"version"`
+	// Clean says that the file was written by an orderly stop: counts are
+	// right and everything is on disk.
+	Clean bool `json:"clean"`
+	// Reserved is the highest number that may have been drawn: for a topic, or
+	// for an extent of message IDs.
+	Reserved uint64      `json:"reserved"`
+	Topics   []topicMeta `json:"topics"`
+}
+
+type topicMeta struct {
+	Name     string           `json:"name"`
+	Number   uint64           `json:"number"`
+	State    queue.TopicState `json:"state"`
+	Backlog  backlogMeta      `json:"backlog"`
+	Channels []channelMeta    `json:"channels"`
+}
+
+type channelMeta struct {
+	Name    string             `json:"name"`
+	State   queue.ChannelState `json:"state"`
+	Backlog backlogMeta        `json:"backlog"`
+}
+
+// backlogMeta is what an orderly stop left in the disk queues of a topic or
+// channel.
+type backlogMeta struct {
+	Disk   queue.Disk `json:"disk"`
+	Parked int        `json:"parked,omitempty"` // messages
+}
+
+// reserve is how many numbers are written down as drawn before they are.
+const reserve = 4096
+
+// draw returns a number that was never drawn before on this data path.
+func (b *Broker) draw() uint64 {
+	n := b.drawn.Add(1)
+	if n+reserve/2 > b.reserved.Load() {
+		signal(b.changed)
+	}
+	return n
+}
+
+// lockDir opens the directory and locks it, so that no other daemon uses it.
+// The lock ends with the file, and with the process at the latest.
+func lockDir(path string) (*os.File, error) {
+	dir, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("data path: %w", err)
+	}
+	if err := syscall.Flock(int(dir.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			err = errors.New("is in use by another process")
+		}
+		return nil, errors.Join(fmt.Errorf("data path %s: %w", path, err), dir.Close())
+	}
+	return dir, nil
+}
+
+// load puts together what an earlier broker left on the data path.
+func (b *Broker) load() error {
+	m, err := readMeta(filepath.Join(b.DataPath, metaFile))
+	if err != nil {
+		return err
+	}
+	b.drawn.Store(m.Reserved)
+	for _, tm := range m.Topics {
+		if !protocol.ValidName(tm.Name) {
+			return fmt.Errorf("%s: %q is not a topic name", metaFile, tm.Name)
+		}
+		if err := b.restore(tm, m.Clean); err != nil {
+			return fmt.Errorf("topic %s: %w", tm.Name, err)
+		}
+	}
+	// From here on the file says that no orderly stop has been.
+	return b.save(b.describe())
+}
+
+func readMeta(path string) (m meta, err error) {
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return meta{Version: metaVersion, Clean: true}, nil
+	}
+	if err != nil {
+		return m, err
+	}
+	if err := json.Unmarshal(text, &m); err != nil {
+		return m, fmt.Errorf("%s: %w", path, err)
+	}
+	if m.Version != metaVersion {
+		return m, fmt.Errorf("%s: format version %d; this program reads version %d", path, m.Version, metaVersion)
+	}
+	return m, nil
+}
+
+func (b *Broker) restore(tm topicMeta, clean bool) error {
+	t := b.add(tm.Name, tm.Number)
+	disk, saved, err := t.reopen("", tm.Backlog, clean)
+	if err != nil {
+		return err
+	}
+	if !clean { // nobody wrote down what of it was for whom
+		tm.State.Cut, tm.State.PausedAfter = 0, 0
+	}
+	t.core.Restore(tm.State, disk, saved)
+	for _, cm := range tm.Channels {
+		if !protocol.ValidName(cm.Name) {
+			return fmt.Errorf("%q is not a channel name", cm.Name)
+		}
+		disk, saved, err := t.reopen(cm.Name, cm.Backlog, clean)
+		if err != nil {
+			return fmt.Errorf("channel %s: %w", cm.Name, err)
+		}
+		if !clean {
+			cm.State.Skip = 0
+		}
+		t.core.RestoreChannel(cm.Name, cm.State, disk, saved, b.Now())
+	}
+	t.mu.Lock()
+	t.unlock() // asks for a look at what is due
+	return nil
+}
+
+// reopen finds what a backlog has on disk, and takes the parked messages into
+// memory.
+func (t *Topic) reopen(channel string, m backlogMeta, clean bool) (queue.Disk, []queue.Saved, error) {
+	if !clean {
+		if err := t.recount(channel, &m.Disk); err != nil {
+			return m.Disk, nil, err
+		}
+	}
+	if clean && m.Parked == 0 {
+		return m.Disk, nil, nil
+	}
+	p, err := spill.Open(t.broker.spill, t.queueName(parked, channel))
+	if err != nil {
+		return m.Disk, nil, err
+	}
+	saved, damaged, err := p.TakeSaved()
+	if damaged > 0 {
+		t.broker.log.Error("parked messages on disk are damaged and cannot be delivered",
+			"topic", t.name, "channel", channel, "records", damaged)
+	}
+	return m.Disk, saved, errors.Join(err, p.Close())
+}
+
+// recount finds out what a backlog has on disk after a crash.
+func (t *Topic) recount(channel string, disk *queue.Disk) error {
+	q, err := t.queue(channel)
+	if err != nil {
+		return err
+	}
+	damaged := 0
+	disk.Blocks, disk.Messages, damaged, err = q.Rewrite()
+	if err == nil && disk.Messages+damaged > 0 {
+		t.broker.log.Warn("there was no orderly stop: what had spilled to disk is kept, what was in memory is lost",
+			"topic", t.name, "channel", channel, "messages", disk.Messages, "damaged records", damaged)
+	}
+	return err
+}
+
+// runSaver writes down what changes, a moment later: many changes at once are
+// written once.
+func (b *Broker) runSaver(ctx context.Context) {
+	const pause = 50 * time.Millisecond
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-b.changed:
+		}
+		if err := b.save(b.describe()); err != nil {
+			b.diskFailed(err)
+			signal(b.changed)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+	}
+}
+
+// describe returns what is to be written down while the broker runs.
+func (b *Broker) describe() meta {
+	m := meta{Version: metaVersion, Reserved: b.drawn.Load() + reserve}
+	for _, t := range b.Topics() {
+		if protocol.Ephemeral(t.name) {
+			continue
+		}
+		t.View(func(core *queue.Topic) {
+			tm := topicMeta{Name: t.name, Number: t.number, State: core.State()}
+			for _, c := range core.Channels() {
+				if !protocol.Ephemeral(c.Name()) {
+					tm.Channels = append(tm.Channels, channelMeta{Name: c.Name(), State: c.State()})
+				}
+			}
+			m.Topics = append(m.Topics, tm)
+		})
+	}
+	return m
+}
+
+// save replaces the file as a whole, so that a crash leaves the old one or the
+// new one.
+func (b *Broker) save(m meta) error {
+	text, err := json.MarshalIndent(m, "", " ")
+	if err != nil {
+		return fmt.Errorf("encoding %s: %w", metaFile, err)
+	}
+	path := filepath.Join(b.DataPath, metaFile)
+	if err := writeSynced(path+".tmp", text); err != nil {
+		return fmt.Errorf("writing %s: %w", path, err)
+	}
+	if err := os.Rename(path+".tmp", path); err != nil {
+		return fmt.Errorf("writing %s: %w", path, err)
+	}
+	if err := b.dir.Sync(); err != nil {
+		return fmt.Errorf("writing %s: %w", path, err)
+	}
+	b.reserved.Store(m.Reserved)
+	return nil
+}
+
+func writeSynced(path string, text []byte) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	return errors.Join(err, f.Sync(), f.Close())
+}
+
+// Close keeps every message on disk and lets go of the data path. Run must
+// have returned, and nobody may use the broker any more.
+func (b *Broker) Close() error {
+	m := meta{Version: metaVersion, Clean: true, Reserved: b.drawn.Load()}
+	var errs []error
+	for _, t := range b.Topics() {
+		if protocol.Ephemeral(t.name) {
+			continue
+		}
+		tm, err := t.stow()
+		if err != nil {
+			errs = append(errs, fmt.Errorf("keeping topic %s: %w", t.name, err))
+			m.Clean = false
+		}
+		m.Topics = append(m.Topics, tm)
+	}
+	return errors.Join(append(errs, b.save(m), b.dir.Close())...)
+}
+
+// stow writes all that a topic has in memory to its disk queues.
+func (t *Topic) stow() (tm topicMeta, err error) {
+	tm = topicMeta{Name: t.name, Number: t.number}
+	var errs []error
+	// Orphans and emptied queues first: their files must not come back.
+	for w, ok := t.core.Work(); ok; w, ok = t.core.Work() {
+		if w.Kind != queue.Purge {
+			t.core.Failed(w)
+			break
+		}
+		errs = append(errs, t.purgeQueue(w))
+	}
+	tm.Backlog, err = t.keep("", t.core.Rest(), t.core.Saved())
+	errs = append(errs, err)
+	tm.State = t.core.State()
+	for _, c := range t.core.Channels() {
+		if protocol.Ephemeral(c.Name()) {
+			continue
+		}
+		cm := channelMeta{Name: c.Name(), State: c.State()}
+		cm.Backlog, err = t.keep(c.Name(), c.Rest(), c.Saved())
+		errs = append(errs, err)
+		tm.Channels = append(tm.Channels, cm)
+	}
+	for _, q := range t.disk.queues {
+		errs = append(errs, q.Close())
+	}
+	return tm, errors.Join(errs...)
+}
+
+func (t *Topic) purgeQueue(w queue.Work) error {
+	defer t.core.Purged(w)
+	q, err := t.queue(w.Channel)
+	if err != nil {
+		return err
+	}
+	return q.Purge()
+}
+
+// keep writes what a backlog has in memory around what it has on disk, and
+// the parked messages to a queue of their own.
+func (t *Topic) keep(channel string, rest queue.Rest, saved []queue.Saved) (m backlogMeta, err error) {
+	m = backlogMeta{Disk: rest.Disk, Parked: len(saved)}
+	if len(rest.Before)+len(rest.After) > 0 {
+		if err := t.keepBlocks(channel, rest, &m.Disk); err != nil {
+			return m, err
+		}
+	}
+	if len(saved) == 0 {
+		return m, nil
+	}
+	p, err := spill.Open(t.broker.spill, t.queueName(parked, channel))
+	if err != nil {
+		return m, err
+	}
+	return m, errors.Join(p.AppendSaved(saved), p.Close())
+}
+
+func (t *Topic) keepBlocks(channel string, rest queue.Rest, disk *queue.Disk) error {
+	q, err := t.queue(channel)
+	if err != nil {
+		return err
+	}
+	before := q
+	if q.Records() > 0 {
+		before = q.Prepend()
+	}
+	errs := []error{appendAll(before, rest.Before, disk)}
+	if before != q {
+		errs = append(errs, before.Close())
+	}
+	return errors.Join(append(errs, appendAll(q, rest.After, disk))...)
+}
+
+func appendAll(q *spill.Queue, records []queue.Frames, disk *queue.Disk) error {
+	for _, r := range records {
+		if err := q.Append(r.Bytes, r.Messages); err != nil {
+			return err
+		}
+		disk.Blocks++
+		disk.Messages += r.Messages
+	}
+	return nil
+}

@@ -1,0 +1,170 @@
+package broker
+
+import (
+	"sync"
+	"time"
+
+	"github.com/millrace-mq/millrace/qd/queue"
+)
+
+// idleAfter is how long a topic waits after a publish before it gives up a
+// block that is mostly unused.
+const idleAfter = 10 * time.Second
+
+// behindLimit is how many blocks may wait to be written before publishers wait
+// for the disk.
+const behindLimit = 16
+
+// Topic is a queue.Topic with a lock, a disk and a place on the clock.
+type Topic struct {
+	name   string
+	broker *Broker
+	number uint64 // never used for another topic on this data path
+
+	mu       sync.Mutex // guards what follows; never held across I/O or a send
+	core     *queue.Topic
+	gone     bool
+	working  bool // the disk worker runs
+	diskErr  error
+	progress chan struct{} // closed when the disk worker has done something
+	callAt   int64         // when the keeper has been asked to look; 0 is never
+	idleAt   int64         // when to see whether the topic is idle; 0 is never
+	lastPub  int64
+
+	disk diskWorker // owned by the disk worker, and by start and stop
+}
+
+// Name is the topic's name.
+func (t *Topic) Name() string { return t.name }
+
+// lock begins a change. It fails when the topic was deleted.
+func (t *Topic) lock() error {
+	t.mu.Lock()
+	if t.gone {
+		t.mu.Unlock()
+		return ErrGone
+	}
+	return nil
+}
+
+// unlock ends a change: it sees to the clock, the disk and, when the lock is
+// free, the consumers that have something to do now.
+func (t *Topic) unlock() {
+	var some [8]*queue.Consumer
+	woken := append(some[:0], t.core.Woken()...)
+	if when, ok := t.core.Earliest(); ok {
+		t.ask(when)
+	}
+	work := !t.working && t.core.HasWork() && !t.gone
+	if work {
+		t.working = true
+	}
+	t.mu.Unlock()
+	if work {
+		t.broker.workers.Go(t.runDisk)
+	}
+	for _, k := range woken {
+		k.Owner.(*Consumer).Wake()
+	}
+}
+
+// ask makes the keeper look at the topic at the given time. Under mu.
+func (t *Topic) ask(when int64) {
+	if t.callAt == 0 || when < t.callAt {
+		t.callAt = when
+		t.broker.keeper.at(t, when)
+	}
+}
+
+// tick is the keeper's look at the topic.
+func (t *Topic) tick() {
+	t.mu.Lock()
+	now := t.broker.Now()
+	if t.gone || t.callAt == 0 || now < t.callAt {
+		t.mu.Unlock()
+		return // deleted, or an earlier call has done it
+	}
+	t.callAt = 0
+	t.core.Expire(now)
+	if t.idleAt != 0 && now >= t.idleAt {
+		t.idleAt = 0
+		if quiet := t.lastPub + int64(idleAfter); now >= quiet {
+			t.core.Idle()
+		} else {
+			t.idleAt = quiet
+		}
+	}
+	if t.idleAt != 0 {
+		t.ask(t.idleAt)
+	}
+	t.unlock()
+}
+
+// Publish stores messages, all or none. The bodies are copied. Errors wrap
+// ErrGone, ErrExiting or the failure of the disk.
+func (t *Topic) Publish(bodies [][]byte) error {
+	now := t.broker.Now()
+	if err := t.admit(); err != nil {
+		return err
+	}
+	t.core.Publish(bodies, now)
+	t.published(now)
+	t.unlock()
+	return nil
+}
+
+// Defer stores a message to be delivered after delay. Errors are as for
+// Publish, and queue.ErrNoMemory.
+func (t *Topic) Defer(body []byte, delay time.Duration) error {
+	now := t.broker.Now()
+	if err := t.admit(); err != nil {
+		return err
+	}
+	err := t.core.Defer(body, now+int64(delay), now)
+	t.published(now)
+	t.unlock()
+	return err
+}
+
+func (t *Topic) published(now int64) {
+	t.lastPub = now
+	if t.idleAt == 0 {
+		t.idleAt = now + int64(idleAfter)
+		t.ask(t.idleAt)
+	}
+}
+
+// admit locks the topic for a publish, once the disk has caught up.
+func (t *Topic) admit() error {
+	for {
+		if t.broker.exiting.Load() {
+			return ErrExiting
+		}
+		if err := t.lock(); err != nil {
+			return err
+		}
+		if t.core.Behind() <= behindLimit {
+			return nil
+		}
+		err, progress := t.diskErr, t.progress
+		t.unlock()
+		if err != nil {
+			return err
+		}
+		select {
+		case <-progress:
+		case <-t.broker.stopping:
+		}
+	}
+}
+
+// Number tells this topic from an earlier or later one of the same name.
+func (t *Topic) Number() uint64 { return t.number }
+
+// View calls f with the topic under its lock, to read it. f must not change
+// anything, nor keep anything.
+func (t *Topic) View(f func(core *queue.Topic)) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	f(t.core)
+}
