@@ -1,0 +1,25 @@
+package session
+
+import (
+	"time"
+
+	"github.com/millrace-mq/millrace/protocol"
+)
+
+// Client is what a connection says of itself and has come to, for those who
+// list connections.
+type Client struct {
+	ID, Hostname, RemoteAddress, UserAgent string
+
+	State      protocol.State
+	Connected  time.Time
+	SampleRate int32
+	MsgTimeout time.Duration
+
+	Deflate, Snappy, TLS, Authed bool
+	TopologyZone, TopologyRegion string
+
+	// PubCounts is the number of messages published, by topic; nil if it never
+	// published.
+	PubCounts map[string]uint64
+}

@@ -1,0 +1,202 @@
+package session
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"time"
+
+	"github.com/millrace-mq/millrace/protocol"
+	"github.com/millrace-mq/millrace/qd/broker"
+	"github.com/millrace-mq/millrace/qd/queue"
+)
+
+var errNotInFlight = queue.ErrNotInFlight
+
+// publishes are the PUBs and MPUBs of one read, all to one topic, that are
+// stored together. The bodies lie in the read buffer.
+type publishes struct {
+	topic    string
+	bodies   [][]byte
+	commands int
+	verb     protocol.Verb // of the last one
+}
+
+// withBody carries out a command that has a body, if it has come whole. n is
+// the length of its line.
+func (s *session) withBody(ctx context.Context, l protocol.Line, n int) (more bool, err error) {
+	topic := ""
+	var delay time.Duration
+	if l.Verb != protocol.Identify && l.Verb != protocol.Auth {
+		if !s.sameTopic(l.Args[0]) {
+			topic = string(l.Args[0])
+			if !protocol.ValidName(topic) {
+				return false, badTopic(l, topic)
+			}
+		}
+	}
+	if l.Verb == protocol.DPub {
+		if delay, err = s.delay(l.Args[1]); err != nil {
+			return false, err
+		}
+	}
+	b := s.in.bytes()[n:]
+	if len(b) < 4 {
+		return false, nil
+	}
+	size := int(int32(binary.BigEndian.Uint32(b)))
+	if err := s.checkSize(l, size); err != nil {
+		return false, err
+	}
+	if len(b)-4 < size {
+		return false, nil
+	}
+	body := b[4 : 4+size : 4+size]
+	if topic != "" || l.Verb == protocol.DPub || l.Verb == protocol.Identify || l.Verb == protocol.Auth {
+		if err := s.commit(ctx); err != nil {
+			return false, err
+		}
+		if topic != "" {
+			s.pubs.topic = topic
+		}
+	}
+	s.in.start += n + 4 + size
+	s.heard = true
+	switch l.Verb {
+	case protocol.Identify:
+		return true, asError(s.identify(body))
+	case protocol.Auth:
+		return false, protocol.Errorf(protocol.EAuthDisabled, "AUTH disabled")
+	case protocol.DPub:
+		return true, asError(s.publishLater(ctx, body, delay))
+	}
+	return true, asError(s.gather(l.Verb, body))
+}
+
+// sameTopic reports whether the name is that of the last publish, which was
+// found valid then.
+func (s *session) sameTopic(name []byte) bool { return string(name) == s.pubs.topic && len(name) > 0 }
+
+// badTopic repeats NSQ's slip of naming the code twice for MPUB: its clients
+// have been told so for ten years.
+func badTopic(l protocol.Line, topic string) *protocol.Error {
+	text := ""
+	if l.Verb == protocol.MPub {
+		text = protocol.EBadTopic + " "
+	}
+	return protocol.Errorf(protocol.EBadTopic, "%s%s topic name %q is not valid", text, l.Name, topic)
+}
+
+func (s *session) delay(arg []byte) (time.Duration, error) {
+	ms, ok := protocol.ParseCount(arg)
+	if !ok {
+		return 0, protocol.Errorf(protocol.EInvalid, "DPUB could not parse timeout %s", arg)
+	}
+	if most := s.server.MaxReqTimeout.Milliseconds(); ms > most {
+		return 0, protocol.Errorf(protocol.EInvalid, "DPUB timeout %d out of range 0-%d", ms, most)
+	}
+	return time.Duration(ms) * time.Millisecond, nil
+}
+
+// checkSize checks a body's size before anything is kept for it.
+func (s *session) checkSize(l protocol.Line, size int) error {
+	code, what, most := protocol.EBadMessage, "message", s.server.MaxMsgSize
+	if l.Verb != protocol.Pub && l.Verb != protocol.DPub {
+		code, what, most = protocol.EBadBody, "body", s.server.MaxBodySize
+	}
+	if size > most {
+		return protocol.Errorf(code, "%s %s too big %d > %d", l.Name, what, size, most)
+	}
+	if size <= 0 {
+		if what == "message" {
+			what = "message body"
+		}
+		return protocol.Errorf(code, "%s invalid %s size %d", l.Name, what, size)
+	}
+	return nil
+}
+
+// gather adds a PUB or MPUB to what commit will store.
+func (s *session) gather(verb protocol.Verb, body []byte) *protocol.Error {
+	if verb == protocol.MPub {
+		count, _, err := protocol.CheckBatch(body, s.server.MaxMsgSize, s.server.MaxBodySize)
+		if err != nil {
+			return err
+		}
+		rest := body[4:]
+		for range count {
+			body, rest = protocol.Next(rest)
+			s.pubs.bodies = append(s.pubs.bodies, body)
+		}
+	} else {
+		s.pubs.bodies = append(s.pubs.bodies, body)
+	}
+	s.pubs.commands++
+	s.pubs.verb = verb
+	return nil
+}
+
+// commit stores the publishes gathered, and settles the FINs.
+func (s *session) commit(ctx context.Context) error {
+	if len(s.fins) > 0 {
+		s.consumer.Finish(s.fins, func(i int, err error) {
+			id := protocol.FormatID(s.fins[i])
+			s.answerFailed(protocol.EFinFailed, "FIN", id[:], err)
+		})
+		s.fins = s.fins[:0]
+	}
+	if s.pubs.commands == 0 {
+		return nil
+	}
+	err := s.store(ctx, func(t *broker.Topic) error { return t.Publish(s.pubs.bodies) })
+	stored, commands := len(s.pubs.bodies), s.pubs.commands
+	clear(s.pubs.bodies)
+	s.pubs.bodies, s.pubs.commands = s.pubs.bodies[:0], 0
+	if err != nil {
+		if s.pubs.verb == protocol.MPub {
+			return protocol.Errorf(protocol.EMPubFailed, "MPUB failed %s", err)
+		}
+		return protocol.Errorf(protocol.EPubFailed, "PUB failed %s", err)
+	}
+	s.published(stored)
+	s.okays(commands)
+	return nil
+}
+
+// store calls publish with the topic, made anew if it was deleted.
+func (s *session) store(ctx context.Context, publish func(*broker.Topic) error) error {
+	for {
+		if s.topic == nil || s.topic.Name() != s.pubs.topic {
+			t, err := s.server.broker.Topic(ctx, s.pubs.topic)
+			if err != nil {
+				return err
+			}
+			s.topic = t
+		}
+		err := publish(s.topic)
+		if !errors.Is(err, broker.ErrGone) {
+			return err
+		}
+		s.topic = nil
+	}
+}
+
+func (s *session) publishLater(ctx context.Context, body []byte, delay time.Duration) *protocol.Error {
+	err := s.store(ctx, func(t *broker.Topic) error { return t.Defer(body, delay) })
+	if err != nil {
+		return protocol.Errorf(protocol.EDPubFailed, "DPUB failed %s", err)
+	}
+	s.published(1)
+	s.okays(1)
+	return nil
+}
+
+// published counts what the connection has published.
+func (s *session) published(n int) {
+	s.mu.Lock()
+	if s.client.PubCounts == nil {
+		s.client.PubCounts = make(map[string]uint64)
+	}
+	s.client.PubCounts[s.pubs.topic] += uint64(n)
+	s.mu.Unlock()
+}

@@ -1,0 +1,123 @@
+// Package session speaks protocol V2 with clients: it reads their commands,
+// answers them, and sends them messages.
+//
+// A connection has one goroutine that reads. All commands that one read
+// brought are handled together: their publishes are stored under one lock,
+// their FINs settled under one lock, their answers written at once. A
+// connection that subscribes gets a second goroutine that delivers, and that
+// from then on does all writing: it takes a run of messages from the channel
+// and writes it as it lies, without delay and without a buffer of its own,
+// until the channel has nothing more or the client's credit is used up.
+//
+// There are no timers: heartbeats are sent when the reader's deadline, armed
+// once an interval, passes.
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/millrace-mq/millrace/qd/broker"
+)
+
+// Settings are the limits and defaults that connections have. They mean what
+// nsqd's flags of the same names mean.
+type Settings struct {
+	MaxMsgSize           int // bytes
+	MaxBodySize          int // bytes
+	MsgTimeout           time.Duration
+	MaxMsgTimeout        time.Duration
+	MaxReqTimeout        time.Duration
+	MaxHeartbeatInterval time.Duration
+	MaxRdyCount          int64
+	MaxChannelConsumers  int // of a channel; 0 is any number
+
+	// What clients may ask for in IDENTIFY. Messages are never held back to
+	// fill a buffer, so these are checked and told but change nothing.
+	OutputBufferTimeout    time.Duration
+	MinOutputBufferTimeout time.Duration
+	MaxOutputBufferTimeout time.Duration
+	MaxOutputBufferSize    int
+	MaxDeflateLevel        int
+}
+
+// The values that nsqd gives a client that does not ask for others.
+const (
+	defaultHeartbeat        = 30 * time.Second
+	defaultOutputBufferSize = 16 << 10
+)
+
+// Server serves V2 connections.
+type Server struct {
+	Settings
+	broker *broker.Broker
+	log    *slog.Logger
+
+	mu       sync.Mutex
+	sessions map[*session]struct{}
+}
+
+// NewServer returns a Server for the topics of b.
+func NewServer(s Settings, b *broker.Broker, log *slog.Logger) *Server {
+	return &Server{Settings: s, broker: b, log: log, sessions: make(map[*session]struct{})}
+}
+
+// Accept takes connections from l until ctx ends, and closes l. The
+// connections live on until sessions ends: then what they were answered is
+// still sent, and they are closed. Accept returns when the last one is. It
+// returns nil when ctx ended it.
+func (s *Server) Accept(ctx, sessions context.Context, l net.Listener) error {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer context.AfterFunc(ctx, func() { _ = l.Close() })()
+	for pause := time.Duration(0); ; {
+		conn, err := l.Accept()
+		switch {
+		case err == nil:
+			pause = 0
+			wg.Go(func() { s.serve(sessions, conn) })
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, net.ErrClosed):
+			return fmt.Errorf("accepting connections on %s: %w", l.Addr(), err)
+		default: // most likely too many open files: it passes
+			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+			s.log.Warn("cannot accept a connection", "address", l.Addr(), "error", err, "again in", pause)
+			select {
+			case <-time.After(pause):
+			case <-ctx.Done():
+			}
+		}
+	}
+}
+
+// Clients describes all connections.
+func (s *Server) Clients() []Client {
+	s.mu.Lock()
+	all := make([]*session, 0, len(s.sessions))
+	for c := range s.sessions {
+		all = append(all, c)
+	}
+	s.mu.Unlock()
+	clients := make([]Client, len(all))
+	for i, c := range all {
+		clients[i] = c.Client()
+	}
+	return clients
+}
+
+func (s *Server) serve(ctx context.Context, conn net.Conn) {
+	c := newSession(s, conn)
+	s.mu.Lock()
+	s.sessions[c] = struct{}{}
+	s.mu.Unlock()
+	c.run(ctx)
+	s.mu.Lock()
+	delete(s.sessions, c)
+	s.mu.Unlock()
+}

@@ -1,0 +1,242 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"maps"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/millrace-mq/millrace/protocol"
+	"github.com/millrace-mq/millrace/qd/broker"
+)
+
+// session is one V2 connection.
+type session struct {
+	server *Server
+	conn   net.Conn
+	log    *slog.Logger
+
+	// Owned by the reading goroutine.
+	in        input
+	state     protocol.State
+	heartbeat time.Duration // 0 is off
+	lastHeard time.Time     // when the last whole command had come
+	nextBeat  time.Time
+	heard     bool // a command has come since lastHeard
+	topic     *broker.Topic
+	pubs      publishes
+	fins      []uint64
+	consumer  *broker.Consumer // nil before SUB
+	delivered chan struct{}    // closed when the delivering goroutine has ended
+	limits    identified
+
+	out output
+
+	mu     sync.Mutex // guards client
+	client Client
+}
+
+// identified is what IDENTIFY can change.
+type identified struct {
+	msgTimeout    time.Duration
+	bufferSize    int
+	bufferTimeout time.Duration
+}
+
+// errSilent ends a connection that has not said anything for two heartbeats.
+var errSilent = errors.New("no command within two heartbeats")
+
+// errLine ends a connection whose command line has no end.
+var errLine = errors.New("command line too long")
+
+// past is a deadline that wakes a read at once.
+var past = time.Unix(1, 0)
+
+// grace is how long a client is given to read what is still sent to it when
+// its connection ends.
+const grace = 5 * time.Second
+
+func newSession(s *Server, conn net.Conn) *session {
+	now := time.Now()
+	return &session{
+		server: s,
+		conn:   conn,
+		log:    s.log.With("client", conn.RemoteAddr().String()),
+		state:  protocol.StateInit,
+		limits: identified{
+			msgTimeout: s.MsgTimeout, bufferSize: defaultOutputBufferSize, bufferTimeout: s.OutputBufferTimeout,
+		},
+		heartbeat: defaultHeartbeat,
+		lastHeard: now,
+		nextBeat:  now.Add(2 * defaultHeartbeat), // none before the magic
+		out:       output{drained: make(chan struct{}, 1), patience: defaultHeartbeat},
+		client: Client{
+			RemoteAddress: conn.RemoteAddr().String(), State: protocol.StateInit, Connected: now, MsgTimeout: s.MsgTimeout,
+		},
+	}
+}
+
+// Client describes the connection.
+func (s *session) Client() Client {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.client
+	c.PubCounts = maps.Clone(c.PubCounts)
+	return c
+}
+
+// run serves the connection until either side ends it or ctx does.
+func (s *session) run(ctx context.Context) {
+	// A read under way is woken by its deadline. The reader looks at ctx after
+	// each time that it sets the deadline, so it cannot miss this.
+	defer context.AfterFunc(ctx, func() {
+		_ = s.conn.SetReadDeadline(past)
+		time.AfterFunc(grace, func() { _ = s.conn.Close() }) // a client that does not read
+	})()
+	s.log.Debug("connected")
+	err := s.converse(ctx)
+	refused, ok := errors.AsType[*protocol.Error](err)
+	if ok {
+		s.respond(protocol.FrameError, refused.Error())
+	}
+	s.finish()
+	if ok {
+		s.linger()
+	}
+	_ = s.conn.Close()
+	switch {
+	case ok:
+		s.log.Warn("connection closed after an error", "error", refused)
+	case errors.Is(err, errSilent), errors.Is(err, errLine):
+		s.log.Info("connection closed", "reason", err)
+	default:
+		s.log.Debug("disconnected", "reason", err)
+	}
+}
+
+// converse reads and carries out commands until one of them, or the
+// connection, fails.
+func (s *session) converse(ctx context.Context) error {
+	if err := s.magic(ctx); err != nil {
+		return err
+	}
+	for {
+		var err error
+		for more := true; more && err == nil; {
+			more, err = s.next(ctx)
+		}
+		// What came before a bad command is carried out, and answered first.
+		if failed := s.commit(ctx); failed != nil {
+			return failed
+		}
+		if err != nil {
+			return err
+		}
+		if err := s.flush(); err != nil {
+			return err
+		}
+		if err := s.fill(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+func (s *session) magic(ctx context.Context) error {
+	if err := s.beat(ctx); err != nil { // arms the deadline
+		return err
+	}
+	for s.in.buffered() < len(protocol.MagicV2) {
+		if err := s.fill(ctx); err != nil {
+			return err
+		}
+	}
+	if string(s.in.take(len(protocol.MagicV2))) != protocol.MagicV2 {
+		return &protocol.Error{Code: protocol.EBadProtocol}
+	}
+	s.nextBeat = time.Now().Add(s.heartbeat)
+	return s.beat(ctx)
+}
+
+// fill reads more of what the client sends, and sends the heartbeats that
+// become due meanwhile.
+func (s *session) fill(ctx context.Context) error {
+	if s.heard {
+		s.heard, s.lastHeard = false, time.Now()
+	}
+	for {
+		n, err := s.conn.Read(s.in.space())
+		if n > 0 {
+			s.in.filled(n)
+			return nil
+		}
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			if err == nil {
+				err = io.ErrNoProgress
+			}
+			return err
+		}
+		if err := s.beat(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// beat sends a heartbeat if one is due, and arms the deadline for the next.
+func (s *session) beat(ctx context.Context) error {
+	now := time.Now()
+	s.in.shrink()
+	deadline := time.Time{}
+	if s.heartbeat > 0 {
+		silence := s.lastHeard.Add(2 * s.heartbeat)
+		if !now.Before(silence) {
+			return errSilent
+		}
+		if !now.Before(s.nextBeat) {
+			s.nextBeat = now.Add(s.heartbeat)
+			s.respond(protocol.FrameResponse, protocol.Heartbeat)
+			if err := s.flush(); err != nil {
+				return err
+			}
+		}
+		deadline = s.nextBeat
+		if silence.Before(deadline) {
+			deadline = silence
+		}
+	}
+	if err := s.conn.SetReadDeadline(deadline); err != nil {
+		return err
+	}
+	return ctx.Err()
+}
+
+// finish sends what is still to be sent and lets go of everything that the
+// connection holds.
+func (s *session) finish() {
+	if s.consumer == nil {
+		s.out.patience = grace
+		_ = s.flush()
+		return
+	}
+	s.out.end()
+	_ = s.conn.SetWriteDeadline(time.Now().Add(grace))
+	s.consumer.Wake()
+	<-s.delivered
+	if err := s.consumer.Close(); err != nil {
+		s.log.Error("cannot leave the channel", "topic", s.consumer.Topic(), "channel", s.consumer.Channel(), "error", err)
+	}
+}
+
+// linger reads on for a moment after an error was sent. Closing a connection
+// with unread bytes resets it, and the client would lose the error.
+func (s *session) linger() {
+	if c, ok := s.conn.(interface{ CloseWrite() error }); !ok || c.CloseWrite() != nil {
+		return
+	}
+	_ = s.conn.SetReadDeadline(time.Now().Add(500 * time.Millisecond))
+	_, _ = io.CopyN(io.Discard, s.conn, 16<<20)
+}
