@@ -1,0 +1,33 @@
+// Command lookupd tells consumers which queue daemons have a topic.
+package main
+
+import (
+	"context"
+	"flag"
+
+	"github.com/millrace-mq/millrace/internal/program"
+	"github.com/millrace-mq/millrace/lookupd"
+)
+
+func main() {
+	program.Main("lookupd", "tells consumers which queue daemons have a topic", setup)
+}
+
+func setup(fs *flag.FlagSet, std program.Stdio) func(context.Context) error {
+	settings := lookupd.DefaultSettings()
+	settings.Flags(fs)
+	return func(ctx context.Context) error {
+		if err := settings.Validate(); err != nil {
+			return err
+		}
+		log, err := program.Logger(std.Err, settings.LogLevel)
+		if err != nil {
+			return err
+		}
+		d, err := lookupd.Listen(settings, log)
+		if err != nil {
+			return err
+		}
+		return d.Run(ctx)
+	}
+}

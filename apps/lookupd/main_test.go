@@ -1,0 +1,49 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"net"
+	"strings"
+	"testing"
+
+	"github.com/millrace-mq/millrace/internal/program"
+)
+
+func TestWhatCannotBeDoneIsOneLine(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	for name, c := range map[string]struct {
+		args []string
+		want string
+	}{
+		"taken TCP port":  {[]string{"--tcp-address=" + taken.Addr().String(), "--http-address=127.0.0.1:0"}, "address already in use"},
+		"taken HTTP port": {[]string{"--tcp-address=127.0.0.1:0", "--http-address=" + taken.Addr().String()}, "address already in use"},
+		"unknown flag":    {[]string{"--nonsense"}, "-nonsense"},
+		"two complaints":  {[]string{"--tcp-address=x", "--log-level=loud"}, `must be host:port; log-level "loud"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var out, errs bytes.Buffer
+			std := program.Stdio{In: strings.NewReader(""), Out: &out, Err: &errs}
+			status := program.Run(context.Background(), "lookupd", "", c.args, std, setup)
+			line := errs.String()
+			if status != 1 || !strings.Contains(line, c.want) || strings.Count(line, "\n") != 1 {
+				t.Errorf("status %d, said %q", status, line)
+			}
+		})
+	}
+}
+
+func TestAnEndedContextIsAnOrderlyStop(t *testing.T) {
+	ctx, stop := context.WithCancel(context.Background())
+	stop()
+	var out, errs bytes.Buffer
+	std := program.Stdio{In: strings.NewReader(""), Out: &out, Err: &errs}
+	args := []string{"--tcp-address=127.0.0.1:0", "--http-address=127.0.0.1:0"}
+	if status := program.Run(ctx, "lookupd", "", args, std, setup); status != 0 {
+		t.Errorf("status %d: %s", status, &errs)
+	}
+}

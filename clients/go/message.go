@@ -1,0 +1,78 @@
+package millrace
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/millrace-mq/millrace/protocol"
+)
+
+// Message is one delivery of a message. It stays valid for as long as the
+// program holds it: neither it nor its Body is ever used again by the Reader, so
+// both may be kept, and Body even written to, after the handler has returned.
+//
+// Messages that were received together share memory. One that is held keeps up
+// to a few hundred KB of its neighbours; copy Body to keep it for long.
+type Message struct {
+	ID        protocol.MessageID
+	Timestamp time.Time // of its publication, by the daemon's clock
+	Attempts  uint16    // deliveries so far, this one included; stays at 65535
+	Body      []byte
+	Address   string // the qd that it came from, as host:port
+
+	line     *line
+	answered atomic.Bool
+}
+
+// Finish tells the daemon that the message is done with. A message is answered
+// once: after Finish or Requeue both do nothing, and what the handler returns
+// does not matter. They never block, may be called from any goroutine, and do
+// nothing when the message's connection is gone: the daemon delivers it again.
+func (m *Message) Finish() { m.finish(now) }
+
+func (m *Message) finish(u urgency) {
+	if m.answered.CompareAndSwap(false, true) {
+		m.line.finish(m.ID, u)
+	}
+}
+
+// Requeue gives the message back, to be delivered again after delay, which the
+// daemon caps at its longest (an hour by default). A negative delay stands for
+// the one that a failed handler gets; see ReaderConfig.RequeueDelay.
+func (m *Message) Requeue(delay time.Duration) { m.requeue(delay, now) }
+
+func (m *Message) requeue(delay time.Duration, u urgency) {
+	if !m.answered.CompareAndSwap(false, true) {
+		return
+	}
+	if delay < 0 {
+		delay = m.line.reader.requeueDelay(m.Attempts)
+	}
+	m.line.requeue(m.ID, delay, u)
+}
+
+// Touch restarts the daemon's message timeout, for a message that takes long.
+// After the message was answered it does nothing.
+func (m *Message) Touch() {
+	if !m.answered.Load() {
+		m.line.touch(m.ID)
+	}
+}
+
+// Handler handles messages. Handle is called by as many goroutines at once as
+// the Reader's Concurrency says.
+//
+// nil finishes the message; ErrAnswerLater (or an error that wraps it) leaves it
+// in flight; any other error requeues it. The context outlives Run's by
+// ReaderConfig.ShutdownTimeout at most, so that a handler can complete its work
+// when the Reader is told to end.
+type Handler interface {
+	Handle(ctx context.Context, m *Message) error
+}
+
+// HandlerFunc is a Handler of one function.
+type HandlerFunc func(ctx context.Context, m *Message) error
+
+// Handle calls f.
+func (f HandlerFunc) Handle(ctx context.Context, m *Message) error { return f(ctx, m) }

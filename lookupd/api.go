@@ -1,0 +1,174 @@
+package lookupd
+
+import (
+	"log/slog"
+	"net/http"
+	"net/http/pprof"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/millrace-mq/millrace/internal/httpapi"
+	"github.com/millrace-mq/millrace/lookupd/registry"
+	"github.com/millrace-mq/millrace/protocol"
+)
+
+// answerTimeout is how long a client may take to read an answer. Without it
+// one that stops reading would keep its answer in our memory for ever.
+const answerTimeout = 30 * time.Second
+
+const pprofPath = "/debug/pprof/"
+
+// api is the HTTP face.
+type api struct {
+	dir *directory
+	log *slog.Logger
+}
+
+func newAPI(dir *directory, log *slog.Logger) http.Handler {
+	a := &api{dir, log}
+	r := httpapi.NewRouter(log)
+	r.Plain("GET", "/ping", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("OK")) })
+	r.On("GET", "/info", a.info)
+	r.On("GET", "/topics", a.topics)
+	r.On("GET", "/channels", a.channels)
+	r.On("GET", "/lookup", a.lookup)
+	r.On("GET", "/nodes", a.nodes)
+	r.On("GET", "/debug", a.debug)
+	for _, change := range []struct {
+		path, old string // old is what the path was before NSQ 1.0
+		handle    httpapi.Handler
+	}{
+		{"/topic/create", "/create_topic", a.createTopic},
+		{"/topic/delete", "/delete_topic", a.deleteTopic},
+		{"/topic/tombstone", "/tombstone_topic_producer", a.tombstone},
+		{"/channel/create", "/create_channel", a.createChannel},
+		{"/channel/delete", "/delete_channel", a.deleteChannel},
+	} {
+		r.On("POST", change.path, change.handle)
+		r.On("POST", change.old, change.handle)
+		r.On("GET", change.old, change.handle)
+	}
+	r.Plain("GET", pprofPath+"*profile", profile)
+	r.Plain("POST", pprofPath+"symbol", pprof.Symbol)
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		// A profile takes as long as it was asked to.
+		if !strings.HasPrefix(req.URL.Path, pprofPath) {
+			_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(answerTimeout))
+		}
+		r.ServeHTTP(w, req)
+	})
+}
+
+// profile exists because pprof.Index does not know these four.
+func profile(w http.ResponseWriter, req *http.Request) {
+	switch strings.TrimPrefix(req.URL.Path, pprofPath) {
+	case "cmdline":
+		pprof.Cmdline(w, req)
+	case "profile":
+		pprof.Profile(w, req)
+	case "symbol":
+		pprof.Symbol(w, req)
+	case "trace":
+		pprof.Trace(w, req)
+	default:
+		pprof.Index(w, req)
+	}
+}
+
+func (a *api) createTopic(_ *http.Request, q url.Values) (any, error) {
+	topic, err := argument(q, "topic")
+	if err != nil {
+		return nil, err
+	}
+	if !protocol.ValidName(topic) {
+		return nil, badRequest("INVALID_ARG_TOPIC")
+	}
+	a.dir.change(func(r *registry.Registry, _ time.Time) { r.CreateTopic(topic) })
+	a.log.Info("topic created", "topic", topic)
+	return nil, nil
+}
+
+func (a *api) deleteTopic(_ *http.Request, q url.Values) (any, error) {
+	topic, err := argument(q, "topic")
+	if err != nil {
+		return nil, err
+	}
+	var known bool
+	a.dir.change(func(r *registry.Registry, _ time.Time) { known = r.DeleteTopic(topic) })
+	if known {
+		a.log.Info("topic deleted", "topic", topic)
+	}
+	return nil, nil
+}
+
+func (a *api) tombstone(_ *http.Request, q url.Values) (any, error) {
+	topic, err := argument(q, "topic")
+	if err != nil {
+		return nil, err
+	}
+	node, err := argument(q, "node")
+	if err != nil {
+		return nil, err
+	}
+	var hidden int
+	a.dir.change(func(r *registry.Registry, now time.Time) { hidden = r.Tombstone(topic, node, now) })
+	if hidden > 0 {
+		a.log.Info("tombstone set", "topic", topic, "node", node)
+	}
+	return nil, nil
+}
+
+func (a *api) createChannel(_ *http.Request, q url.Values) (any, error) {
+	topic, channel, err := channelArguments(q)
+	if err != nil {
+		return nil, err
+	}
+	a.dir.change(func(r *registry.Registry, _ time.Time) { r.CreateChannel(topic, channel) })
+	a.log.Info("channel created", "topic", topic, "channel", channel)
+	return nil, nil
+}
+
+func (a *api) deleteChannel(_ *http.Request, q url.Values) (any, error) {
+	topic, channel, err := channelArguments(q)
+	if err != nil {
+		return nil, err
+	}
+	var known bool
+	a.dir.change(func(r *registry.Registry, _ time.Time) { known = r.DeleteChannel(topic, channel) })
+	if !known {
+		return nil, &httpapi.Error{Status: http.StatusNotFound, Code: "CHANNEL_NOT_FOUND"}
+	}
+	a.log.Info("channel deleted", "topic", topic, "channel", channel)
+	return nil, nil
+}
+
+// argument returns the query's first value for name. An empty one counts.
+func argument(q url.Values, name string) (string, error) {
+	values, given := q[name]
+	if !given {
+		return "", badRequest("MISSING_ARG_" + strings.ToUpper(name))
+	}
+	return values[0], nil
+}
+
+// channelArguments returns a valid topic and channel.
+func channelArguments(q url.Values) (topic, channel string, err error) {
+	if topic, err = argument(q, "topic"); err != nil {
+		return "", "", err
+	}
+	if !protocol.ValidName(topic) {
+		return "", "", badRequest("INVALID_ARG_TOPIC")
+	}
+	if channel, err = argument(q, "channel"); err != nil {
+		return "", "", err
+	}
+	if !protocol.ValidName(channel) {
+		return "", "", badRequest("INVALID_ARG_CHANNEL")
+	}
+	return topic, channel, nil
+}
+
+func badRequest(code string) error {
+	return &httpapi.Error{Status: http.StatusBadRequest, Code: code}
+}

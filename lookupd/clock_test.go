@@ -1,0 +1,221 @@
+package lookupd_test
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/millrace-mq/millrace/lookupd"
+	"github.com/millrace-mq/millrace/protocol"
+)
+
+// pipe is a listener in memory, so that a daemon runs under a fake clock.
+type pipe struct {
+	conns chan net.Conn
+	done  chan struct{}
+}
+
+func newPipe() *pipe { return &pipe{make(chan net.Conn), make(chan struct{})} }
+
+func (p *pipe) Accept() (net.Conn, error) {
+	select {
+	case c := <-p.conns:
+		if c == nil { // as asked by a test: the machine has no room
+			return nil, os.NewSyscallError("accept", syscall.EMFILE)
+		}
+		return c, nil
+	case <-p.done:
+		return nil, net.ErrClosed
+	}
+}
+
+func (p *pipe) Close() error {
+	select {
+	case <-p.done:
+	default:
+		close(p.done)
+	}
+	return nil
+}
+
+func (p *pipe) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "pipe"} }
+
+func (p *pipe) dial() net.Conn {
+	near, far := net.Pipe()
+	p.conns <- far
+	return near
+}
+
+// bubble is a daemon whose time passes only when the test sleeps. The bubble
+// itself fails the test if a goroutine is left at its end.
+type bubble struct {
+	t        *testing.T
+	tcp, web *pipe
+	client   *http.Client
+}
+
+func inBubble(t *testing.T, s lookupd.Settings, test func(b *bubble)) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &bubble{t: t, tcp: newPipe(), web: newPipe()}
+		transport := &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
+			return b.web.dial(), nil
+		}}
+		b.client = &http.Client{Transport: transport}
+		run(t, lookupd.New(s, b.tcp, b.web, testLog(t)))
+		defer transport.CloseIdleConnections()
+		test(b)
+	})
+}
+
+func (b *bubble) join(host string) *peer {
+	p := newPeer(b.t, b.tcp.dial())
+	p.identify(host)
+	return p
+}
+
+func (b *bubble) hosts(path string) string {
+	b.t.Helper()
+	_, _, body := call(b.t, b.client, "GET", "http://lookupd"+path)
+	return hosts(b.t, body)
+}
+
+func (b *bubble) expectHosts(path, want string) {
+	b.t.Helper()
+	if got := b.hosts(path); got != want {
+		b.t.Errorf("%s lists %q, want %q", path, got, want)
+	}
+}
+
+func TestSilentConnectionsAreClosed(t *testing.T) {
+	s := lookupd.DefaultSettings()
+	inBubble(t, s, func(b *bubble) {
+		silent, pinging := b.join("silent"), b.join("pinging")
+		pinging.say("REGISTER t")
+		silent.say("REGISTER t")
+
+		const interval = 15 * time.Second
+		for range s.PeerTimeout/interval - 1 {
+			time.Sleep(interval)
+			pinging.say("PING")
+			b.expectHosts("/lookup?topic=t", "pinging silent")
+		}
+		time.Sleep(interval)
+		synctest.Wait()
+		b.expectHosts("/lookup?topic=t", "pinging")
+		b.expectHosts("/nodes", "pinging")
+		silent.expectEOF()
+		pinging.say("PING")
+	})
+}
+
+func TestInactiveDaemonsAreLeftOut(t *testing.T) {
+	s := lookupd.DefaultSettings()
+	s.InactiveProducerTimeout = 20 * time.Second
+	inBubble(t, s, func(b *bubble) {
+		p := b.join("a")
+		p.say("REGISTER t")
+		for _, path := range []string{"/lookup?topic=t", "/nodes"} {
+			time.Sleep(s.InactiveProducerTimeout)
+			b.expectHosts(path, "a")
+			time.Sleep(time.Nanosecond)
+			b.expectHosts(path, "")
+			p.say("PING")
+			b.expectHosts(path, "a")
+		}
+	})
+}
+
+func TestALineOnTheDripIsClosed(t *testing.T) {
+	inBubble(t, lookupd.DefaultSettings(), func(b *bubble) {
+		p := b.join("drip")
+		timeout := lookupd.DefaultSettings().PeerTimeout
+		began := time.Now()
+		for {
+			if _, err := io.WriteString(p, "x"); err != nil {
+				break
+			}
+			time.Sleep(10 * time.Second)
+		}
+		if took := time.Since(began); took < timeout || took > timeout+20*time.Second {
+			t.Errorf("closed after %s", took)
+		}
+		b.expectHosts("/nodes", "")
+	})
+}
+
+func TestConnectionsThatDoNotSayTheirProtocolAreClosed(t *testing.T) {
+	inBubble(t, lookupd.DefaultSettings(), func(b *bubble) {
+		p := newPeer(b.t, b.tcp.dial())
+		p.send(protocol.MagicV1[:3])
+		began := time.Now()
+		p.expectEOF()
+		if took := time.Since(began); took != 10*time.Second {
+			t.Errorf("closed after %s", took)
+		}
+	})
+}
+
+func TestTombstonesEndWithTime(t *testing.T) {
+	inBubble(t, lookupd.DefaultSettings(), func(b *bubble) {
+		p := b.join("a")
+		p.say("REGISTER t")
+		lifetime := lookupd.DefaultSettings().TombstoneLifetime
+		call(b.t, b.client, "POST", "http://lookupd/topic/tombstone?topic=t&node=a:4151")
+		time.Sleep(lifetime - time.Nanosecond)
+		b.expectHosts("/lookup?topic=t", "")
+		time.Sleep(time.Nanosecond)
+		b.expectHosts("/lookup?topic=t", "a")
+	})
+}
+
+func TestAFullMachineIsWaitedFor(t *testing.T) {
+	inBubble(t, lookupd.DefaultSettings(), func(b *bubble) {
+		for range 100 {
+			b.tcp.conns <- nil
+		}
+		b.join("a")
+		b.expectHosts("/nodes", "a")
+	})
+}
+
+func TestRunWaitsForItsConnections(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tcp := newPipe()
+		d := lookupd.New(lookupd.DefaultSettings(), tcp, newPipe(), testLog(t))
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- d.Run(ctx) }()
+
+		near, far := net.Pipe()
+		defer near.Close()
+		slow := &slowToClose{Conn: far}
+		tcp.conns <- slow
+		synctest.Wait()
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		if !slow.closed.Load() {
+			t.Error("Run returned with a connection open")
+		}
+	})
+}
+
+type slowToClose struct {
+	net.Conn
+	closed atomic.Bool
+}
+
+func (c *slowToClose) Close() error {
+	err := c.Conn.Close()
+	time.Sleep(time.Minute)
+	c.closed.Store(true)
+	return err
+}

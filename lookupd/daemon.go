@@ -1,0 +1,123 @@
+// Package lookupd tells consumers which queue daemons have a topic. Daemons
+// keep a connection to it, on which they register what they have in NSQ's V1
+// protocol; consumers, tools and admin ask over HTTP.
+//
+// Everything is in memory: several lookupds know nothing of each other, every
+// daemon tells all of them, and one that restarts has learned everything again
+// once the daemons have reconnected.
+//
+// One lock (directory.mu) guards the registry. It is held for single
+// operations on memory, never while a byte is read or written, so that no peer
+// and no slow HTTP client can hold up another.
+package lookupd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+
+	"github.com/millrace-mq/millrace/internal/httpapi"
+	"github.com/millrace-mq/millrace/protocol"
+)
+
+// Daemon is a lookupd that listens, and serves while Run runs.
+type Daemon struct {
+	tcp, web net.Listener
+	peers    *peerServer
+	api      http.Handler
+	log      *slog.Logger
+}
+
+// Listen checks the settings and opens both listeners, so that the addresses
+// are known, and taken, before anything is served. The caller must call Run or
+// Close.
+func Listen(s Settings, log *slog.Logger) (*Daemon, error) {
+	if err := s.Validate(); err != nil {
+		return nil, err
+	}
+	tcp, err := net.Listen("tcp", s.TCPAddress)
+	if err != nil {
+		return nil, fmt.Errorf("opening tcp-address: %w", err)
+	}
+	web, err := net.Listen("tcp", s.HTTPAddress)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("opening http-address: %w", err), tcp.Close())
+	}
+	return New(s, tcp, web, log), nil
+}
+
+// New returns a daemon that serves on listeners which somebody else has
+// opened: tcp for daemons, web for HTTP. It takes them over. The settings'
+// addresses matter only for what daemons are told to reach it at.
+func New(s Settings, tcp, web net.Listener, log *slog.Logger) *Daemon {
+	host := hostname()
+	self := protocol.PeerInfo{
+		BroadcastAddress: s.broadcastHost(host),
+		Hostname:         host,
+		TCPPort:          port(tcp),
+		HTTPPort:         port(web),
+		Version:          protocol.Version,
+	}
+	dir := newDirectory(s.InactiveProducerTimeout, s.TombstoneLifetime)
+	return &Daemon{
+		tcp:   tcp,
+		web:   web,
+		peers: &peerServer{dir: dir, self: self, timeout: s.PeerTimeout, log: log},
+		api:   newAPI(dir, log),
+		log:   log,
+	}
+}
+
+// TCPAddr is the address that daemons register at.
+func (d *Daemon) TCPAddr() net.Addr { return d.tcp.Addr() }
+
+// HTTPAddr is the address that consumers ask at.
+func (d *Daemon) HTTPAddr() net.Addr { return d.web.Addr() }
+
+// Close gives the addresses back. It is for a daemon that will not be run.
+func (d *Daemon) Close() error { return errors.Join(d.tcp.Close(), d.web.Close()) }
+
+// Run serves until ctx ends, and returns nil then, or until one of the two
+// faces fails, and returns why. Either way both listeners and all connections
+// are closed and no goroutine is left. It can be called once.
+func (d *Daemon) Run(ctx context.Context) error {
+	for _, l := range []net.Listener{d.tcp, d.web} {
+		if !loopback(l.Addr()) {
+			d.log.Warn("open to the network without TLS or access control", "address", l.Addr())
+		}
+	}
+	d.log.Info("lookupd is up", "tcp", d.tcp.Addr(), "http", d.web.Addr())
+
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	var peersErr, webErr error
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		defer stop()
+		peersErr = d.peers.serve(ctx, d.tcp)
+	})
+	wg.Go(func() {
+		defer stop()
+		webErr = httpapi.Serve(ctx, d.web, d.api, d.log)
+	})
+	wg.Wait()
+	d.log.Info("lookupd is down")
+	return errors.Join(peersErr, webErr)
+}
+
+// port is the listener's, or 0 for one that is not of TCP.
+func port(l net.Listener) int {
+	if a, ok := l.Addr().(*net.TCPAddr); ok {
+		return a.Port
+	}
+	return 0
+}
+
+func loopback(a net.Addr) bool {
+	tcp, ok := a.(*net.TCPAddr)
+	return !ok || tcp.IP.IsLoopback()
+}

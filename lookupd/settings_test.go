@@ -1,0 +1,57 @@
+package lookupd_test
+
+import (
+	"flag"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/millrace-mq/millrace/lookupd"
+)
+
+func TestFlagsSetSettings(t *testing.T) {
+	s := lookupd.DefaultSettings()
+	fs := flag.NewFlagSet("lookupd", flag.ContinueOnError)
+	s.Flags(fs)
+	err := fs.Parse([]string{
+		"--tcp-address=10.0.0.1:1", "-http-address", "10.0.0.1:2", "--broadcast-address=b",
+		"--inactive-producer-timeout=1s", "--tombstone-lifetime=2s", "--peer-timeout=1m", "--log-level=debug",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := lookupd.Settings{
+		TCPAddress: "10.0.0.1:1", HTTPAddress: "10.0.0.1:2", BroadcastAddress: "b",
+		InactiveProducerTimeout: time.Second, TombstoneLifetime: 2 * time.Second, PeerTimeout: time.Minute, LogLevel: "debug",
+	}
+	if s != want {
+		t.Errorf("got %+v", s)
+	}
+}
+
+func TestValidateTellsEverything(t *testing.T) {
+	if err := lookupd.DefaultSettings().Validate(); err != nil {
+		t.Errorf("the defaults: %v", err)
+	}
+	s := lookupd.Settings{TCPAddress: "nowhere", HTTPAddress: "h:99999", TombstoneLifetime: -1, LogLevel: "loud"}
+	err := s.Validate()
+	if err == nil {
+		t.Fatal("nothing is wrong with", s)
+	}
+	for _, complaint := range []string{
+		`tcp-address "nowhere": must be host:port`,
+		`http-address "h:99999": the port must be`,
+		"inactive-producer-timeout 0s: must be positive",
+		"tombstone-lifetime -1ns: must not be negative",
+		"peer-timeout 0s: must be 30s at least",
+		`log-level "loud": must be debug`,
+	} {
+		if !strings.Contains(err.Error(), complaint) {
+			t.Errorf("%q is not in %q", complaint, err)
+		}
+	}
+	if _, listened := lookupd.Listen(s, slog.New(slog.DiscardHandler)); listened == nil || listened.Error() != err.Error() {
+		t.Errorf("Listen says %v", listened)
+	}
+}
