@@ -1,0 +1,32 @@
+package main
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/millrace-mq/millrace/internal/program"
+)
+
+func TestRefusedFlags(t *testing.T) {
+	tests := map[string]struct{ args, want string }{
+		"nothing":   {"", "topic: is needed; qd-tcp-address: at least one is needed"},
+		"topic":     {"--topic=a/b --nsqd-tcp-address=a:1", `topic "a/b": not a valid name`},
+		"address":   {"--topic=t --qd-tcp-address=nowhere", `"nowhere"`},
+		"delimiter": {"--topic=t --qd-tcp-address=a:1 --delimiter=ab", `delimiter "ab": must be one byte`},
+		"rate":      {"--topic=t --qd-tcp-address=a:1 --rate=-1", "rate -1"},
+		"batch":     {"--topic=t --qd-tcp-address=a:1 --batch=0", "batch 0"},
+		"patience":  {"--topic=t --qd-tcp-address=a:1 --retry-for=-1s", "retry-for -1s"},
+		"size":      {"--topic=t --qd-tcp-address=a:1 --max-msg-size=0", "max-msg-size 0"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			var stdout, stderr strings.Builder
+			std := program.Stdio{In: strings.NewReader("a"), Out: &stdout, Err: &stderr}
+			status := program.Run(context.Background(), "pub", "", strings.Fields(tt.args), std, setup)
+			if status != 1 || !strings.Contains(stderr.String(), tt.want) || strings.Count(stderr.String(), "\n") != 1 {
+				t.Errorf("status %d, standard error %q, want one line with %q", status, stderr.String(), tt.want)
+			}
+		})
+	}
+}

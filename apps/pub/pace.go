@@ -1,0 +1,31 @@
+package main
+
+import "time"
+
+// pace spreads messages over time.
+type pace struct {
+	perSecond int       // 0 is as fast as possible
+	next      time.Time // when the next message may leave
+}
+
+// wait books n messages and returns how long they must wait.
+func (p *pace) wait(n int, now time.Time) time.Duration {
+	if p.perSecond == 0 {
+		return 0
+	}
+	if p.next.Before(now) {
+		p.next = now // what was not used is gone: no bursts
+	}
+	delay := p.next.Sub(now)
+	p.next = p.next.Add(time.Duration(n) * time.Second / time.Duration(p.perSecond))
+	return delay
+}
+
+// batchLimit returns how many records may be in a batch when limit were
+// allowed: at a slow pace, a twentieth of a second's worth.
+func (p *pace) batchLimit(limit int) int {
+	if p.perSecond == 0 {
+		return limit
+	}
+	return max(1, min(limit, p.perSecond/20))
+}

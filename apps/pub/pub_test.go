@@ -1,0 +1,453 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	millrace "github.com/millrace-mq/millrace/clients/go"
+	"github.com/millrace-mq/millrace/protocol"
+)
+
+var errDown = errors.New("connection refused")
+
+// daemon is a fake queue daemon, with the connections to it. Publishes are
+// answered in order, a millisecond after they came.
+type daemon struct {
+	// fate says what becomes of the n-th publish, counted from 0 over all
+	// connections: stored, and answered with the error. Nil is all well.
+	fate func(n int, bodies [][]byte) (stored bool, err error)
+	// dial, if set, is asked before each connection.
+	dial func() error
+	// most publishes that one connection takes; the next fails unsent, while
+	// those before it are answered. 0 is no limit.
+	perConnection int
+
+	mu               sync.Mutex // guards below
+	n                int
+	stored           []string
+	open             int // connections
+	unanswered, most int
+}
+
+func (d *daemon) connect() (publisher, error) {
+	if d.dial != nil {
+		if err := d.dial(); err != nil {
+			return nil, err
+		}
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.open++
+	c := &connection{daemon: d, calls: make(chan func(), window), ended: make(chan struct{})}
+	go func() {
+		defer close(c.ended)
+		for call := range c.calls {
+			time.Sleep(time.Millisecond)
+			call()
+		}
+	}()
+	return c, nil
+}
+
+// connection fails like a Writer's: after the first error, every publish that
+// is on its way or still comes fails with it, unsent.
+type connection struct {
+	daemon *daemon
+	calls  chan func()
+	ended  chan struct{}
+
+	// Guarded by daemon.mu.
+	broken error
+	taken  int
+}
+
+func (c *connection) PublishAsync(_ context.Context, topic string, bodies [][]byte, done func(error)) error {
+	d := c.daemon
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if c.broken != nil || d.perConnection > 0 && c.taken == d.perConnection {
+		return errLost
+	}
+	c.taken++
+	d.unanswered++
+	d.most = max(d.most, d.unanswered)
+	c.calls <- func() { done(c.answer(bodies)) }
+	return nil
+}
+
+func (c *connection) answer(bodies [][]byte) error {
+	d := c.daemon
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.unanswered--
+	if c.broken != nil {
+		return fmt.Errorf("not stored: %w", c.broken)
+	}
+	stored, err := true, error(nil)
+	if d.fate != nil {
+		stored, err = d.fate(d.n, bodies)
+	}
+	d.n++
+	if stored {
+		for _, b := range bodies {
+			d.stored = append(d.stored, string(b))
+		}
+	}
+	c.broken = err
+	return err
+}
+
+func (c *connection) Close() error {
+	close(c.calls)
+	<-c.ended
+	c.daemon.mu.Lock()
+	defer c.daemon.mu.Unlock()
+	c.daemon.open--
+	return nil
+}
+
+// pub publishes in to the daemons in batches of 2 and returns what standard
+// error would say besides.
+func pub(t *testing.T, ctx context.Context, in io.Reader, daemons ...*daemon) (said string, err error) {
+	t.Helper()
+	var stderr strings.Builder
+	p := &publishing{limit: 2, report: &report{out: &stderr}}
+	for i, d := range daemons {
+		l := newLane(fmt.Sprint("qd", i), "topic", 5, d.connect)
+		l.retryFor, l.warn = 10*time.Second, p.report.say
+		p.lanes = append(p.lanes, l)
+	}
+	err = p.run(ctx, newRecords(in, '\n', 1000))
+	for i, d := range daemons {
+		if d.open != 0 {
+			t.Errorf("%d connections to daemon %d are left open", d.open, i)
+		}
+	}
+	return stderr.String(), err
+}
+
+func numbers(first, last int) (all []string) {
+	for n := first; n <= last; n++ {
+		all = append(all, fmt.Sprint("message ", n))
+	}
+	return all
+}
+
+func input(messages []string) io.Reader { return strings.NewReader(strings.Join(messages, "\n")) }
+
+func wantStored(t *testing.T, d *daemon, want []string) {
+	t.Helper()
+	if !slices.Equal(d.stored, want) {
+		t.Errorf("stored %q, want %q", d.stored, want)
+	}
+}
+
+func TestEveryDaemonGetsEverything(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := &daemon{}, &daemon{}
+		said, err := pub(t, t.Context(), input(numbers(1, 99)), a, b)
+		if err != nil || said != "" {
+			t.Errorf("error %v, said %q", err, said)
+		}
+		wantStored(t, a, numbers(1, 99))
+		wantStored(t, b, numbers(1, 99))
+		if a.most != 5 {
+			t.Errorf("%d batches were on their way, want 5", a.most)
+		}
+	})
+}
+
+// failOnce lets the n-th publish fail with err.
+func failOnce(n int, stored bool, err error) func(int, [][]byte) (bool, error) {
+	return func(i int, _ [][]byte) (bool, error) {
+		if i == n {
+			return stored, err
+		}
+		return true, nil
+	}
+}
+
+func TestRestartedDaemon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var back time.Time
+		d := &daemon{}
+		d.fate = func(n int, _ [][]byte) (bool, error) {
+			if n == 7 {
+				back = time.Now().Add(5 * time.Second)
+				return false, errDown
+			}
+			return true, nil
+		}
+		d.dial = func() error {
+			if time.Now().Before(back) {
+				return errDown
+			}
+			return nil
+		}
+		said, err := pub(t, t.Context(), input(numbers(1, 99)), d)
+		if err != nil {
+			t.Error(err)
+		}
+		wantStored(t, d, numbers(1, 99)) // in order, once
+		if want := "pub: qd0 takes no messages, trying for 10s (connection refused)\npub: qd0 takes messages again\n"; said != want {
+			t.Errorf("said %q, want %q", said, want)
+		}
+	})
+}
+
+// A connection that broke before an answer: stored or not, all arrives, and the
+// user is told.
+func TestUncertain(t *testing.T) {
+	for _, stored := range []bool{false, true} {
+		t.Run(fmt.Sprintf("stored %t", stored), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				lost := &millrace.UncertainError{Address: "qd0", Err: errDown}
+				d := &daemon{fate: failOnce(3, stored, lost)}
+				said, err := pub(t, t.Context(), input(numbers(1, 40)), d)
+				if err != nil {
+					t.Error(err)
+				}
+				want := numbers(1, 40)
+				if stored {
+					want = slices.Insert(want, 8, "message 7", "message 8")
+				}
+				wantStored(t, d, want)
+				if !strings.Contains(said, "from line 7 on") || !strings.Contains(said, "duplicates are possible") {
+					t.Errorf("said %q", said)
+				}
+			})
+		})
+	}
+}
+
+func TestDaemonStaysAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		well, away := &daemon{}, &daemon{fate: func(n int, _ [][]byte) (bool, error) {
+			if n < 2 {
+				return true, nil
+			}
+			return false, errDown
+		}}
+		_, err := pub(t, t.Context(), input(numbers(1, 400)), well, away)
+		if err == nil {
+			t.Fatal("no error")
+		}
+		if took := time.Since(began); took < 10*time.Second || took > 12*time.Second {
+			t.Errorf("it was tried for %s", took)
+		}
+		wantStored(t, away, numbers(1, 4))
+		taken := len(well.stored)
+		wantStored(t, well, numbers(1, taken))
+		for _, want := range []string{
+			fmt.Sprintf("qd1: connection refused: %d messages, from line 5 on, were not acknowledged", taken-4),
+			fmt.Sprintf("the lines after %d were not published", taken),
+		} {
+			if !strings.Contains(err.Error(), want) {
+				t.Errorf("error %q lacks %q", err, want)
+			}
+		}
+	})
+}
+
+func TestRefusal(t *testing.T) {
+	refuse := func(code string) func(int, [][]byte) (bool, error) {
+		return func(_ int, bodies [][]byte) (bool, error) {
+			for _, b := range bodies {
+				if string(b) == "message 8" {
+					return false, fmt.Errorf("refused: %w", &protocol.Error{Code: code, Text: "no"})
+				}
+			}
+			return true, nil
+		}
+	}
+	t.Run("of a message", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			d := &daemon{fate: refuse(protocol.EBadMessage)}
+			_, err := pub(t, t.Context(), input(numbers(1, 9)), d)
+			if err == nil || !strings.Contains(err.Error(), "line 8 (9 bytes): refused: E_BAD_MESSAGE no: 2 messages, from line 8 on, were not acknowledged") {
+				t.Errorf("error %v", err)
+			}
+			wantStored(t, d, numbers(1, 7))
+		})
+	})
+	t.Run("of the topic", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			d := &daemon{fate: refuse(protocol.EUnauthorized)}
+			_, err := pub(t, t.Context(), input(numbers(1, 9)), d)
+			if err == nil || !strings.Contains(err.Error(), "E_UNAUTHORIZED no: 3 messages, from line 7 on") {
+				t.Errorf("error %v", err)
+			}
+			wantStored(t, d, numbers(1, 6))
+		})
+	})
+	t.Run("of a batch alone", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			d := &daemon{fate: func(_ int, bodies [][]byte) (bool, error) {
+				if len(bodies) > 1 {
+					return false, &protocol.Error{Code: protocol.EBadBody}
+				}
+				return true, nil
+			}}
+			if _, err := pub(t, t.Context(), input(numbers(1, 9)), d); err != nil {
+				t.Error(err)
+			}
+			wantStored(t, d, numbers(1, 9))
+		})
+	})
+	t.Run("for now", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			d := &daemon{fate: failOnce(2, false, &protocol.Error{Code: protocol.EMPubFailed, Text: "exiting"})}
+			if _, err := pub(t, t.Context(), input(numbers(1, 9)), d); err != nil {
+				t.Error(err)
+			}
+			wantStored(t, d, numbers(1, 9))
+		})
+	})
+}
+
+// A publish that cannot be sent says nothing about those that were.
+func TestConnectionTakesNoMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &daemon{perConnection: 3}
+		said, err := pub(t, t.Context(), input(numbers(1, 40)), d)
+		if err != nil || said != "" {
+			t.Errorf("error %v, said %q", err, said)
+		}
+		wantStored(t, d, numbers(1, 40))
+	})
+}
+
+// A connection that ended while nothing was on its way is nothing to tell.
+func TestIdleConnectionLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &daemon{}
+		in, writer := io.Pipe()
+		go func() {
+			fmt.Fprint(writer, "message 1\n")
+			time.Sleep(time.Hour)
+			fmt.Fprint(writer, "message 2\nmessage 3\n")
+			writer.Close()
+		}()
+		var last *connection
+		var said strings.Builder
+		p := &publishing{limit: 2, report: &report{out: &said}}
+		l := newLane("qd", "topic", 5, func() (publisher, error) {
+			c, err := d.connect()
+			last = c.(*connection)
+			return c, err
+		})
+		l.retryFor, l.warn = time.Second, p.report.say
+		p.lanes = []*lane{l}
+		time.AfterFunc(time.Minute, func() { d.mu.Lock(); last.broken = errDown; d.mu.Unlock() })
+		if err := p.run(t.Context(), newRecords(in, '\n', 1000)); err != nil || said.String() != "" {
+			t.Errorf("error %v, said %q", err, said.String())
+		}
+		wantStored(t, d, numbers(1, 3))
+	})
+}
+
+// Interactive input is published line by line, as it is typed. Ctrl-C publishes
+// what was taken, and no half line.
+func TestInterrupt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, interrupt := context.WithCancel(t.Context())
+		in, writer := io.Pipe()
+		d := &daemon{}
+		go func() {
+			for _, text := range []string{"message 1\n", "message 2\nmess"} {
+				fmt.Fprint(writer, text)
+				time.Sleep(time.Second)
+			}
+			d.mu.Lock()
+			wantStored(t, d, numbers(1, 2))
+			d.mu.Unlock()
+			interrupt()
+		}()
+		said, err := pub(t, ctx, in, d)
+		if err != nil || said != "pub: interrupted after line 2: 2 messages were published\n" {
+			t.Errorf("error %v, said %q", err, said)
+		}
+		wantStored(t, d, numbers(1, 2))
+		writer.Close() // lets the reading goroutine go
+	})
+}
+
+func TestInterruptWhileDaemonIsAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, interrupt := context.WithTimeout(t.Context(), time.Second)
+		defer interrupt()
+		began := time.Now()
+		d := &daemon{dial: func() error { return errDown }}
+		_, err := pub(t, ctx, input(numbers(1, 2)), d)
+		if err == nil || !strings.Contains(err.Error(), "2 messages, from line 1 on, were not acknowledged") {
+			t.Errorf("error %v", err)
+		}
+		if took := time.Since(began); took != time.Second {
+			t.Errorf("it took %s", took)
+		}
+	})
+}
+
+func TestTooLongLineIsNamed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &daemon{}
+		_, err := pub(t, t.Context(), input(append(numbers(1, 3), strings.Repeat("x", 1001), "message 5")), d)
+		if err == nil || !strings.Contains(err.Error(), "line 4 is longer than") || !strings.Contains(err.Error(), "3 messages before that were published") {
+			t.Errorf("error %v", err)
+		}
+		wantStored(t, d, numbers(1, 3))
+	})
+}
+
+func TestPace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := pace{perSecond: 100}
+		if n := p.batchLimit(200); n != 5 {
+			t.Errorf("batches of %d", n)
+		}
+		began := time.Now()
+		for range 40 {
+			time.Sleep(p.wait(5, time.Now()))
+		}
+		if took := time.Since(began); took != 1950*time.Millisecond {
+			t.Errorf("200 messages left within %s", took)
+		}
+		time.Sleep(time.Hour)
+		if first, second := p.wait(5, time.Now()), p.wait(5, time.Now()); first != 0 || second != 50*time.Millisecond {
+			t.Errorf("after a pause, batches wait for %s and %s", first, second)
+		}
+	})
+}
+
+func TestProgress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out strings.Builder
+		r := &report{out: &out, terminal: true}
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			r.follow(ctx, func() int64 { return 1000 })
+		}()
+		time.Sleep(600 * time.Millisecond)
+		r.say("a word")
+		time.Sleep(1400 * time.Millisecond)
+		stop()
+		<-done
+		const clear = "\r\x1b[K"
+		want := clear + "1000 messages  2000/s  500ms" + clear + "pub: a word\n" +
+			clear + "1000 messages  0/s  1s" + clear + "1000 messages  0/s  1.5s" + clear + "1000 messages  500/s  2s\n"
+		if got := strings.Replace(out.String(), clear+"1000 messages  0/s  2s", "", 1); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	})
+}
