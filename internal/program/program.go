@@ -124,6 +124,3 @@ func usage(w io.Writer, fs *flag.FlagSet, synopsis string) {
 		fmt.Fprintf(w, "%s\n        %s\n", head, text)
 	})
 }
-
-
-

@@ -1,0 +1,171 @@
+package broker
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+)
+
+const (
+	startTimeout = 15 * time.Second // until it accepts connections
+	stopTimeout  = 15 * time.Second // from SIGTERM to SIGKILL
+	crashGrace   = 200 * time.Millisecond
+)
+
+// Launch is a broker to be started.
+type Launch struct {
+	Command []string // the program, and arguments that come before ours
+	// MemQueueSize is given as --mem-queue-size; 0 leaves the broker's default.
+	MemQueueSize int64
+	// Null starts it as bench's null broker, which has no HTTP and no data.
+	Null bool
+}
+
+// Run starts the broker on free ports of the loopback with a data folder of
+// its own, calls f while it runs, ends it, and removes the folder. If the
+// broker ends by itself, so does the context of f.
+func (l Launch) Run(ctx context.Context, f func(context.Context, Target) error) (err error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	t := Target{Name: filepath.Base(l.Command[0]), Null: l.Null}
+	if l.Null {
+		t.Name = "null"
+	}
+	args, clean, err := l.arguments(&t)
+	if err != nil {
+		return fmt.Errorf("preparing to start %s: %w", t.Name, err)
+	}
+	defer clean()
+
+	var said tail
+	cmd := exec.Command(l.Command[0], args...)
+	cmd.Stdout, cmd.Stderr = &said, &said
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("starting the broker: %w", err)
+	}
+	t.PID = cmd.Process.Pid
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		status := cmd.Wait()
+		cancel(fmt.Errorf("%s ended by itself (%v): %s", t.Name, cmd.ProcessState, said.line(status)))
+	}()
+	defer func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		select {
+		case <-gone:
+		case <-time.After(stopTimeout):
+			_ = cmd.Process.Kill()
+			<-gone
+			err = errors.Join(err, fmt.Errorf("%s did not end within %v of SIGTERM and was killed", t.Name, stopTimeout))
+		}
+	}()
+	if err = ready(ctx, t); err == nil {
+		err = f(ctx, t)
+	}
+	if err == nil {
+		return nil
+	}
+	// A broker that dies breaks its connections first; its last words say more
+	// than they do.
+	select {
+	case <-gone:
+		return context.Cause(ctx)
+	case <-time.After(crashGrace):
+		return err
+	}
+}
+
+// arguments completes the command line and t, its addresses.
+func (l Launch) arguments(t *Target) (args []string, clean func(), err error) {
+	if t.TCP, err = freeAddress(); err != nil {
+		return nil, nil, err
+	}
+	args = append(args, l.Command[1:]...)
+	args = append(args, "--tcp-address", t.TCP)
+	if l.Null {
+		return args, func() {}, nil
+	}
+	if t.HTTP, err = freeAddress(); err != nil {
+		return nil, nil, err
+	}
+	dir, err := os.MkdirTemp("", "bench-")
+	if err != nil {
+		return nil, nil, err
+	}
+	args = append(args, "--http-address", t.HTTP, "--data-path", dir)
+	if l.MemQueueSize > 0 {
+		args = append(args, "--mem-queue-size", fmt.Sprint(l.MemQueueSize))
+	}
+	return args, func() { _ = os.RemoveAll(dir) }, nil
+}
+
+// freeAddress returns a loopback address that was free a moment ago.
+func freeAddress() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
+}
+
+// ready waits until every address accepts connections.
+func ready(ctx context.Context, t Target) error {
+	timeout := time.NewTimer(startTimeout)
+	defer timeout.Stop()
+	for _, addr := range []string{t.TCP, t.HTTP} {
+		for addr != "" {
+			c, err := net.DialTimeout("tcp", addr, time.Second)
+			if err == nil {
+				_ = c.Close()
+				break
+			}
+			select {
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			case <-timeout.C:
+				return fmt.Errorf("%s does not listen on %s after %v", t.Name, addr, startTimeout)
+			case <-time.After(10 * time.Millisecond):
+			}
+		}
+	}
+	return nil
+}
+
+// tail keeps the end of what a broker writes, for the error if it dies.
+type tail struct {
+	mu   sync.Mutex
+	last []byte
+}
+
+func (t *tail) Write(b []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.last = append(t.last, b...)
+	if over := len(t.last) - 4096; over > 0 {
+		t.last = append(t.last[:0], t.last[over:]...)
+	}
+	return len(b), nil
+}
+
+// line returns the last line written, or else what status says.
+func (t *tail) line(status error) string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	text := bytes.TrimSpace(t.last)
+	if i := bytes.LastIndexByte(text, '\n'); i >= 0 {
+		text = text[i+1:]
+	}
+	if len(text) == 0 {
+		return fmt.Sprintf("it said nothing (%v)", status)
+	}
+	return string(text)
+}

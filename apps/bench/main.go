@@ -1,0 +1,134 @@
+// Bench measures a broker that speaks V2, Millrace's or NSQ's: throughput,
+// latency, and what a message costs the broker.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"net"
+
+	"github.com/millrace-mq/millrace/apps/bench/null"
+	"github.com/millrace-mq/millrace/apps/bench/report"
+	"github.com/millrace-mq/millrace/apps/bench/work"
+	"github.com/millrace-mq/millrace/internal/program"
+)
+
+func main() {
+	program.MainOf("bench", "measures a V2 broker by the workloads below", commands()...)
+}
+
+// flags declares flags of the settings.
+type flags = func(*work.Settings, *flag.FlagSet)
+
+// workloads is what each workload is for, and the flags it has beside the
+// common ones.
+var workloads = map[string]struct {
+	synopsis string
+	flags    []flags
+}{
+	"publish": {"publish batches to one topic; nobody consumes", []flags{(*work.Settings).Streaming}},
+	"drain":   {"consume a backlog and FIN it; only that is timed", []flags{(*work.Settings).Streaming}},
+	"both":    {"publish batches and consume them at once, one channel", []flags{(*work.Settings).Streaming}},
+	"fanout":  {"publish batches and consume them at once on several channels", []flags{(*work.Settings).Streaming, (*work.Settings).FanOut}},
+	"single":  {"publish message by message", []flags{(*work.Settings).Passes, (*work.Settings).Single}},
+	"spill":   {"publish, then drain, on a broker with --mem-queue-size 10000", []flags{(*work.Settings).Streaming}},
+	"latency": {"time from when a message was due to its receipt, at a fixed rate", []flags{(*work.Settings).Latencies}},
+	"idle":    {"CPU and memory of topics that nobody uses", []flags{(*work.Settings).Idle}},
+}
+
+func commands() (list []program.Command) {
+	for _, w := range work.Works() {
+		list = append(list, program.Command{Name: w.Name, Synopsis: workloads[w.Name].synopsis, Setup: one(w)})
+	}
+	return append(list,
+		program.Command{Name: "all", Synopsis: "every workload, on the broker and on null in turn; the medians as one table", Setup: all},
+		program.Command{Name: "null", Synopsis: "be a broker that only parses and answers: the ceiling for the others", Setup: serveNull},
+	)
+}
+
+// one is the setup of a single workload.
+func one(w work.Work) program.Setup {
+	return func(fs *flag.FlagSet, std program.Stdio) func(context.Context) error {
+		var subject work.Subject
+		var settings work.Settings
+		subject.Flags(fs)
+		if w.OnNull {
+			fs.BoolVar(&subject.Null, "null", false, "measure the null broker, started for it")
+		}
+		settings.Common(fs)
+		for _, declare := range workloads[w.Name].flags {
+			declare(&settings, fs)
+		}
+		asJSON := jsonFlag(fs)
+		return func(ctx context.Context) error {
+			if err := settings.Validate(fs); err != nil {
+				return err
+			}
+			results, err := subject.Run(ctx, w, settings)
+			if err != nil {
+				return interrupted(ctx, err)
+			}
+			return show(std, report.Rows(results, nil), *asJSON)
+		}
+	}
+}
+
+// all is the setup of the suite.
+func all(fs *flag.FlagSet, std program.Stdio) func(context.Context) error {
+	s := work.Suite{Progress: std.Err}
+	s.Subject.Flags(fs)
+	fs.IntVar(&s.Rounds, "rounds", 3, "do everything this many `times` and show the medians")
+	for _, declare := range []flags{
+		(*work.Settings).Common, (*work.Settings).Streaming, (*work.Settings).FanOut,
+		(*work.Settings).Single, (*work.Settings).Latencies, (*work.Settings).Idle,
+	} {
+		declare(&s.Settings, fs)
+	}
+	asJSON := jsonFlag(fs)
+	return func(ctx context.Context) error {
+		if err := s.Settings.Validate(fs); err != nil {
+			return err
+		}
+		rows, err := s.Run(ctx)
+		if err != nil {
+			return interrupted(ctx, err)
+		}
+		return show(std, rows, *asJSON)
+	}
+}
+
+// serveNull is the setup of the null broker.
+func serveNull(fs *flag.FlagSet, _ program.Stdio) func(context.Context) error {
+	addr := fs.String("tcp-address", "127.0.0.1:4150", "`host:port` to listen on")
+	size := fs.Int("size", 200, "`bytes` of the bodies that are delivered")
+	return func(ctx context.Context) error {
+		if *size < 1 {
+			return fmt.Errorf("--size %d: must be 1 or more", *size)
+		}
+		l, err := net.Listen("tcp", *addr)
+		if err != nil {
+			return fmt.Errorf("opening the TCP port: %w", err)
+		}
+		return null.Run(ctx, l, *size)
+	}
+}
+
+func jsonFlag(fs *flag.FlagSet) *bool {
+	return fs.Bool("json", false, "print JSON instead of a table")
+}
+
+func show(std program.Stdio, rows []report.Row, asJSON bool) error {
+	if asJSON {
+		return report.JSON(std.Out, rows)
+	}
+	return report.Table(std.Out, rows)
+}
+
+// interrupted replaces whatever a signal made fail.
+func interrupted(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return fmt.Errorf("interrupted")
+	}
+	return err
+}

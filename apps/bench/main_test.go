@@ -1,0 +1,77 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"net"
+	"strings"
+	"testing"
+
+	"github.com/millrace-mq/millrace/apps/bench/null"
+	"github.com/millrace-mq/millrace/internal/program"
+)
+
+func run(t *testing.T, args string) (status int, out, errs string) {
+	t.Helper()
+	var o, e strings.Builder
+	status = program.RunOf(t.Context(), "bench", "measures", strings.Fields(args), program.Stdio{Out: &o, Err: &e}, commands()...)
+	return status, o.String(), e.String()
+}
+
+func TestCommandLine(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- null.Run(ctx, l, 200) }()
+	defer func() {
+		cancel()
+		<-ended
+	}()
+	at := " --tcp-address " + l.Addr().String() + " --seconds 0.01 --messages 2000"
+
+	if status, out, errs := run(t, "publish"+at); status != 0 || errs != "" || !strings.Contains(out, "| publish | null ") {
+		t.Errorf("publish: %d, %q, %q", status, out, errs)
+	}
+	var answer struct {
+		Rows []struct {
+			Result struct {
+				Messages int64
+				Rate     float64
+			}
+		}
+	}
+	status, out, errs := run(t, "both --json --batch 10"+at)
+	if err := json.Unmarshal([]byte(out), &answer); err != nil || status != 0 || len(answer.Rows) != 1 {
+		t.Fatalf("both --json: %d, %q, %q: %v", status, out, errs, err)
+	}
+	if r := answer.Rows[0].Result; r.Messages <= 0 || r.Rate <= 0 {
+		t.Errorf("both --json: %+v", r)
+	}
+	for args, want := range map[string]string{
+		"publish --window 0 --size 3":                "bench publish: --size 3: must be 16 or more; --window 0: must be 1 or more",
+		"drain --null --start x":                     "--null and --start both name the broker",
+		"fanout --topics 3":                          "flag provided but not defined: -topics",
+		"all --rounds 0":                             "--rounds 0",
+		"null --tcp-address " + l.Addr().String():    "opening the TCP port: ",
+		"latency --tcp-address " + l.Addr().String(): "what the null broker does not do",
+		"idle --nsqd-tcp-address 127.0.0.1:1":        "connecting to the broker",
+		"single --start /no/such/program":            "starting the broker",
+	} {
+		status, out, errs := run(t, args)
+		if status != 1 || out != "" || !strings.Contains(errs, want) || strings.Count(errs, "\n") != 1 {
+			t.Errorf("%s: %d, %q, %q, want %q", args, status, out, errs, want)
+		}
+	}
+}
+
+func TestEveryWorkloadIsExplained(t *testing.T) {
+	for _, c := range commands() {
+		status, out, _ := run(t, c.Name+" --help")
+		if status != 0 || c.Synopsis == "" || !strings.Contains(out, "--") {
+			t.Errorf("%s --help: %d, %q", c.Name, status, out)
+		}
+	}
+}
