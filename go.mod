@@ -3,6 +3,7 @@ module github.com/millrace-mq/millrace
 go 1.26.0
 
 require (
-	github.com/julienschmidt/httprouter v1.3.0 // indirect
-	github.com/nsqio/go-diskqueue v1.1.0 // indirect
+	github.com/julienschmidt/httprouter v1.3.0
+	github.com/nsqio/go-diskqueue v1.1.0
+	go.uber.org/goleak v1.3.0
 )

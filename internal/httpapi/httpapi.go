@@ -71,6 +71,24 @@ func (r *Router) On(method, path string, h Handler) {
 	r.Handler(method, path, r.wrap(h))
 }
 
+// OnRaw routes like On, for handlers that have something to refuse before they
+// look at the query. They parse it with Query.
+func (r *Router) OnRaw(method, path string, h func(r *http.Request) (any, error)) {
+	r.HandlerFunc(method, path, func(w http.ResponseWriter, req *http.Request) {
+		v, err := h(req)
+		r.reply(w, req, v, err)
+	})
+}
+
+// Query parses the query of a request. The error is 400 INVALID_REQUEST.
+func Query(r *http.Request) (url.Values, error) {
+	q, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return nil, &Error{http.StatusBadRequest, "INVALID_REQUEST"}
+	}
+	return q, nil
+}
+
 // Plain routes like On, but answers without X-NSQ-Content-Type, as NSQ does
 // for /ping.
 func (r *Router) Plain(method, path string, h http.HandlerFunc) {
@@ -80,10 +98,8 @@ func (r *Router) Plain(method, path string, h http.HandlerFunc) {
 func (r *Router) wrap(h Handler) http.HandlerFunc {
 	return func(w http.ResponseWriter, req *http.Request) {
 		var v any
-		q, err := url.ParseQuery(req.URL.RawQuery)
-		if err != nil {
-			err = &Error{http.StatusBadRequest, "INVALID_REQUEST"}
-		} else {
+		q, err := Query(req)
+		if err == nil {
 			v, err = h(req, q)
 		}
 		r.reply(w, req, v, err)
@@ -147,5 +163,6 @@ func Serve(ctx context.Context, l net.Listener, h http.Handler, log *slog.Logger
 		<-done
 		return nil
 	}
+	_ = s.Close() // the listener failed; what it let in must not outlive us
 	return fmt.Errorf("serving HTTP on %s: %w", l.Addr(), err)
 }

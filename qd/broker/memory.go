@@ -75,3 +75,7 @@ func (m *memory) Charge(bytes int) { m.used.Add(int64(bytes)) }
 
 // Tight implements queue.Store.
 func (m *memory) Tight() bool { return m.used.Load() > m.limit }
+
+// MemoryTight reports whether messages take up all the memory that they may,
+// so that deferred publishes are refused.
+func (b *Broker) MemoryTight() bool { return b.memory.Tight() }

@@ -21,8 +21,8 @@ type backlog struct {
 
 // Disk is what a backlog has on disk.
 type Disk struct {
-	Blocks   int
-	Messages int
+	Blocks   int `json:"blocks"`
+	Messages int `json:"messages"`
 }
 
 // ahead is how many blocks are read before they are needed.

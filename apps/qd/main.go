@@ -1,0 +1,30 @@
+// Command qd is the queue daemon.
+package main
+
+import (
+	"context"
+	"flag"
+
+	"github.com/millrace-mq/millrace/internal/program"
+	"github.com/millrace-mq/millrace/qd"
+)
+
+func main() {
+	program.Main("qd", "keeps topics and delivers them to the consumers of their channels", setup)
+}
+
+func setup(fs *flag.FlagSet, std program.Stdio) func(context.Context) error {
+	settings := qd.Defaults()
+	settings.Flags(fs)
+	return func(ctx context.Context) error {
+		log, err := program.Logger(std.Err, settings.LogLevel)
+		if err != nil {
+			return err
+		}
+		d, err := qd.Listen(settings, log)
+		if err != nil {
+			return err
+		}
+		return d.Run(ctx)
+	}
+}

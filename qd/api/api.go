@@ -1,0 +1,192 @@
+// Package api is the HTTP face of a queue daemon: publishing, the management of
+// topics and channels, /stats, and what operators look at when something is
+// wrong. Paths, parameters, codes and the order of the checks are nsqd's;
+// where nsqd is at fault (a refused publish that leaves a topic behind, acts
+// that are answered 500) it is not followed.
+package api
+
+import (
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/millrace-mq/millrace/internal/httpapi"
+	"github.com/millrace-mq/millrace/protocol"
+	"github.com/millrace-mq/millrace/qd/broker"
+	"github.com/millrace-mq/millrace/qd/session"
+)
+
+// Config is what the API needs to know.
+type Config struct {
+	Broker *broker.Broker
+	// Clients describes all connections of TCP clients, in any order.
+	Clients func() []session.Client
+	Info    Info
+
+	MaxMsgSize    int           // of one message, in bytes; positive
+	MaxBodySize   int           // of the body of an /mpub, in bytes; positive
+	MaxReqTimeout time.Duration // the longest that a publish can be deferred
+
+	// Lookupds are the addresses behind /config/nsqlookupd_tcp_addresses, and
+	// LogLevel the level behind /config/log_level. One that is nil is no
+	// option.
+	Lookupds Lookupds
+	LogLevel *slog.LevelVar
+
+	Log *slog.Logger
+}
+
+// Info is what /info tells, all of it settled before the first request.
+type Info struct {
+	BroadcastAddress, Hostname   string
+	TCPPort, HTTPPort            int // as listened on; -1 for a unix socket
+	StartTime                    time.Time
+	MaxHeartbeatInterval         time.Duration
+	MaxOutputBufferSize          int // bytes
+	MaxOutputBufferTimeout       time.Duration
+	MaxDeflateLevel              int
+	TopologyZone, TopologyRegion string
+}
+
+// Lookupds are the lookupds that a daemon registers with.
+type Lookupds interface {
+	Addresses() []string
+	SetAddresses([]string)
+}
+
+const (
+	// bodyTimeout is how long a body may take to arrive, and answerTimeout how
+	// long it may take from then on until the client has read the answer.
+	// Without them, one that stops half-way would keep what it has of our memory
+	// for ever.
+	bodyTimeout   = time.Minute
+	answerTimeout = time.Minute
+)
+
+type api struct {
+	Config
+}
+
+// New returns the handler of all requests.
+func New(c Config) http.Handler {
+	a := &api{c}
+	r := httpapi.NewRouter(c.Log)
+	r.Plain("GET", "/ping", a.ping)
+	r.On("GET", "/info", a.info)
+	r.On("GET", "/stats", a.stats)
+	r.On("GET", "/config/:option", a.option)
+	r.On("PUT", "/config/:option", a.setOption)
+	// The second name of each is what it was before NSQ 1.0.
+	for _, path := range []string{"/pub", "/put"} {
+		r.OnRaw("POST", path, a.publish)
+	}
+	for _, path := range []string{"/mpub", "/mput"} {
+		r.OnRaw("POST", path, a.publishMany)
+	}
+	for _, change := range a.changes() {
+		r.On("POST", change.path, change.handle)
+		r.On("POST", change.old, change.handle)
+		r.On("GET", change.old, change.handle)
+	}
+	routeDebug(r)
+	return patient(r)
+}
+
+// patient bounds the time that a request may take of its client's making.
+func patient(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		control := http.NewResponseController(w)
+		arrived := time.Now().Add(bodyTimeout)
+		answered := arrived.Add(answerTimeout)
+		if strings.HasPrefix(r.URL.Path, profiles) {
+			answered = time.Time{} // a profile takes as long as it was asked to
+		}
+		_ = control.SetWriteDeadline(answered)
+		if r.Body != http.NoBody {
+			_ = control.SetReadDeadline(arrived)
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
+// ping answers OK, or why the disk cannot be written.
+func (a *api) ping(w http.ResponseWriter, _ *http.Request) {
+	if a.Broker.Health() != nil {
+		w.WriteHeader(http.StatusInternalServerError)
+	}
+	_, _ = w.Write([]byte(a.health()))
+}
+
+// health is NSQ's word for it.
+func (a *api) health() string {
+	if err := a.Broker.Health(); err != nil {
+		return "NOK - " + err.Error()
+	}
+	return "OK"
+}
+
+func (a *api) info(*http.Request, url.Values) (any, error) {
+	return struct {
+		Version                string        `json:"version"`
+		BroadcastAddress       string        `json:"broadcast_address"`
+		Hostname               string        `json:"hostname"`
+		HTTPPort               int           `json:"http_port"`
+		TCPPort                int           `json:"tcp_port"`
+		StartTime              int64         `json:"start_time"`
+		MaxHeartbeatInterval   time.Duration `json:"max_heartbeat_interval"`
+		MaxOutputBufferSize    int           `json:"max_output_buffer_size"`
+		MaxOutputBufferTimeout time.Duration `json:"max_output_buffer_timeout"`
+		MaxDeflateLevel        int           `json:"max_deflate_level"`
+		TopologyZone           string        `json:"topology_zone"`
+		TopologyRegion         string        `json:"topology_region"`
+	}{
+		protocol.Version, a.Info.BroadcastAddress, a.Info.Hostname, a.Info.HTTPPort, a.Info.TCPPort,
+		a.Info.StartTime.Unix(), a.Info.MaxHeartbeatInterval, a.Info.MaxOutputBufferSize,
+		a.Info.MaxOutputBufferTimeout, a.Info.MaxDeflateLevel, a.Info.TopologyZone, a.Info.TopologyRegion,
+	}, nil
+}
+
+// argument returns the query's first value for name. An empty one counts.
+func argument(q url.Values, name string) (string, error) {
+	values, given := q[name]
+	if !given {
+		return "", badRequest("MISSING_ARG_" + strings.ToUpper(name))
+	}
+	return values[0], nil
+}
+
+// nameArgument returns the query's value for name, which must be the name of a
+// topic or channel; invalid is the code for one that is not.
+func nameArgument(q url.Values, name, invalid string) (string, error) {
+	value, err := argument(q, name)
+	if err == nil && !protocol.ValidName(value) {
+		err = badRequest(invalid)
+	}
+	return value, err
+}
+
+func badRequest(code string) error { return &httpapi.Error{Status: http.StatusBadRequest, Code: code} }
+
+func tooLarge(code string) error {
+	return &httpapi.Error{Status: http.StatusRequestEntityTooLarge, Code: code}
+}
+
+func notFound(code string) error { return &httpapi.Error{Status: http.StatusNotFound, Code: code} }
+
+var errExiting = &httpapi.Error{Status: http.StatusServiceUnavailable, Code: "EXITING"}
+
+// refusal is what a client is told of an error of the broker's.
+func refusal(err error) error {
+	switch {
+	case errors.Is(err, broker.ErrExiting):
+		return errExiting
+	case errors.Is(err, broker.ErrNoTopic), errors.Is(err, broker.ErrGone):
+		return notFound("TOPIC_NOT_FOUND")
+	case errors.Is(err, broker.ErrNoChannel):
+		return notFound("CHANNEL_NOT_FOUND")
+	}
+	return err
+}

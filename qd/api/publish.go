@@ -1,0 +1,221 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/millrace-mq/millrace/internal/httpapi"
+	"github.com/millrace-mq/millrace/protocol"
+	"github.com/millrace-mq/millrace/qd/broker"
+	"github.com/millrace-mq/millrace/qd/queue"
+)
+
+// publish is /pub: one message, at once or deferred.
+func (a *api) publish(r *http.Request) (any, error) {
+	u := uploads.Get().(*upload)
+	defer u.release()
+	if err := u.read(r, a.MaxMsgSize, "MSG_TOO_BIG"); err != nil {
+		return nil, err
+	}
+	if len(u.body) == 0 {
+		return nil, badRequest("MSG_EMPTY")
+	}
+	q, err := httpapi.Query(r)
+	if err != nil {
+		return nil, err
+	}
+	topic, err := nameArgument(q, "topic", "INVALID_TOPIC")
+	if err != nil {
+		return nil, err
+	}
+	delay, err := a.delay(q)
+	if err != nil {
+		return nil, err
+	}
+	u.bodies = append(u.bodies, u.body)
+	return a.store(r.Context(), topic, u.bodies, delay)
+}
+
+// delay reads how many milliseconds a publish is to be deferred.
+func (a *api) delay(q url.Values) (time.Duration, error) {
+	values, given := q["defer"]
+	if !given {
+		return 0, nil
+	}
+	ms, err := strconv.ParseInt(values[0], 10, 64)
+	if err != nil || ms < 0 || ms > a.MaxReqTimeout.Milliseconds() {
+		return 0, badRequest("INVALID_DEFER")
+	}
+	return time.Duration(ms) * time.Millisecond, nil
+}
+
+// publishMany is /mpub: a message a line, or a batch as in MPUB.
+func (a *api) publishMany(r *http.Request) (any, error) {
+	if r.ContentLength > int64(a.MaxBodySize) {
+		return nil, tooLarge("BODY_TOO_BIG")
+	}
+	q, err := httpapi.Query(r)
+	if err != nil {
+		return nil, err
+	}
+	topic, err := nameArgument(q, "topic", "INVALID_TOPIC")
+	if err != nil {
+		return nil, err
+	}
+	u := uploads.Get().(*upload)
+	defer u.release()
+	if err := u.read(r, a.MaxBodySize, "BODY_TOO_BIG"); err != nil {
+		return nil, err
+	}
+	split := u.splitLines
+	if binary(q) {
+		split = u.splitBatch
+	}
+	if err := split(a.MaxMsgSize, a.MaxBodySize); err != nil {
+		return nil, err
+	}
+	return a.store(r.Context(), topic, u.bodies, 0)
+}
+
+// binary reports whether the body is a batch. As in nsqd everything but a plain
+// no is a yes.
+func binary(q url.Values) bool {
+	values, given := q["binary"]
+	return given && values[0] != "false" && values[0] != "0"
+}
+
+// store publishes bodies, of which there is one if delay is not 0.
+func (a *api) store(ctx context.Context, topic string, bodies [][]byte, delay time.Duration) (any, error) {
+	err := broker.ErrGone
+	// A topic can be deleted between the two steps. Its successor takes the
+	// messages; when that is deleted as fast, somebody does not want them.
+	for tries := 0; tries < 2 && errors.Is(err, broker.ErrGone); tries++ {
+		err = a.tryStore(ctx, topic, bodies, delay)
+	}
+	switch {
+	case err == nil:
+		return "OK", nil
+	case errors.Is(err, queue.ErrNoMemory):
+		return nil, &httpapi.Error{Status: http.StatusServiceUnavailable, Code: "NO_MEMORY"}
+	case a.Broker.Health() != nil: // which is in the log, once
+		return nil, errInternal
+	}
+	return nil, refusal(err)
+}
+
+func (a *api) tryStore(ctx context.Context, topic string, bodies [][]byte, delay time.Duration) error {
+	t, err := a.Broker.Find(topic)
+	if err != nil {
+		if delay > 0 && a.Broker.MemoryTight() {
+			return queue.ErrNoMemory // before the topic is there: it would stay
+		}
+		if t, err = a.Broker.Topic(ctx, topic); err != nil {
+			return err
+		}
+	}
+	if delay > 0 {
+		return t.Defer(bodies[0], delay)
+	}
+	return t.Publish(bodies)
+}
+
+// upload is the body of a request, in memory that is used again.
+type upload struct {
+	body   []byte
+	bodies [][]byte // the messages in it
+}
+
+var uploads = sync.Pool{New: func() any { return new(upload) }}
+
+const (
+	firstRead = 4 << 10 // bytes that are there for a body of which nothing is known
+
+	// What is larger than this is left to the garbage collector.
+	maxKeptBytes  = 1 << 20
+	maxKeptBodies = 1 << 14
+)
+
+// release gives the upload back. Nothing of it may be used any more.
+func (u *upload) release() {
+	if cap(u.body) > maxKeptBytes {
+		u.body = nil
+	}
+	if cap(u.bodies) > maxKeptBodies {
+		u.bodies = nil
+	}
+	clear(u.bodies)
+	u.body, u.bodies = u.body[:0], u.bodies[:0]
+	uploads.Put(u)
+}
+
+var errInternal = &httpapi.Error{Status: http.StatusInternalServerError, Code: "INTERNAL_ERROR"}
+
+// read takes in the body of r, of limit bytes at most; tooBig is the code for
+// one that is longer. Memory follows what has arrived, whatever the request
+// announces: one that says a megabyte and sends nothing costs firstRead.
+func (u *upload) read(r *http.Request, limit int, tooBig string) error {
+	if r.ContentLength > int64(limit) {
+		return tooLarge(tooBig)
+	}
+	for {
+		if len(u.body) == cap(u.body) {
+			u.body = slices.Grow(u.body, max(firstRead, len(u.body)))
+		}
+		n, err := r.Body.Read(u.body[len(u.body):min(cap(u.body), limit+1)])
+		u.body = u.body[:len(u.body)+n]
+		switch {
+		case len(u.body) > limit:
+			return tooLarge(tooBig)
+		case err == io.EOF:
+			return nil
+		case err != nil: // of the client's making: it went away, or was too slow
+			return errInternal
+		}
+	}
+}
+
+// splitLines takes every line that is not empty for a message.
+func (u *upload) splitLines(maxMessage, _ int) error {
+	count := 0
+	for line := range bytes.SplitSeq(u.body, newline) {
+		if len(line) > maxMessage {
+			return tooLarge("MSG_TOO_BIG")
+		}
+		if len(line) > 0 {
+			count++
+		}
+	}
+	u.bodies = slices.Grow(u.bodies, count)
+	for line := range bytes.SplitSeq(u.body, newline) {
+		if len(line) > 0 {
+			u.bodies = append(u.bodies, line)
+		}
+	}
+	return nil
+}
+
+var newline = []byte{'\n'}
+
+// splitBatch takes the body for what follows the size of an MPUB.
+func (u *upload) splitBatch(maxMessage, maxBody int) error {
+	count, _, fault := protocol.CheckBatch(u.body, maxMessage, maxBody)
+	if fault != nil {
+		return tooLarge(strings.TrimPrefix(fault.Code, "E_"))
+	}
+	u.bodies = slices.Grow(u.bodies, count)
+	body, rest := []byte(nil), u.body[4:]
+	for range count {
+		body, rest = protocol.Next(rest)
+		u.bodies = append(u.bodies, body)
+	}
+	return nil
+}

@@ -1,0 +1,43 @@
+package api
+
+import (
+	"runtime"
+	"slices"
+)
+
+type memoryStats struct {
+	HeapObjects       uint64 `json:"heap_objects"`
+	HeapIdleBytes     uint64 `json:"heap_idle_bytes"`
+	HeapInUseBytes    uint64 `json:"heap_in_use_bytes"`
+	HeapReleasedBytes uint64 `json:"heap_released_bytes"`
+	GCPauseUsec100    uint64 `json:"gc_pause_usec_100"`
+	GCPauseUsec99     uint64 `json:"gc_pause_usec_99"`
+	GCPauseUsec95     uint64 `json:"gc_pause_usec_95"`
+	NextGCBytes       uint64 `json:"next_gc_bytes"`
+	GCTotalRuns       uint32 `json:"gc_total_runs"`
+}
+
+func readMemory() *memoryStats {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	pauses := m.PauseNs[:min(int(m.NumGC), len(m.PauseNs))] // a ring: the latest, in any order
+	slices.Sort(pauses)
+	return &memoryStats{
+		HeapObjects: m.HeapObjects, HeapIdleBytes: m.HeapIdle,
+		HeapInUseBytes: m.HeapInuse, HeapReleasedBytes: m.HeapReleased,
+		GCPauseUsec100: quantile(pauses, 100) / 1000,
+		GCPauseUsec99:  quantile(pauses, 99) / 1000,
+		GCPauseUsec95:  quantile(pauses, 95) / 1000,
+		NextGCBytes:    m.NextGC, GCTotalRuns: m.NumGC,
+	}
+}
+
+// quantile returns the value that percent of the sorted values are not above,
+// or 0 if there are none.
+func quantile(sorted []uint64, percent int) uint64 {
+	if len(sorted) == 0 {
+		return 0
+	}
+	rank := (percent*len(sorted) + 99) / 100
+	return sorted[max(rank, 1)-1]
+}

@@ -1,0 +1,110 @@
+package api
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/millrace-mq/millrace/internal/program"
+)
+
+// text renders stats for people, in nsqd's layout: scripts cut columns out of
+// it.
+func (a *api) text(s stats) []byte {
+	var w bytes.Buffer
+	fmt.Fprintf(&w, "qd v%s (speaks NSQ %s, built w/%s)\n", program.Version, s.Version, runtime.Version())
+	fmt.Fprintf(&w, "start_time %s\n", a.Info.StartTime.Format(time.RFC3339))
+	fmt.Fprintf(&w, "uptime %s\n", time.Since(a.Info.StartTime))
+	fmt.Fprintf(&w, "\nHealth: %s\n", s.Health)
+	if s.Memory != nil {
+		s.Memory.print(&w)
+	}
+	if len(s.Topics) == 0 {
+		w.WriteString("\nTopics: None\n")
+	} else {
+		w.WriteString("\nTopics:")
+	}
+	for i := range s.Topics {
+		s.Topics[i].print(&w)
+	}
+	if len(s.Producers) == 0 {
+		w.WriteString("\nProducers: None\n")
+	} else {
+		w.WriteString("\nProducers:\n")
+	}
+	for i := range s.Producers {
+		w.WriteString("   ")
+		s.Producers[i].printProducer(&w)
+	}
+	return w.Bytes()
+}
+
+func (m *memoryStats) print(w *bytes.Buffer) {
+	w.WriteString("\nMemory:\n")
+	for _, line := range []struct {
+		name  string
+		value uint64
+	}{
+		{"heap_objects", m.HeapObjects},
+		{"heap_idle_bytes", m.HeapIdleBytes},
+		{"heap_in_use_bytes", m.HeapInUseBytes},
+		{"heap_released_bytes", m.HeapReleasedBytes},
+		{"gc_pause_usec_100", m.GCPauseUsec100},
+		{"gc_pause_usec_99", m.GCPauseUsec99},
+		{"gc_pause_usec_95", m.GCPauseUsec95},
+		{"next_gc_bytes", m.NextGCBytes},
+		{"gc_total_runs", uint64(m.GCTotalRuns)},
+	} {
+		fmt.Fprintf(w, "   %-25s\t%d\n", line.name, line.value)
+	}
+}
+
+func (t *topicStats) print(w *bytes.Buffer) {
+	fmt.Fprintf(w, "\n%s[%-15s] depth: %-5d be-depth: %-5d msgs: %-8d e2e%%: \n",
+		pauseMark(t.Paused), t.Name, t.Depth, t.BackendDepth, t.MessageCount)
+	for i := range t.Channels {
+		c := &t.Channels[i]
+		fmt.Fprintf(w, "   %s[%-25s] depth: %-5d be-depth: %-5d inflt: %-4d def: %-4d re-q: %-5d timeout: %-5d msgs: %-8d e2e%%: \n",
+			pauseMark(c.Paused), c.Name, c.Depth, c.BackendDepth, c.InFlightCount, c.DeferredCount,
+			c.RequeueCount, c.TimeoutCount, c.MessageCount)
+		for j := range c.Clients {
+			w.WriteString("        ")
+			c.Clients[j].printConsumer(w)
+		}
+	}
+}
+
+func pauseMark(paused bool) string {
+	if paused {
+		return "*P "
+	}
+	return "   "
+}
+
+func (s *clientStats) printConsumer(w *bytes.Buffer) {
+	fmt.Fprintf(w, "[%s %-21s] state: %d inflt: %-4d rdy: %-4d fin: %-8d re-q: %-8d msgs: %-8d connected: %s\n",
+		s.Version, s.label(), s.State, s.InFlightCount, s.ReadyCount, s.FinishCount, s.RequeueCount, s.MessageCount, s.age())
+}
+
+func (s *clientStats) printProducer(w *bytes.Buffer) {
+	var total uint64
+	var topics []string
+	for _, p := range s.PubCounts {
+		total += p.Count
+		topics = append(topics, fmt.Sprintf("%s=%d", p.Topic, p.Count))
+	}
+	fmt.Fprintf(w, "[%s %-21s] msgs: %-8d topics: %s connected: %s\n",
+		s.Version, s.label(), total, strings.Join(topics, ","), s.age())
+}
+
+func (s *clientStats) label() string {
+	_, port, _ := net.SplitHostPort(s.RemoteAddress)
+	return s.Hostname + ":" + port + " " + s.UserAgent
+}
+
+func (s *clientStats) age() time.Duration {
+	return time.Since(time.Unix(s.ConnectTime, 0)).Truncate(time.Second)
+}

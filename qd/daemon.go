@@ -1,0 +1,204 @@
+// Package qd is the queue daemon: it puts the broker, its TCP and HTTP faces
+// and its registration with lookupd together, and takes them apart in order.
+package qd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/millrace-mq/millrace/internal/httpapi"
+	"github.com/millrace-mq/millrace/protocol"
+	"github.com/millrace-mq/millrace/qd/api"
+	"github.com/millrace-mq/millrace/qd/broker"
+	"github.com/millrace-mq/millrace/qd/peers"
+	"github.com/millrace-mq/millrace/qd/session"
+)
+
+// maxDeflateLevel is told to clients, as nsqd tells them.
+const maxDeflateLevel = 6
+
+// Daemon is a qd that listens. It must be Run, which also closes it.
+type Daemon struct {
+	settings Settings
+	log      *slog.Logger
+	tcp      net.Listener
+	http     net.Listener
+	broker   *broker.Broker
+	sessions *session.Server
+	peers    *peers.Peers
+	self     protocol.PeerInfo
+	started  time.Time
+}
+
+// Listen opens the data path and the listening addresses. Connections wait
+// until Run.
+func Listen(s Settings, log *slog.Logger) (d *Daemon, err error) {
+	if err := s.Validate(); err != nil {
+		return nil, err
+	}
+	if s.DataPath == "" {
+		s.DataPath = "."
+	}
+	d = &Daemon{settings: s, log: log, started: time.Now()}
+	if d.tcp, err = net.Listen("tcp", s.TCPAddress); err != nil {
+		return nil, fmt.Errorf("tcp-address: %w", err)
+	}
+	if d.http, err = net.Listen("tcp", s.HTTPAddress); err != nil {
+		return nil, errors.Join(fmt.Errorf("http-address: %w", err), d.tcp.Close())
+	}
+	if d.self, err = d.describe(); err != nil {
+		return nil, errors.Join(err, d.tcp.Close(), d.http.Close())
+	}
+	d.peers = peers.New(peers.Config{
+		Addresses:      s.LookupdTCPAddresses,
+		Self:           func() protocol.PeerInfo { return d.self },
+		ConnectTimeout: s.LookupConnectTimeout,
+		RequestTimeout: s.LookupTimeout,
+		Log:            log,
+	})
+	d.broker, err = broker.Open(broker.Settings{
+		DataPath:       s.DataPath,
+		MemoryMessages: s.MemQueueSize,
+		MemoryBytes:    s.MemLimit,
+		FileBytes:      s.MaxBytesPerFile,
+		SyncEvery:      s.SyncEvery,
+		SyncTimeout:    s.SyncTimeout,
+		MaxMsgTimeout:  s.MaxMsgTimeout,
+		Channels:       d.peers.Channels,
+		Log:            log,
+	})
+	if err != nil {
+		return nil, errors.Join(err, d.tcp.Close(), d.http.Close())
+	}
+	d.sessions = session.NewServer(session.Settings{
+		MaxMsgSize:             s.MaxMsgSize,
+		MaxBodySize:            s.MaxBodySize,
+		MsgTimeout:             s.MsgTimeout,
+		MaxMsgTimeout:          s.MaxMsgTimeout,
+		MaxReqTimeout:          s.MaxReqTimeout,
+		MaxHeartbeatInterval:   s.MaxHeartbeatInterval,
+		MaxRdyCount:            s.MaxRdyCount,
+		MaxChannelConsumers:    s.MaxChannelConsumers,
+		OutputBufferTimeout:    s.OutputBufferTimeout,
+		MinOutputBufferTimeout: s.MinOutputBufferTimeout,
+		MaxOutputBufferTimeout: s.MaxOutputBufferTimeout,
+		MaxOutputBufferSize:    s.MaxOutputBufferSize,
+		MaxDeflateLevel:        maxDeflateLevel,
+	}, d.broker, log)
+	return d, nil
+}
+
+// describe is what lookupd is told of this daemon.
+func (d *Daemon) describe() (p protocol.PeerInfo, err error) {
+	if p.Hostname, err = os.Hostname(); err != nil {
+		return p, fmt.Errorf("finding the machine's name: %w", err)
+	}
+	p.Version = protocol.Version
+	p.TCPPort, p.HTTPPort = d.settings.BroadcastTCPPort, d.settings.BroadcastHTTPPort
+	if p.TCPPort == 0 {
+		p.TCPPort = port(d.tcp)
+	}
+	if p.HTTPPort == 0 {
+		p.HTTPPort = port(d.http)
+	}
+	if p.BroadcastAddress = d.settings.BroadcastAddress; p.BroadcastAddress == "" {
+		host, _, _ := net.SplitHostPort(d.settings.TCPAddress)
+		if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+			host = p.Hostname
+		}
+		p.BroadcastAddress = host
+	}
+	return p, nil
+}
+
+func port(l net.Listener) int {
+	_, p, _ := net.SplitHostPort(l.Addr().String())
+	n, _ := strconv.Atoi(p) // 0 for an address without a port, such as a socket file
+	return n
+}
+
+// TCPAddr is the address that TCP clients connect to.
+func (d *Daemon) TCPAddr() net.Addr { return d.tcp.Addr() }
+
+// HTTPAddr is the address that HTTP clients connect to.
+func (d *Daemon) HTTPAddr() net.Addr { return d.http.Addr() }
+
+// Run serves until ctx ends, or something that it cannot do without fails.
+// Then it refuses publishes and delivers nothing new, waits for a moment for
+// consumers to answer what they hold, ends the connections, and last keeps all
+// messages on disk. It returns when all of that is done.
+func (d *Daemon) Run(ctx context.Context) error {
+	d.log.Info("qd listens", "tcp", d.TCPAddr().String(), "http", d.HTTPAddr().String(), "data", d.settings.DataPath)
+	accepting, stopAccepting := context.WithCancelCause(ctx)
+	defer stopAccepting(nil)
+	// What follows outlives ctx, each until it is its turn to end.
+	connected, disconnect := context.WithCancel(context.WithoutCancel(ctx))
+	defer disconnect()
+	holding, release := context.WithCancel(context.WithoutCancel(ctx))
+	defer release()
+
+	var faces, core sync.WaitGroup
+	core.Go(func() { stopAccepting(d.broker.Run(holding)) })
+	faces.Go(func() { stopAccepting(d.sessions.Accept(accepting, connected, d.tcp)) })
+	faces.Go(func() { stopAccepting(httpapi.Serve(connected, d.http, d.handler(), d.log)) })
+	faces.Go(func() { stopAccepting(d.peers.Run(connected, d.broker)) })
+
+	<-accepting.Done()
+	err := context.Cause(accepting)
+	if ctx.Err() != nil {
+		err = nil
+	}
+	d.drain()
+	disconnect()
+	faces.Wait()
+	release()
+	core.Wait()
+	if closed := d.broker.Close(); closed != nil {
+		err = errors.Join(err, fmt.Errorf("keeping messages: %w", closed))
+	}
+	d.log.Info("qd has ended")
+	return err
+}
+
+// drain waits until consumers have answered what they hold, but no longer than
+// the stop timeout.
+func (d *Daemon) drain() {
+	d.broker.Refuse()
+	d.broker.Halt()
+	deadline := time.Now().Add(d.settings.StopTimeout)
+	for d.broker.InFlight() > 0 && time.Now().Before(deadline) {
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+func (d *Daemon) handler() http.Handler {
+	s := d.settings
+	return api.New(api.Config{
+		Broker:  d.broker,
+		Clients: d.sessions.Clients,
+		Info: api.Info{
+			BroadcastAddress:       d.self.BroadcastAddress,
+			Hostname:               d.self.Hostname,
+			TCPPort:                d.self.TCPPort,
+			HTTPPort:               d.self.HTTPPort,
+			StartTime:              d.started,
+			MaxHeartbeatInterval:   s.MaxHeartbeatInterval,
+			MaxOutputBufferSize:    s.MaxOutputBufferSize,
+			MaxOutputBufferTimeout: s.MaxOutputBufferTimeout,
+			MaxDeflateLevel:        maxDeflateLevel,
+		},
+		MaxMsgSize:    s.MaxMsgSize,
+		MaxBodySize:   s.MaxBodySize,
+		MaxReqTimeout: s.MaxReqTimeout,
+		Lookupds:      d.peers,
+		Log:           d.log,
+	})
+}
