@@ -1,5 +1,7 @@
 package protocol
 
+import "encoding/binary"
+
 // IDLength is the length in bytes of a message ID on the wire.
 const IDLength = 16
 
@@ -10,23 +12,25 @@ type MessageID [IDLength]byte
 
 func (id MessageID) String() string { return string(id[:]) }
 
-// hexPairs holds the two digits of every byte, so that an ID is eight loads.
-var hexPairs = func() (t [256][2]byte) {
-	const digits = "0123456789abcdef"
-	for i := range t {
-		t[i] = [2]byte{digits[i>>4], digits[i&15]}
-	}
-	return t
-}()
-
 // PutID writes n as 16 hexadecimal digits at the start of dst, which must have
 // room for them.
 func PutID(dst []byte, n uint64) {
 	_ = dst[IDLength-1]
-	for i := range 8 {
-		pair := hexPairs[byte(n>>(56-8*i))]
-		dst[2*i], dst[2*i+1] = pair[0], pair[1]
-	}
+	binary.BigEndian.PutUint64(dst, hexDigits(uint32(n>>32)))
+	binary.BigEndian.PutUint64(dst[8:], hexDigits(uint32(n)))
+}
+
+// hexDigits returns the eight digits of n as bytes, the first one highest. All
+// eight are made at once, for this is done for every message: the halves of
+// ever smaller parts are moved apart until each nibble has a byte, and those
+// above 9 are moved on to the letters.
+func hexDigits(n uint32) uint64 {
+	x := uint64(n)
+	x = (x&0xffff0000)<<16 | x&0x0000ffff
+	x = (x&0x0000ff000000ff00)<<8 | x&0x000000ff000000ff
+	x = (x&0x00f000f000f000f0)<<4 | x&0x000f000f000f000f
+	letters := (x + 0x0606060606060606) >> 4 & 0x0101010101010101
+	return x + 0x3030303030303030 + letters*('a'-'0'-10)
 }
 
 // FormatID returns n as a MessageID.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"math"
 	"strings"
@@ -35,6 +36,12 @@ func TestID(t *testing.T) {
 		id := FormatID(n)
 		if got, ok := ParseID(id[:]); !ok || got != n {
 			t.Errorf("ParseID(%s) = %x, %v; want %x", id, got, ok, n)
+		}
+	}
+	for n := range uint64(1 << 16) {
+		n *= 0x0001_0003_0007_000d // has every digit in every place
+		if got, want := FormatID(n).String(), fmt.Sprintf("%016x", n); got != want {
+			t.Fatalf("FormatID(%#x) = %s", n, got)
 		}
 	}
 	if got := FormatID(0xfedc).String(); got != "000000000000fedc" {

@@ -87,7 +87,7 @@ func Open(s Settings) (*Broker, error) {
 		Settings: s,
 		log:      s.Log,
 		epoch:    time.Now(),
-		memory:   &memory{limit: s.MemoryBytes},
+		memory:   newMemory(s.MemoryBytes),
 		dir:      dir,
 		stopping: make(chan struct{}),
 		changed:  make(chan struct{}, 1),
@@ -118,6 +118,7 @@ func (b *Broker) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { b.keeper.run(ctx) })
 	wg.Go(func() { b.runSaver(ctx) })
+	wg.Go(func() { b.memory.run(ctx) })
 	<-ctx.Done()
 	close(b.stopping)
 	wg.Wait()

@@ -31,8 +31,8 @@ type Block struct {
 	sealed bool     // nothing is appended any more
 }
 
-// NewBlock returns an empty block with room for size bytes of frames.
-func NewBlock(size int) *Block { return &Block{frames: make([]byte, 0, size)} }
+// NewBlock returns an empty block that keeps its frames in memory, all of it.
+func NewBlock(memory []byte) *Block { return &Block{frames: memory[:0]} }
 
 // Cap is the number of bytes that the block has room for.
 func (b *Block) Cap() int { return cap(b.frames) }

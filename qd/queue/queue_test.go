@@ -26,7 +26,7 @@ func (s *heapStore) Block(size int) *Block {
 		b.Reset()
 		return b
 	}
-	return NewBlock(size)
+	return NewBlock(make([]byte, size))
 }
 
 func (s *heapStore) Recycle(b *Block) {

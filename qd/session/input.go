@@ -31,14 +31,18 @@ func (in *input) take(n int) []byte {
 // space returns room to read into. The buffer at most doubles each time, so
 // that a client must have sent half of what it makes the daemon allocate.
 func (in *input) space() []byte {
-	if in.start > 0 {
+	// What is left of a command is moved to the front, but not before room
+	// gets scarce: batches are large, and moving is copying.
+	if in.start == in.end {
+		in.start, in.end = 0, 0
+	} else if in.start > 0 && len(in.buf)-in.end < len(in.buf)/4 {
 		copy(in.buf, in.buf[in.start:in.end])
 		in.start, in.end = 0, in.end-in.start
 	}
 	if size := len(in.buf); in.end == size || in.full && size < largeInput {
 		grown := make([]byte, max(smallInput, 2*size))
 		copy(grown, in.buf[:in.end])
-		in.buf = grown
+		in.buf, in.full = grown, false
 	}
 	return in.buf[in.end:]
 }
