@@ -94,17 +94,20 @@ func Alias(fs *flag.FlagSet, alias, name string) {
 const aliasUsage = "the same as --"
 
 // Logger returns a logger at the level called level (debug, info, warn or
-// error; fatal, NSQ's fifth, shows errors alone), writing text to w.
-func Logger(w io.Writer, level string) (*slog.Logger, error) {
+// error; fatal, NSQ's fifth, shows errors alone), writing text to w. The level
+// can be changed while it is in use.
+func Logger(w io.Writer, level string) (*slog.Logger, *slog.LevelVar, error) {
 	levels := map[string]slog.Level{
 		"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn,
 		"error": slog.LevelError, "fatal": slog.LevelError,
 	}
 	l, ok := levels[strings.ToLower(level)]
 	if !ok {
-		return nil, fmt.Errorf("log-level %q: must be debug, info, warn, error or fatal", level)
+		return nil, nil, fmt.Errorf("log-level %q: must be debug, info, warn, error or fatal", level)
 	}
-	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: l})), nil
+	v := new(slog.LevelVar)
+	v.Set(l)
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: v})), v, nil
 }
 
 func usage(w io.Writer, fs *flag.FlagSet, synopsis string) {

@@ -1,0 +1,79 @@
+# Millrace. `make run` and `make build` need Go and make alone; `make test`
+# also needs a C compiler (for the race detector) and, once, the module proxy
+# for staticcheck and go-nsq.
+
+FUZZTIME ?= 3s
+SOAK ?= 10
+BENCHFLAGS ?=
+
+# A check is silent unless it fails: then it says everything and make ends.
+quiet = out=$$($(1) 2>&1) || { printf '%s\n' "$$out"; exit 1; }
+staticcheck = go tool -modfile=$(1)internal/tools/go.mod staticcheck
+# Packages whose tests run under the race detector; the end-to-end tests watch
+# other processes and have a step of their own.
+packages = $$(go list ./... | grep -v /internal/e2e)
+
+.PHONY: build run test check format vet staticcheck race fuzz e2e gonsq bench soak clean
+
+build:
+	@echo 'building the programs into build/'
+	@mkdir -p build
+	@go build -o build/ ./apps/...
+
+run: build
+	@exec build/standalone
+
+test: check race fuzz e2e gonsq
+	@echo 'all tests passed'
+
+check: format vet staticcheck
+
+format:
+	@echo 'checking the formatting'
+	@out=$$(gofmt -l .) && [ -z "$$out" ] || { echo "gofmt would change: $$out"; exit 1; }
+
+vet:
+	@echo 'vetting'
+	@$(call quiet,go vet ./...)
+
+staticcheck:
+	@echo 'running staticcheck'
+	@$(call quiet,$(call staticcheck) ./...)
+
+race:
+	@echo 'testing with the race detector, in shuffled order'
+	@$(call quiet,go test -race -shuffle=on $(packages))
+
+# One run of the fuzzer takes one function, so each is found and run in turn.
+fuzz:
+	@echo 'fuzzing each parser for $(FUZZTIME)'
+	@for dir in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
+		list=$$(go test -list '^Fuzz' $$dir) || { echo "$$list"; exit 1; }; \
+		for name in $$(echo "$$list" | grep '^Fuzz'); do \
+			$(call quiet,go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1s $$dir); \
+		done; \
+	done
+
+e2e:
+	@echo 'testing the programs end to end, with over a million lines of real text'
+	@$(call quiet,go test -count=1 -timeout 15m ./internal/e2e)
+
+# A module of its own: go-nsq is no dependency of ours. Without the network its
+# sources may be missing, which only CI (CI=true) takes for a failure.
+gonsq: build
+	@echo 'testing against go-nsq'
+	@cd internal/e2e/gonsq && \
+	if out=$$(go mod download 2>&1); then \
+		$(call quiet,go vet ./... && $(call staticcheck,../../../) ./... && MILLRACE_PROGRAMS="$(CURDIR)/build" go test -count=1 ./...); \
+	elif [ "$$CI" = true ]; then echo "$$out"; exit 1; \
+	else echo 'skipped: go-nsq cannot be downloaded'; fi
+
+bench: build
+	@build/bench all --start build/qd --tcp-address=127.0.0.1:24150 --http-address=127.0.0.1:24151 $(BENCHFLAGS)
+
+soak:
+	@echo 'sending text through the programs while qd is stopped and started, for $(SOAK) minutes'
+	@SOAK=$(SOAK) go test -count=1 -timeout 0 -run '^TestSoak$$' -v ./internal/e2e
+
+clean:
+	@rm -rf build

@@ -1,0 +1,45 @@
+package arch
+
+// module is the import path of the repository's root.
+const module = "github.com/millrace-mq/millrace"
+
+// folder is a rule for the packages in a folder and below it. A package obeys
+// the rule with the longest matching path, and always may import what lies in
+// the same rule's folder.
+type folder struct {
+	path       string
+	mayImport  []string // folders of this repository
+	mayNot     []string // standard packages, with all below them
+	pure       bool     // no goroutine and no look at the clock either
+	thirdParty []string // modules from outside
+}
+
+// The arrows: apps → daemons → internal → protocol, and clients → protocol.
+// Daemons know neither each other nor the clients: what both need is either
+// the wire (protocol) or plumbing (internal).
+var folders = []folder{
+	{path: "protocol"},
+	{path: "internal", mayImport: []string{"protocol"}, thirdParty: []string{httprouter}},
+	{path: "qd", mayImport: []string{"internal", "protocol"}, thirdParty: []string{httprouter, diskqueue}},
+	{path: "lookupd", mayImport: []string{"internal", "protocol"}, thirdParty: []string{httprouter}},
+	{path: "admin", mayImport: []string{"internal", "protocol"}, thirdParty: []string{httprouter}},
+	{path: "clients", mayImport: []string{"protocol"}},
+	{path: "apps", mayImport: []string{"qd", "lookupd", "admin", "clients", "internal", "protocol"}},
+
+	// The core gets time as a value and is locked by its owner, so that every
+	// history can be replayed in a test without waiting.
+	{
+		path: "qd/queue", mayImport: []string{"protocol"}, pure: true,
+		mayNot: []string{"context", "io", "log", "net", "os", "os/signal", "sync", "syscall"},
+	},
+}
+
+// Modules from outside. A new one is a decision: name it here, and give it
+// only to the folders that need it.
+const (
+	httprouter = "github.com/julienschmidt/httprouter"
+	diskqueue  = "github.com/nsqio/go-diskqueue"
+)
+
+// forTests are modules that every test may use, and nothing else.
+var forTests = []string{"go.uber.org/goleak"}
