@@ -85,7 +85,7 @@ func (s Settings) Validate() error {
 	if s.PeerTimeout < minPeerTimeout {
 		complain("peer-timeout %s: must be %s at least, for daemons speak every 15s", s.PeerTimeout, minPeerTimeout)
 	}
-	if _, err := program.Logger(io.Discard, s.LogLevel); err != nil {
+	if _, _, err := program.Logger(io.Discard, s.LogLevel); err != nil {
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)

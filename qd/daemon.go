@@ -29,6 +29,7 @@ const maxDeflateLevel = 6
 type Daemon struct {
 	settings Settings
 	log      *slog.Logger
+	level    *slog.LevelVar
 	tcp      net.Listener
 	http     net.Listener
 	broker   *broker.Broker
@@ -39,15 +40,16 @@ type Daemon struct {
 }
 
 // Listen opens the data path and the listening addresses. Connections wait
-// until Run.
-func Listen(s Settings, log *slog.Logger) (d *Daemon, err error) {
+// until Run. level is that of log, to be changed over HTTP; nil if it cannot
+// be.
+func Listen(s Settings, log *slog.Logger, level *slog.LevelVar) (d *Daemon, err error) {
 	if err := s.Validate(); err != nil {
 		return nil, err
 	}
 	if s.DataPath == "" {
 		s.DataPath = "."
 	}
-	d = &Daemon{settings: s, log: log, started: time.Now()}
+	d = &Daemon{settings: s, log: log, level: level, started: time.Now()}
 	if d.tcp, err = net.Listen("tcp", s.TCPAddress); err != nil {
 		return nil, fmt.Errorf("tcp-address: %w", err)
 	}
@@ -199,6 +201,7 @@ func (d *Daemon) handler() http.Handler {
 		MaxBodySize:   s.MaxBodySize,
 		MaxReqTimeout: s.MaxReqTimeout,
 		Lookupds:      d.peers,
+		LogLevel:      d.level,
 		Log:           d.log,
 	})
 }

@@ -20,7 +20,7 @@ func setup(fs *flag.FlagSet, std program.Stdio) func(context.Context) error {
 		if err := settings.Validate(); err != nil {
 			return err
 		}
-		log, err := program.Logger(std.Err, settings.LogLevel)
+		log, _, err := program.Logger(std.Err, settings.LogLevel)
 		if err != nil {
 			return err
 		}

@@ -17,11 +17,11 @@ func setup(fs *flag.FlagSet, std program.Stdio) func(context.Context) error {
 	settings := qd.Defaults()
 	settings.Flags(fs)
 	return func(ctx context.Context) error {
-		log, err := program.Logger(std.Err, settings.LogLevel)
+		log, level, err := program.Logger(std.Err, settings.LogLevel)
 		if err != nil {
 			return err
 		}
-		d, err := qd.Listen(settings, log)
+		d, err := qd.Listen(settings, log, level)
 		if err != nil {
 			return err
 		}

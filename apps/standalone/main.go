@@ -34,7 +34,7 @@ func setup(fs *flag.FlagSet, std program.Stdio) func(context.Context) error {
 // run serves until ctx ends or one of the two daemons fails, and returns when
 // both have ended.
 func run(ctx context.Context, queues qd.Settings, lookup lookupd.Settings, std program.Stdio) error {
-	log, err := program.Logger(std.Err, queues.LogLevel)
+	log, level, err := program.Logger(std.Err, queues.LogLevel)
 	if err != nil {
 		return err
 	}
@@ -46,7 +46,7 @@ func run(ctx context.Context, queues qd.Settings, lookup lookupd.Settings, std p
 		return err
 	}
 	queues.LookupdTCPAddresses = []string{l.TCPAddr().String()}
-	q, err := qd.Listen(queues, log.With("daemon", "qd"))
+	q, err := qd.Listen(queues, log.With("daemon", "qd"), level)
 	if err != nil {
 		return errors.Join(err, l.Close())
 	}

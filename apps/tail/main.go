@@ -83,7 +83,7 @@ func (s *settings) check() error {
 }
 
 func (s *settings) show(ctx context.Context, std program.Stdio) error {
-	log, err := program.Logger(std.Err, s.logLevel)
+	log, _, err := program.Logger(std.Err, s.logLevel)
 	if err != nil {
 		return err
 	}

@@ -22,7 +22,7 @@ func setup(fs *flag.FlagSet, std program.Stdio) func(context.Context) error {
 	var s settings
 	s.declare(fs)
 	return func(ctx context.Context) error {
-		log, err := program.Logger(std.Err, s.logLevel)
+		log, _, err := program.Logger(std.Err, s.logLevel)
 		if err != nil {
 			return err
 		}

@@ -95,10 +95,8 @@ func binary(q url.Values) bool {
 
 // store publishes bodies, of which there is one if delay is not 0.
 func (a *api) store(ctx context.Context, topic string, bodies [][]byte, delay time.Duration) (any, error) {
-	err := broker.ErrGone
-	// A topic can be deleted between the two steps. Its successor takes the
-	// messages; when that is deleted as fast, somebody does not want them.
-	for tries := 0; tries < 2 && errors.Is(err, broker.ErrGone); tries++ {
+	err := a.tryStore(ctx, topic, bodies, delay)
+	for errors.Is(err, broker.ErrGone) { // deleted meanwhile: its successor takes them
 		err = a.tryStore(ctx, topic, bodies, delay)
 	}
 	switch {

@@ -160,10 +160,7 @@ func TestPublishToATopicBeingDeleted(t *testing.T) {
 	for range 2 {
 		publishers.Go(func() {
 			for range 500 {
-				// Deleted twice within one publish, it may say so; nothing else.
-				if w := d.send("POST", "/pub?topic=t", "x"); w.Code != http.StatusOK && w.Code != http.StatusNotFound {
-					t.Errorf("%d %s", w.Code, w.Body)
-				}
+				d.expect("POST", "/pub?topic=t", "x", 200, "OK")
 			}
 		})
 	}
@@ -184,37 +181,52 @@ func TestPublishToATopicBeingDeleted(t *testing.T) {
 	deleter.Wait()
 }
 
-// liar is a body that sends a byte at a time, whatever was announced, and
-// remembers how much room it was given beyond what it had sent.
+// liar is a body that breaks off, whatever was announced. It remembers how much
+// room it was given beyond twice what it had sent.
 type liar struct {
-	sent, room int
+	left, sent, room int
 }
 
 func (l *liar) Read(p []byte) (int, error) {
-	l.room = max(l.room, len(p)-l.sent)
-	if l.sent == 100 {
+	l.room = max(l.room, len(p)-2*l.sent)
+	if l.left == 0 {
 		return 0, io.ErrUnexpectedEOF
 	}
-	l.sent++
-	return copy(p, "x"), nil
+	n := min(len(p), l.left)
+	l.sent, l.left = l.sent+n, l.left-n
+	return n, nil
 }
 
 func TestMemoryFollowsWhatHasArrived(t *testing.T) {
 	d := start(t, func(_ *broker.Settings, c *api.Config) { c.MaxMsgSize, c.MaxBodySize = 1<<30, 1<<30 })
 	for _, path := range []string{"/pub?topic=t", "/mpub?topic=t", "/mpub?topic=t&binary=true"} {
-		l := new(liar)
+		l := &liar{left: 5 << 20} // more than any buffer that is kept
 		r := httptest.NewRequest("POST", path, l)
 		r.ContentLength = 1 << 30
 		w := httptest.NewRecorder()
 		d.handler.ServeHTTP(w, r)
-		if w.Code != http.StatusInternalServerError {
-			t.Errorf("%s: %d %s", path, w.Code, w.Body)
+		if w.Code != http.StatusInternalServerError || l.left > 0 {
+			t.Errorf("%s: %d %s, with %d bytes unread", path, w.Code, w.Body, l.left)
 		}
 		if l.room > 2<<20 {
-			t.Errorf("%s: %d bytes were made ready for a body that never came", path, l.room)
+			t.Errorf("%s: %d bytes too many were made ready for a body that never came", path, l.room)
 		}
 	}
 	d.expectTopics()
+}
+
+func TestNothingIsReadBeyondTheLimit(t *testing.T) {
+	d := start(t, nil)
+	d.expect("PUT", "/config/x", strings.Repeat("x", maxMsgSize), 400, code("INVALID_OPTION")) // leaves a larger buffer
+	for path, limit := range map[string]int{"/pub?topic=t": maxMsgSize, "/mpub?topic=t": maxBodySize, "/mpub?topic=t&binary=1": maxBodySize} {
+		l := &liar{left: 1 << 20}
+		if w := d.send("POST", path, l); w.Code != http.StatusRequestEntityTooLarge {
+			t.Errorf("%s: %d %s", path, w.Code, w.Body)
+		}
+		if l.sent > limit+1 {
+			t.Errorf("%s: %d bytes read, limit %d", path, l.sent, limit)
+		}
+	}
 }
 
 func BenchmarkPub(b *testing.B) {

@@ -20,7 +20,7 @@ type stats struct {
 	StartTime int64         `json:"start_time"`
 	Topics    []topicStats  `json:"topics"` // null when the one asked for does not exist
 	Memory    *memoryStats  `json:"memory,omitempty"`
-	Producers []clientStats `json:"producers"` // null when there are none
+	Producers []clientStats `json:"producers"` // null when there are none, or no topics
 }
 
 type topicStats struct {
@@ -124,7 +124,7 @@ func (a *api) gather(s selection) stats {
 		Version: protocol.Version, Health: a.health(), StartTime: a.Info.StartTime.Unix(),
 		Topics: a.topics(s),
 	}
-	if s.clients {
+	if s.clients && all.Topics != nil {
 		all.Producers = a.producers(s.topic)
 	}
 	if s.memory {
