@@ -3,7 +3,6 @@ package lookupd
 import (
 	"log/slog"
 	"net/http"
-	"net/http/pprof"
 	"net/url"
 	"strings"
 	"time"
@@ -16,8 +15,6 @@ import (
 // answerTimeout is how long a client may take to read an answer. Without it
 // one that stops reading would keep its answer in our memory for ever.
 const answerTimeout = 30 * time.Second
-
-const pprofPath = "/debug/pprof/"
 
 // api is the HTTP face.
 type api struct {
@@ -49,31 +46,8 @@ func newAPI(dir *directory, log *slog.Logger) http.Handler {
 		r.On("POST", change.old, change.handle)
 		r.On("GET", change.old, change.handle)
 	}
-	r.Plain("GET", pprofPath+"*profile", profile)
-	r.Plain("POST", pprofPath+"symbol", pprof.Symbol)
-	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		// A profile takes as long as it was asked to.
-		if !strings.HasPrefix(req.URL.Path, pprofPath) {
-			_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(answerTimeout))
-		}
-		r.ServeHTTP(w, req)
-	})
-}
-
-// profile exists because pprof.Index does not know these four.
-func profile(w http.ResponseWriter, req *http.Request) {
-	switch strings.TrimPrefix(req.URL.Path, pprofPath) {
-	case "cmdline":
-		pprof.Cmdline(w, req)
-	case "profile":
-		pprof.Profile(w, req)
-	case "symbol":
-		pprof.Symbol(w, req)
-	case "trace":
-		pprof.Trace(w, req)
-	default:
-		pprof.Index(w, req)
-	}
+	r.Profiles()
+	return httpapi.Patient(r, 0, answerTimeout)
 }
 
 func (a *api) createTopic(_ *http.Request, q url.Values) (any, error) {

@@ -92,24 +92,7 @@ func New(c Config) http.Handler {
 		r.On("GET", change.old, change.handle)
 	}
 	routeDebug(r)
-	return patient(r)
-}
-
-// patient bounds the time that a request may take of its client's making.
-func patient(h http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		control := http.NewResponseController(w)
-		arrived := time.Now().Add(bodyTimeout)
-		answered := arrived.Add(answerTimeout)
-		if strings.HasPrefix(r.URL.Path, profiles) {
-			answered = time.Time{} // a profile takes as long as it was asked to
-		}
-		_ = control.SetWriteDeadline(answered)
-		if r.Body != http.NoBody {
-			_ = control.SetReadDeadline(arrived)
-		}
-		h.ServeHTTP(w, r)
-	})
+	return httpapi.Patient(r, bodyTimeout, answerTimeout)
 }
 
 // ping answers OK, or why the disk cannot be written.

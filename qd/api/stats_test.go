@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -115,11 +116,15 @@ func subscribe(t *testing.T, d *daemon, c session.Client, n int) (*broker.Consum
 	})
 	k.SetReady(n)
 	var run queue.Run
-	if ok, err := k.Next(&run, 1<<20); ok != (n > 0) || err != nil {
-		t.Fatalf("Next: %v, %v", ok, err)
-	}
 	defer k.Release(&run)
-	return k, parse(t, run.Frames)
+	var got []protocol.Message
+	for len(got) < n {
+		if ok, err := k.Next(&run, 1<<20); !ok || err != nil {
+			t.Fatalf("Next: %v, %v", ok, err)
+		}
+		got = append(got, parse(t, slices.Clone(run.Frames))...)
+	}
+	return k, got
 }
 
 func TestStats(t *testing.T) {

@@ -1,0 +1,52 @@
+package httpapi
+
+import (
+	"net/http"
+	"net/http/pprof"
+	"strings"
+	"time"
+)
+
+const profiles = "/debug/pprof/"
+
+// Profiles routes Go's profiles at /debug/pprof/.
+func (r *Router) Profiles() {
+	r.Plain("GET", profiles+"*profile", profile)
+	r.Plain("POST", profiles+"symbol", pprof.Symbol)
+}
+
+// profile exists because pprof.Index does not know these four.
+func profile(w http.ResponseWriter, r *http.Request) {
+	switch strings.TrimPrefix(r.URL.Path, profiles) {
+	case "cmdline":
+		pprof.Cmdline(w, r)
+	case "profile":
+		pprof.Profile(w, r)
+	case "symbol":
+		pprof.Symbol(w, r)
+	case "trace":
+		pprof.Trace(w, r)
+	default:
+		pprof.Index(w, r)
+	}
+}
+
+// Patient bounds the time that a client may take: body to send what follows
+// the header of its request (0 is any time), and answer more to read what it is answered. Without
+// that, one that stops half-way would keep what it has of our memory for ever.
+// A profile may take as long as it was asked to.
+func Patient(h http.Handler, body, answer time.Duration) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		control, now := http.NewResponseController(w), time.Now()
+		answered := now.Add(body + answer)
+		if strings.HasPrefix(r.URL.Path, profiles) {
+			answered = time.Time{}
+		}
+		// Neither fails but on writers of tests, which have no connection.
+		_ = control.SetWriteDeadline(answered)
+		if body > 0 && r.Body != http.NoBody {
+			_ = control.SetReadDeadline(now.Add(body))
+		}
+		h.ServeHTTP(w, r)
+	})
+}
