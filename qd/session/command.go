@@ -18,6 +18,13 @@ func (s *session) next(ctx context.Context) (more bool, err error) {
 	if b := s.in.bytes(); len(b) >= finLine && binary.BigEndian.Uint32(b) == 'F'<<24|'I'<<16|'N'<<8|' ' &&
 		b[finLine-1] == '\n' && s.state != protocol.StateInit {
 		if id, ok := protocol.ParseID(b[4 : finLine-1]); ok {
+			// A client may finish a message because it has published another. If
+			// that fails, the FIN behind it must not count.
+			if s.pubs.commands > 0 {
+				if err := s.commit(ctx); err != nil {
+					return false, err
+				}
+			}
 			s.in.start += finLine
 			s.heard = true
 			s.fins = append(s.fins, id)
@@ -43,12 +50,9 @@ func (s *session) next(ctx context.Context) (more bool, err error) {
 	if line.Verb == protocol.Nop {
 		return true, nil
 	}
-	// What was gathered came first. FINs are the exception: they can wait for
-	// more of their kind.
-	if line.Verb != protocol.Fin {
-		if err := s.commit(ctx); err != nil {
-			return false, err
-		}
+	// What was gathered came first.
+	if err := s.commit(ctx); err != nil {
+		return false, err
 	}
 	return true, asError(s.perform(ctx, line))
 }

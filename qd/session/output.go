@@ -15,7 +15,7 @@ import (
 const (
 	// runBytes is about how much is delivered with one write: enough that the
 	// system call does not count, little enough that consumers take turns.
-	runBytes = 64 << 10
+	runBytes = 128 << 10
 	// pendingLimit is how many bytes of answers may wait for a client that
 	// does not read them before nothing more is read from it.
 	pendingLimit = 1 << 20
@@ -102,24 +102,20 @@ func (s *session) flush() error {
 	}
 }
 
-// write writes bufs within the client's patience: one heartbeat interval.
-func (s *session) write(bufs ...[]byte) error {
+// write writes b within the client's patience: one heartbeat interval, or up to
+// a half more.
+func (s *session) write(b []byte) error {
 	if s.out.patience > 0 {
 		// Arming a deadline costs about as much as a small write, so it is armed
-		// anew only when half of it is gone.
-		if now := time.Now(); s.out.deadline.Sub(now) < s.out.patience/2 {
-			s.out.deadline = now.Add(s.out.patience)
+		// anew only when less than the patience is left of it.
+		if now := time.Now(); s.out.deadline.Sub(now) < s.out.patience {
+			s.out.deadline = now.Add(s.out.patience + s.out.patience/2)
 			if err := s.conn.SetWriteDeadline(s.out.deadline); err != nil {
 				return err
 			}
 		}
 	}
-	if len(bufs) == 1 {
-		_, err := s.conn.Write(bufs[0])
-		return err
-	}
-	nb := net.Buffers(bufs)
-	_, err := nb.WriteTo(s.conn)
+	_, err := s.conn.Write(b)
 	return err
 }
 
@@ -155,40 +151,40 @@ func (s *session) deliverAll() error {
 			_, err := s.conn.Write(pending) // within what finish allows
 			return err
 		}
-		ok, gone := s.consumer.Next(&run, runBytes)
-		if err := s.send(pending, &run, ok); err != nil {
+		if len(pending) > 0 {
+			// Messages must not wait for this one while it is busy writing.
+			s.consumer.Yield()
+			if err := s.write(pending); err != nil {
+				return err
+			}
+		}
+		ok, err := s.consumer.Next(&run, runBytes)
+		switch {
+		case errors.Is(err, broker.ErrGone):
+			return io.EOF
+		case ok:
+			err = s.write(s.frames(&run))
+		default:
+			<-s.consumer.Awake()
+		}
+		if err != nil {
 			return err
 		}
-		switch {
-		case errors.Is(gone, broker.ErrGone):
-			return io.EOF
-		case ok || len(pending) > 0:
-			continue
-		}
-		<-s.consumer.Awake()
 	}
 }
 
-// send writes answers and a run of messages.
-func (s *session) send(pending []byte, run *queue.Run, ok bool) error {
-	frames := run.Frames
-	if ok && len(run.Again) > 0 {
-		s.out.again = s.out.again[:0]
-		for _, m := range run.Again {
-			s.out.again = m.Append(s.out.again)
-		}
-		frames = s.out.again
-		if cap(s.out.again) > 1<<20 {
-			s.out.again = nil
-		}
+// frames returns the run's frames as they are to be written.
+func (s *session) frames(run *queue.Run) []byte {
+	if len(run.Again) == 0 {
+		return run.Frames
 	}
-	switch {
-	case len(pending) > 0 && ok:
-		return s.write(pending, frames)
-	case len(pending) > 0:
-		return s.write(pending)
-	case ok:
-		return s.write(frames)
+	frames := s.out.again[:0]
+	for _, m := range run.Again {
+		frames = m.Append(frames)
 	}
-	return nil
+	s.out.again = frames
+	if cap(frames) > 1<<20 {
+		s.out.again = nil
+	}
+	return frames
 }

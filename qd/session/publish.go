@@ -100,20 +100,50 @@ func (s *session) delay(arg []byte) (time.Duration, error) {
 
 // checkSize checks a body's size before anything is kept for it.
 func (s *session) checkSize(l protocol.Line, size int) error {
-	code, what, most := protocol.EBadMessage, "message", s.server.MaxMsgSize
-	if l.Verb != protocol.Pub && l.Verb != protocol.DPub {
-		code, what, most = protocol.EBadBody, "body", s.server.MaxBodySize
+	if isMessage(l.Verb) {
+		return checkRange(protocol.EBadMessage, l.Name, "message", "message body", size, s.server.MaxMsgSize)
 	}
-	if size > most {
-		return protocol.Errorf(code, "%s %s too big %d > %d", l.Name, what, size, most)
-	}
-	if size <= 0 {
-		if what == "message" {
-			what = "message body"
-		}
-		return protocol.Errorf(code, "%s invalid %s size %d", l.Name, what, size)
+	return checkRange(protocol.EBadBody, l.Name, "body", "body", size, s.server.MaxBodySize)
+}
+
+// isMessage reports whether the body of a command is one message.
+func isMessage(v protocol.Verb) bool { return v == protocol.Pub || v == protocol.DPub }
+
+func checkRange(code, name, big, small string, size, most int) error {
+	switch {
+	case size > most:
+		return protocol.Errorf(code, "%s %s too big %d > %d", name, big, size, most)
+	case size <= 0:
+		return protocol.Errorf(code, "%s invalid %s size %d", name, small, size)
 	}
 	return nil
+}
+
+// halfCommand is what a client is told that has ended, or fallen silent, in
+// the middle of a command's body; nil if it was not in one.
+func (s *session) halfCommand() *protocol.Error {
+	n, err := s.in.line()
+	if n == 0 || err != nil {
+		return nil
+	}
+	l, refused := protocol.ParseLine(s.in.bytes()[: n-1 : n-1])
+	if refused != nil || !l.Body {
+		return refused
+	}
+	code, what := protocol.EBadBody, "body"
+	if isMessage(l.Verb) {
+		code, what = protocol.EBadMessage, "message body"
+	}
+	body := s.in.bytes()[n:]
+	if len(body) < 4 {
+		return protocol.Errorf(code, "%s failed to read %s size", l.Name, what)
+	}
+	if l.Verb == protocol.MPub {
+		if _, _, err := protocol.CheckBatch(body[4:], s.server.MaxMsgSize, s.server.MaxBodySize); err != nil {
+			return err
+		}
+	}
+	return protocol.Errorf(code, "%s failed to read %s", l.Name, what)
 }
 
 // gather adds a PUB or MPUB to what commit will store.

@@ -105,7 +105,7 @@ func (s *session) run(ctx context.Context) {
 		s.respond(protocol.FrameError, refused.Error())
 	}
 	s.finish()
-	if ok {
+	if ok || ctx.Err() != nil {
 		s.linger()
 	}
 	_ = s.conn.Close()
@@ -141,6 +141,9 @@ func (s *session) converse(ctx context.Context) error {
 			return err
 		}
 		if err := s.fill(ctx); err != nil {
+			if half := s.halfCommand(); half != nil && (err == io.EOF || err == errSilent) {
+				return half
+			}
 			return err
 		}
 	}
@@ -158,7 +161,8 @@ func (s *session) magic(ctx context.Context) error {
 	if string(s.in.take(len(protocol.MagicV2))) != protocol.MagicV2 {
 		return &protocol.Error{Code: protocol.EBadProtocol}
 	}
-	s.nextBeat = time.Now().Add(s.heartbeat)
+	s.lastHeard = time.Now()
+	s.nextBeat = s.lastHeard.Add(s.heartbeat)
 	return s.beat(ctx)
 }
 
@@ -189,7 +193,7 @@ func (s *session) fill(ctx context.Context) error {
 // beat sends a heartbeat if one is due, and arms the deadline for the next.
 func (s *session) beat(ctx context.Context) error {
 	now := time.Now()
-	s.in.shrink()
+	s.shrink()
 	deadline := time.Time{}
 	if s.heartbeat > 0 {
 		silence := s.lastHeard.Add(2 * s.heartbeat)
@@ -214,11 +218,18 @@ func (s *session) beat(ctx context.Context) error {
 	return ctx.Err()
 }
 
+// shrink gives up the memory that an idle connection does not need: a batch of
+// a million messages must not cost a list of a million for ever.
+func (s *session) shrink() {
+	s.in.shrink()
+	s.fins, s.pubs.bodies = nil, nil // both empty: commit comes before every read
+}
+
 // finish sends what is still to be sent and lets go of everything that the
 // connection holds.
 func (s *session) finish() {
 	if s.consumer == nil {
-		s.out.patience = grace
+		s.out.patience, s.out.deadline = grace, time.Time{}
 		_ = s.flush()
 		return
 	}
@@ -231,8 +242,9 @@ func (s *session) finish() {
 	}
 }
 
-// linger reads on for a moment after an error was sent. Closing a connection
-// with unread bytes resets it, and the client would lose the error.
+// linger reads on for a moment when it is this side that ends the connection.
+// Closing one with unread bytes resets it, and the client would lose what was
+// sent to it last: an error, or the OKs of its publishes.
 func (s *session) linger() {
 	if c, ok := s.conn.(interface{ CloseWrite() error }); !ok || c.CloseWrite() != nil {
 		return
