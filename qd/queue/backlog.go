@@ -17,6 +17,10 @@ type backlog struct {
 	wanted  bool // somebody waits for, or will soon need, what is on disk
 	purging bool // what is on disk is to be deleted
 	epoch   int  // counts clearings, so that work begun before one is known
+	hasRead bool // the last thing moved came from disk: it is the writes' turn
+
+	next    uint64 // ID of the first message on disk; 0 if that is not known
+	damaged bool   // what lay before it could not be read
 }
 
 // Disk is what a backlog has on disk.
@@ -28,8 +32,15 @@ type Disk struct {
 // ahead is how many blocks are read before they are needed.
 const ahead = 4
 
-func (b *backlog) empty() bool {
-	return b.head.len() == 0 && b.tail.len() == 0 && !b.onDisk()
+// messages is the number of messages in memory.
+func (b *backlog) messages() int { return messagesIn(&b.head) + messagesIn(&b.tail) }
+
+func messagesIn(spans *fifo[span]) int {
+	n := 0
+	for i := range spans.len() {
+		n += spans.at(i).messages()
+	}
+	return n
 }
 
 // onDisk reports whether the next blocks behind the head are on disk, or on
@@ -64,19 +75,51 @@ func (b *backlog) pop() (s span, ok, stalled bool) {
 	return b.head.pop(), true, false
 }
 
-// work says what is to be moved next. full is as for push.
+// forgetEmpty removes the last span if it is the end of block b, now sealed,
+// and nothing came there. The span's hold on the block is the caller's then.
+func (b *backlog) forgetEmpty(block *Block) bool {
+	for _, spans := range []*fifo[span]{&b.tail, &b.head} {
+		if n := spans.len(); n > 0 {
+			last := spans.at(n - 1)
+			if last.block != block || last.messages() > 0 {
+				return false
+			}
+			spans.dropLast()
+			return true
+		}
+	}
+	return false
+}
+
+// work says what is to be moved next. full is as for push. Reads and writes
+// take turns: a reader as fast as the disk must not let the tail grow, nor a
+// writer starve the reader.
 func (b *backlog) work(full bool) WorkKind {
+	reads := b.wanted && b.disk.Blocks > 0 && b.head.len() < ahead
+	writes := b.tail.len() > 0 && b.tail.at(0).block.sealed && (full || b.disk.Blocks > 0)
 	switch {
 	case b.writing || b.reading:
 		return nothing // one thing at a time keeps the order
 	case b.purging:
 		return Purge
-	case b.wanted && b.disk.Blocks > 0 && b.head.len() < ahead:
+	case reads && !(writes && b.hasRead):
 		return Read
-	case b.tail.len() > 0 && b.tail.at(0).block.sealed && (full || b.disk.Blocks > 0):
+	case writes:
 		return Write
 	}
 	return nothing
+}
+
+// behind is how many blocks wait to be written. full is as for push.
+func (b *backlog) behind(full bool) int {
+	n := b.tail.len()
+	if n == 0 || !full && !b.onDisk() {
+		return 0
+	}
+	if !b.tail.at(n - 1).block.sealed {
+		n-- // not before it is full
+	}
+	return n
 }
 
 // clear forgets everything and returns the spans whose blocks are to be let

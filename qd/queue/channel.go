@@ -22,6 +22,8 @@ type Channel struct {
 
 	consumers map[*Consumer]struct{}
 	waiting   list[Consumer] // asleep and with credit, longest first
+	turns     int            // how many were woken and have not come yet
+	part      int            // how much each of them is to take
 
 	counts ChannelCounts
 	from   uint64 // the cursor when the channel was opened
@@ -110,6 +112,7 @@ func (c *Channel) Unsubscribe(k *Consumer, now int64) {
 		c.revoke(l, func(p *parked) { c.park(p, now, now) })
 	}
 	c.waiting.remove(&k.waiting)
+	c.endTurn(k)
 	delete(c.consumers, k)
 	k.gone = true
 	c.rouse()
@@ -126,13 +129,24 @@ func (c *Channel) deliverable() bool {
 // is nothing or k has no credit.
 func (c *Channel) Next(k *Consumer, run *Run, maxBytes int, now int64) bool {
 	c.Release(run)
+	turn := k.turn
+	c.endTurn(k)
+	if !turn && c.waiting.n+c.turns > 0 && k.credit() > 0 && c.deliverable() {
+		// It has just had some, and others wait: first they, then it again.
+		k.asleep = true
+		if !k.waiting.listed() {
+			c.waiting.push(&k.waiting, k)
+		}
+		c.rouse()
+		return false
+	}
 	k.asleep = false
 	c.waiting.remove(&k.waiting)
 	if credit := k.credit(); credit > 0 && !c.paused && !k.gone {
 		if c.parking.ready.n > 0 && (!c.again || c.parking.ready.front().resumed || !c.fill()) {
-			c.takeParked(k, run, credit, maxBytes, now)
+			c.takeParked(k, run, credit, maxBytes, turn, now)
 		} else if c.fill() {
-			c.takeFirst(k, run, credit, maxBytes, now)
+			c.takeFirst(k, run, credit, maxBytes, turn, now)
 		}
 		c.again = len(run.Again) > 0
 	}
@@ -140,6 +154,8 @@ func (c *Channel) Next(k *Consumer, run *Run, maxBytes int, now int64) bool {
 		k.asleep = true
 		if !k.gone && k.credit() > 0 {
 			c.waiting.push(&k.waiting, k)
+		} else {
+			c.rouse() // it may have been woken for what another one can have
 		}
 		return false
 	}
@@ -180,6 +196,10 @@ func (c *Channel) fill() bool {
 		if !ok {
 			return false
 		}
+		if s.messages() == 0 && s.block.sealed {
+			c.topic.drop(s.block) // nothing came behind what was not for this channel
+			continue
+		}
 		c.current = c.window.begin(s)
 		if old := c.window.clogged(); old != nil {
 			c.evacuate(old)
@@ -206,12 +226,25 @@ func (c *Channel) spendIfDone(ch *chunk) {
 	c.topic.drop(c.window.spend(ch))
 }
 
+// share is how many messages one consumer should take at a time when so many
+// are at hand, of all that there are: its part when others have waited with
+// it. When all are busy, runs get shorter as the messages get fewer, so that at
+// the end all have had about the same.
+func (c *Channel) share(atHand, all int, turn bool) int {
+	switch others := len(c.consumers) - 1; {
+	case others == 0:
+		return atHand
+	case turn:
+		return min(atHand, c.part)
+	default:
+		return min(atHand, max(all/(2*others+2), 1))
+	}
+}
+
 // takeFirst makes a run of first deliveries from the current chunk.
-func (c *Channel) takeFirst(k *Consumer, run *Run, credit, maxBytes int, now int64) {
+func (c *Channel) takeFirst(k *Consumer, run *Run, credit, maxBytes int, turn bool, now int64) {
 	ch := c.current
-	// When others wait too, the run is this consumer's share.
-	share := (ch.rest() + c.waiting.n) / (c.waiting.n + 1)
-	n := min(credit, ch.rest(), share)
+	n := min(credit, ch.rest(), c.share(ch.rest(), c.Depth(), turn))
 	b, from := ch.block, ch.at+len(ch.leases)
 	if start := b.start(from); int(b.ends[from+n-1]-start) > maxBytes {
 		// Not all of n fits: as many as do, but one in any case.
@@ -232,8 +265,8 @@ func (c *Channel) takeFirst(k *Consumer, run *Run, credit, maxBytes int, now int
 }
 
 // takeParked makes a run of messages that are ready again.
-func (c *Channel) takeParked(k *Consumer, run *Run, credit, maxBytes int, now int64) {
-	share := (c.parking.ready.n + c.waiting.n) / (c.waiting.n + 1)
+func (c *Channel) takeParked(k *Consumer, run *Run, credit, maxBytes int, turn bool, now int64) {
+	share := c.share(c.parking.ready.n, c.parking.ready.n, turn)
 	for size := 0; run.N < min(credit, share) && c.parking.ready.n > 0; run.N++ {
 		p := c.parking.ready.front()
 		if size += len(p.frame); size > maxBytes && run.N > 0 {

@@ -14,6 +14,7 @@ type Consumer struct {
 	leases   list[lease]
 
 	asleep  bool           // its owner waits to be woken
+	turn    bool           // it was woken because it has waited longest
 	waiting node[Consumer] // on the channel's list: asleep, with credit
 	gone    bool
 
@@ -56,7 +57,7 @@ func (k *Consumer) Gone() bool { return k.gone }
 // recheck puts a sleeping consumer where it belongs after its credit changed:
 // awake if there is something for it, else on the list of those waiting.
 func (c *Channel) recheck(k *Consumer) {
-	if !k.asleep {
+	if !k.asleep || k.gone {
 		return
 	}
 	switch {
@@ -68,15 +69,44 @@ func (c *Channel) recheck(k *Consumer) {
 	}
 }
 
-// rouse wakes the consumer that has waited longest, if the channel has
-// anything for it. Each one woken wakes the next when something is left after
-// it, so a single message wakes a single consumer and all get their turn.
+// rouse gives the consumer that has waited longest its turn, if the channel
+// has anything for it that those who have theirs will leave. Each one, when it
+// comes, rouses the next, so a single message wakes a single consumer and a
+// batch is handed out in equal parts, whoever of them is the fastest.
 func (c *Channel) rouse() {
 	if c.waiting.n == 0 || !c.deliverable() {
 		return
 	}
+	all, idle := c.Depth(), c.waiting.n+c.turns
+	part := (all + idle - 1) / idle
+	if c.turns > 0 {
+		if part = max(part, c.part); part*c.turns >= all {
+			return
+		}
+	}
+	c.part = part
 	k := c.waiting.front()
 	c.waiting.remove(&k.waiting)
-	k.asleep = false
+	k.asleep, k.turn = false, true
+	c.turns++
 	c.topic.woken = append(c.topic.woken, k)
+}
+
+// Yield tells that k is busy with something else and will come, by Next, when
+// it is not. Messages do not wait for it meanwhile.
+func (c *Channel) Yield(k *Consumer) {
+	k.asleep = false
+	c.waiting.remove(&k.waiting)
+	if k.turn {
+		c.endTurn(k)
+		c.rouse()
+	}
+}
+
+// endTurn takes the consumer's turn from it, if it has one.
+func (c *Channel) endTurn(k *Consumer) {
+	if k.turn {
+		k.turn = false
+		c.turns--
+	}
 }

@@ -25,6 +25,14 @@ func (f *fifo[T]) pop() T {
 	return item
 }
 
+func (f *fifo[T]) dropLast() {
+	clear(f.items[len(f.items)-1:])
+	f.items = f.items[:len(f.items)-1]
+	if f.head == len(f.items) {
+		f.items, f.head = f.items[:0], 0
+	}
+}
+
 // list is a doubly linked ring through nodes that its members embed, so that
 // joining and leaving allocate nothing.
 type list[T any] struct {
@@ -70,7 +78,7 @@ func (n *node[T]) listed() bool { return n.member != nil }
 // any of them can be moved or removed.
 type heap[T any, P interface {
 	*T
-	when() int64
+	before(*T) bool
 	place() *int
 }] struct{ items []P }
 
@@ -106,7 +114,7 @@ func (h *heap[T, P]) swap(i, j int) {
 func (h *heap[T, P]) up(i int) {
 	for i > 0 {
 		parent := (i - 1) / 2
-		if h.items[parent].when() <= h.items[i].when() {
+		if !h.items[i].before(h.items[parent]) {
 			return
 		}
 		h.swap(i, parent)
@@ -120,10 +128,10 @@ func (h *heap[T, P]) down(i int) {
 		if child >= len(h.items) {
 			return
 		}
-		if child+1 < len(h.items) && h.items[child+1].when() < h.items[child].when() {
+		if child+1 < len(h.items) && h.items[child+1].before(h.items[child]) {
 			child++
 		}
-		if h.items[i].when() <= h.items[child].when() {
+		if !h.items[child].before(h.items[i]) {
 			return
 		}
 		h.swap(i, child)

@@ -3,7 +3,8 @@ package queue
 // lease is the hold of a consumer on the messages of one run, or on one
 // message: until its deadline they are nobody else's.
 type lease struct {
-	slot      uint32 // its number, never 0
+	slot      uint32 // its place in the list of leases, never 0
+	number    uint64 // rises with each lease granted
 	consumer  *Consumer
 	delivered int64
 	deadline  int64
@@ -18,15 +19,21 @@ type lease struct {
 	held   node[lease] // on the consumer's list
 }
 
-func (l *lease) when() int64 { return l.deadline }
+// before orders leases by deadline, and those that end together as they were
+// granted: so their messages come back in the order in which they went out.
+func (l *lease) before(o *lease) bool {
+	return l.deadline < o.deadline || l.deadline == o.deadline && l.number < o.number
+}
+
 func (l *lease) place() *int { return &l.heapAt }
 
 // leases are the leases of a channel: by number, so that a window entry is
 // four bytes, and by deadline.
 type leases struct {
-	bySlot []*lease // index 0 is never used
-	free   []uint32
-	heap   heap[lease, *lease]
+	bySlot  []*lease // index 0 is never used
+	free    []uint32
+	granted uint64
+	heap    heap[lease, *lease]
 }
 
 func (s *leases) grant(k *Consumer, now, deadline int64, n int) *lease {
@@ -39,6 +46,8 @@ func (s *leases) grant(k *Consumer, now, deadline int64, n int) *lease {
 	}
 	l := s.bySlot[s.free[len(s.free)-1]]
 	s.free = s.free[:len(s.free)-1]
+	s.granted++
+	l.number = s.granted
 	l.consumer, l.delivered, l.deadline, l.open = k, now, deadline, n
 	k.leases.push(&l.held, l)
 	s.heap.push(l)

@@ -45,6 +45,7 @@ func (t *Topic) join(name string) *Channel {
 func (t *Topic) RemoveChannel(c *Channel) (orphaned []*Consumer) {
 	for k := range c.consumers {
 		k.gone = true
+		c.waiting.remove(&k.waiting)
 		orphaned = append(orphaned, k)
 	}
 	c.Empty()
@@ -52,32 +53,59 @@ func (t *Topic) RemoveChannel(c *Channel) (orphaned []*Consumer) {
 		t.orphans = append(t.orphans, c.name)
 	}
 	clear(c.consumers)
-	c.waiting = list[Consumer]{}
+	if len(t.channels) == 1 {
+		t.seal()
+	}
 	t.channels = slices.DeleteFunc(t.channels, func(o *Channel) bool { return o == c })
 	if len(t.channels) == 0 {
 		// What was for the channels goes with the last of them.
-		t.seal()
 		t.discard(t.fanned, int(t.limit()-t.fanned))
 		t.pausedAt = t.fanned
+	} else {
+		t.trim()
 	}
 	return orphaned
 }
 
-// discard drops n messages that lie in the backlog from position at on. A
-// block begins and another ends there.
+// discard drops n messages that lie in the backlog from position at on, where
+// a block begins, up to the end or to what is held back by a pause.
 func (t *Topic) discard(at uint64, n int) {
 	t.end -= uint64(n)
-	if at == t.fanned && t.end == t.fanned {
-		t.cut = 0
+	if t.end == t.fanned { // of the backlog, nothing is wanted
+		t.cuts = nil
 		for _, s := range t.backlog.clear() {
 			t.drop(s.block)
 		}
 		return
 	}
-	if n > 0 {
-		t.cutAt = at
-		t.cut += n
+	last := len(t.cuts) - 1
+	for ; last >= 0 && t.cuts[last].at >= at; last-- {
+		n += t.cuts[last].n // lay between
 	}
+	if t.cuts = t.cuts[:last+1]; n > 0 {
+		t.cuts = append(t.cuts, cut{at, n})
+	}
+}
+
+// cutOff drops a span of the backlog if it is to be discarded.
+func (t *Topic) cutOff(s span) bool {
+	if len(t.cuts) == 0 || t.fanned < t.cuts[0].at {
+		return false
+	}
+	if t.cuts[0].n -= s.messages(); t.cuts[0].n <= 0 {
+		t.cuts = t.cuts[1:]
+	}
+	t.drop(s.block)
+	return true
+}
+
+// toBeCut is the number of messages in the backlog that are to be discarded.
+func (t *Topic) toBeCut() int {
+	n := 0
+	for _, c := range t.cuts {
+		n += c.n
+	}
+	return n
 }
 
 // Pause holds back what is published from now on, Unpause lets it go to the
@@ -112,8 +140,8 @@ func (t *Topic) Paused() bool { return t.paused }
 // Empty drops the messages that wait in the topic itself: all of them while it
 // has no channel, what came since its pause while it is paused, else none.
 func (t *Topic) Empty() {
-	n := t.waiting()
 	t.seal()
+	n := t.waiting()
 	t.emptied += uint64(n + len(t.deferred))
 	t.discard(t.end-uint64(n), n)
 	for _, p := range t.deferred {
@@ -157,10 +185,10 @@ func (c *Channel) Unpause() {
 // flight and those parked.
 func (c *Channel) Empty() {
 	t := c.topic
-	c.counts.Emptied += uint64(c.Depth() + c.Deferred() + c.InFlight())
 	if t.openFanned {
 		t.seal()
 	}
+	c.counts.Emptied += uint64(c.Depth() + c.Deferred() + c.InFlight())
 	for _, s := range c.backlog.clear() {
 		t.drop(s.block)
 	}
@@ -199,5 +227,5 @@ func (t *Topic) trim() {
 	for _, s := range t.backlog.clear() {
 		t.drop(s.block)
 	}
-	t.fanned, t.cut = t.end, 0
+	t.fanned, t.cuts = t.end, nil
 }

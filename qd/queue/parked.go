@@ -19,7 +19,9 @@ type parked struct {
 	heapAt   int // -1 unless waiting
 }
 
-func (p *parked) when() int64 { return p.due }
+// before orders messages by due time, and those due together by ID.
+func (p *parked) before(o *parked) bool { return p.due < o.due || p.due == o.due && p.id < o.id }
+
 func (p *parked) place() *int { return &p.heapAt }
 
 // parking is a channel's parked messages. Each is in exactly one of three

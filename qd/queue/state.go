@@ -11,10 +11,16 @@ import (
 // part on disk is given by its Disk; the rest of it is written by the stop, so
 // that afterwards all of it is on disk.
 type TopicState struct {
-	Paused      bool `json:"paused,omitempty"`
-	PausedAfter int  `json:"paused_after,omitempty"` // messages of the backlog that are for the channels all the same
-	Cut         int  `json:"cut,omitempty"`          // messages in the backlog that are to be discarded, …
-	CutAfter    int  `json:"cut_after,omitempty"`    // … behind so many
+	Paused      bool  `json:"paused,omitempty"`
+	PausedAfter int   `json:"paused_after,omitempty"` // messages of the backlog that are for the channels all the same
+	Cuts        []Cut `json:"cuts,omitempty"`
+}
+
+// Cut is some messages in a topic's backlog that are to be discarded, and
+// how many that are not lie before them.
+type Cut struct {
+	After    int `json:"after"`
+	Messages int `json:"messages"`
 }
 
 // ChannelState is the same of a channel.
@@ -25,12 +31,12 @@ type ChannelState struct {
 
 // State returns what is to be kept of the topic.
 func (t *Topic) State() TopicState {
-	s := TopicState{Paused: t.paused, Cut: t.cut}
+	s := TopicState{Paused: t.paused}
 	if t.paused {
 		s.PausedAfter = int(t.pausedAt - t.fanned)
 	}
-	if t.cut > 0 {
-		s.CutAfter = int(t.cutAt - t.fanned)
+	for _, c := range t.cuts {
+		s.Cuts = append(s.Cuts, Cut{After: int(c.at - t.fanned), Messages: c.n})
 	}
 	return s
 }
@@ -124,10 +130,12 @@ func (c *Channel) Saved() []Saved {
 // follow with RestoreChannel, and then nothing else before the first publish.
 func (t *Topic) Restore(s TopicState, disk Disk, saved []Saved) {
 	t.backlog.disk = disk
-	t.end = t.fanned + uint64(disk.Messages-s.Cut)
-	t.paused, t.cut = s.Paused, s.Cut
+	for _, c := range s.Cuts {
+		t.cuts = append(t.cuts, cut{t.fanned + uint64(c.After), c.Messages})
+	}
+	t.end = t.fanned + uint64(disk.Messages-t.toBeCut())
+	t.paused = s.Paused
 	t.pausedAt = t.fanned + uint64(s.PausedAfter)
-	t.cutAt = t.fanned + uint64(s.CutAfter)
 	for _, m := range saved {
 		t.deferred = append(t.deferred, &parked{id: idOf(m.Frame), frame: m.Frame, due: m.Due})
 		t.Store.Charge(len(m.Frame))

@@ -36,8 +36,7 @@ type Topic struct {
 	fanned   uint64 // position up to which blocks were handed to the channels
 	paused   bool
 	pausedAt uint64 // while paused: where the channels' part ends
-	cutAt    uint64 // when fanned gets here, …
-	cut      int    // … so many messages that lie here are discarded first
+	cuts     []cut  // by position
 
 	backlog    backlog
 	open       *Block // is being written to; nil before the first message
@@ -51,10 +50,18 @@ type Topic struct {
 	channels []*Channel
 	deferred []*parked // deferred publishes that no channel has yet
 	orphans  []string  // channels deleted with something on disk
+	turn     int       // whose backlog Work looks at first
 
 	woken []*Consumer
 
 	published, bytes, emptied, dropped, lost, deferredIn uint64
+}
+
+// cut is some messages of the backlog that are discarded when fanned gets to
+// them. They have no positions of their own: at is that of what follows.
+type cut struct {
+	at uint64
+	n  int
 }
 
 // origin is where positions start, so that what a restart finds in a channel's
@@ -134,6 +141,9 @@ func (t *Topic) seal() {
 			if c.current != nil && c.current.block == b {
 				c.spendIfDone(c.current)
 			}
+			if c.backlog.forgetEmpty(b) {
+				t.drop(b)
+			}
 		}
 	} else {
 		t.backlog.push(span{b, 0}, t.full())
@@ -160,7 +170,7 @@ func (t *Topic) drop(b *Block) {
 // inMemory is the number of messages in the topic's backlog that are neither
 // on disk nor in the open block.
 func (t *Topic) inMemory() int {
-	n := int(t.end-t.fanned) + t.cut - t.backlog.disk.Messages
+	n := int(t.end-t.fanned) + t.toBeCut() - t.backlog.disk.Messages
 	if t.open != nil && !t.openFanned {
 		n -= t.open.Len()
 	}
@@ -177,45 +187,6 @@ func (c *Channel) full() bool {
 	return c.inMemory() >= c.topic.MemoryMessages || c.topic.Store.Tight()
 }
 
-// shed drops the oldest blocks of an ephemeral topic that has more than its
-// share: it has no disk.
-func (t *Topic) shed() {
-	if !t.ephemeral {
-		return
-	}
-	for t.inMemory() > t.MemoryMessages || t.inMemory() > 0 && t.Store.Tight() {
-		s, ok, _ := t.backlog.pop()
-		if !ok {
-			return
-		}
-		n := uint64(s.messages())
-		t.fanned += n
-		t.dropped += n
-		for _, c := range t.channels {
-			if c.cursor < t.fanned && c.backlog.empty() && c.current == nil {
-				c.counts.Dropped += t.fanned - c.cursor
-				c.cursor = t.fanned
-			}
-		}
-		t.drop(s.block)
-	}
-}
-
-func (c *Channel) shed() {
-	if !protocol.Ephemeral(c.name) && !c.topic.ephemeral {
-		return
-	}
-	for c.inMemory() > c.topic.MemoryMessages || c.inMemory() > 0 && c.topic.Store.Tight() {
-		if c.backlog.head.len()+c.backlog.tail.len() <= 1 {
-			return
-		}
-		s, _, _ := c.backlog.pop()
-		c.counts.Dropped += uint64(s.messages())
-		c.cursor += uint64(s.messages())
-		c.topic.drop(s.block)
-	}
-}
-
 // fan hands the next block to the channels that want it. ok is false when
 // there is none, or stalled is true: it has to come from disk.
 func (t *Topic) fan() (ok, stalled bool) {
@@ -227,9 +198,7 @@ func (t *Topic) fan() (ok, stalled bool) {
 		if stalled {
 			return false, true
 		}
-		if found && t.cut > 0 && t.fanned == t.cutAt {
-			t.cut -= s.messages()
-			t.drop(s.block)
+		if found && t.cutOff(s) {
 			continue
 		}
 		if !found {
@@ -253,6 +222,9 @@ func (t *Topic) fan() (ok, stalled bool) {
 			c.shed()
 		}
 		t.drop(s.block)
+		if t.fanned == t.end && len(t.cuts) > 0 {
+			t.discard(t.end, 0) // what is cut need not wait for what comes next
+		}
 	}
 	return true, false
 }
@@ -342,8 +314,9 @@ func (t *Topic) Earliest() (when int64, ok bool) {
 // Audit returns an error if the books of the topic or of a channel do not
 // balance. It is for tests, which call it at their end.
 func (t *Topic) Audit() error {
-	if t.fanned > t.end || t.cut == 0 && t.inMemory() < 0 {
-		return fmt.Errorf("topic %s: fanned %d, end %d, on disk %d", t.Name, t.fanned, t.end, t.backlog.disk.Messages)
+	if t.fanned > t.limit() || t.limit() > t.end || t.inMemory() != t.backlog.messages() {
+		return fmt.Errorf("topic %s: fanned %d, limit %d, end %d, %d messages in memory, %d on disk, %d to be cut", t.Name,
+			t.fanned, t.limit(), t.end, t.backlog.messages(), t.backlog.disk.Messages, t.toBeCut())
 	}
 	for _, c := range t.channels {
 		if err := c.audit(); err != nil {
@@ -356,7 +329,7 @@ func (t *Topic) Audit() error {
 // audit checks that what entered the channel is what left it and what is in
 // it, each counted from its own structure.
 func (c *Channel) audit() error {
-	window, spans := 0, c.backlog.disk.Messages
+	window, spans := 0, c.backlog.disk.Messages+c.backlog.messages()
 	for i := range c.window.chunks.len() {
 		ch := c.window.chunks.at(i)
 		open := 0
@@ -368,11 +341,6 @@ func (c *Channel) audit() error {
 		if ch.block != nil {
 			window += open
 			spans += ch.rest()
-		}
-	}
-	for _, f := range []*fifo[span]{&c.backlog.head, &c.backlog.tail} {
-		for i := range f.len() {
-			spans += f.at(i).messages()
 		}
 	}
 	if own := max(0, int(int64(c.topic.fanned)-int64(c.cursor))); own != spans {

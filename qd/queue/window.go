@@ -74,25 +74,24 @@ func (w *window) spend(ch *chunk) *Block {
 
 // clogged returns the oldest chunk if its messages should be parked, so that
 // stuck messages neither keep the order of spent chunks growing behind them
-// nor each hold a whole block: it is nearly empty, or most chunks behind it
-// are spent.
+// nor each hold a whole block: few of the messages in the blocks that are held
+// are open, or most chunks are spent.
 func (w *window) clogged() *chunk {
 	const few = 16 // chunks that are not worth the trouble
 	n := w.chunks.len()
 	if n <= few {
 		return nil
 	}
-	oldest := w.chunks.at(0)
-	if oldest.open*16 < len(oldest.leases) {
-		return oldest
-	}
-	spent := 0
+	spent, open, held := 0, 0, 0
 	for i := range n {
-		if w.chunks.at(i).block == nil {
+		if ch := w.chunks.at(i); ch.block == nil {
 			spent++
+		} else {
+			open += ch.open
+			held += len(ch.leases)
 		}
 	}
-	if 2*spent > n {
+	if oldest := w.chunks.at(0); 2*spent > n || open*16 < held || oldest.open*16 < len(oldest.leases) {
 		return oldest
 	}
 	return nil

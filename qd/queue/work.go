@@ -1,6 +1,10 @@
 package queue
 
-import "github.com/millrace-mq/millrace/protocol"
+import (
+	"slices"
+
+	"github.com/millrace-mq/millrace/protocol"
+)
 
 // WorkKind says what is to be done on disk.
 type WorkKind int
@@ -42,35 +46,55 @@ func (t *Topic) Work() (w Work, ok bool) {
 		t.orphans = t.orphans[:n-1]
 		return w, true
 	}
-	if t.ephemeral {
+	best, who := nothing, 0
+	for i := range 1 + len(t.channels) {
+		i = (t.turn + i) % (1 + len(t.channels))
+		kind := t.workOf(i)
+		if kind == Purge || best == nothing {
+			best, who = kind, i
+		}
+		if kind == Purge {
+			break // first what must not come back
+		}
+	}
+	if best == nothing {
 		return w, false
 	}
-	if kind := t.backlog.work(t.full()); kind != nothing {
-		return t.begun(kind, &t.backlog, nil), true
-	}
-	for _, c := range t.channels {
-		if protocol.Ephemeral(c.name) {
-			continue // it sheds what it has no memory for
-		}
-		if kind := c.backlog.work(c.full()); kind != nothing {
-			return t.begun(kind, &c.backlog, c), true
-		}
-	}
-	return w, false
+	t.turn = who + 1
+	return t.begun(best, who), true
 }
 
-func (t *Topic) begun(kind WorkKind, b *backlog, c *Channel) Work {
-	w := Work{Kind: kind, backlog: b, channel: c, epoch: b.epoch}
-	if c != nil {
-		w.Channel = c.name
+// workOf says what is to be moved next for the topic's own backlog, which is
+// number 0, or for that of a channel, which are numbered from 1.
+func (t *Topic) workOf(i int) WorkKind {
+	switch {
+	case t.ephemeral:
+		return nothing
+	case i == 0:
+		return t.backlog.work(t.full())
 	}
+	c := t.channels[i-1]
+	if protocol.Ephemeral(c.name) {
+		return nothing // it sheds what it has no memory for
+	}
+	return c.backlog.work(c.full())
+}
+
+func (t *Topic) begun(kind WorkKind, i int) Work {
+	w := Work{Kind: kind, backlog: &t.backlog}
+	if i > 0 {
+		w.channel = t.channels[i-1]
+		w.Channel, w.backlog = w.channel.name, &w.channel.backlog
+	}
+	b := w.backlog
+	w.epoch = b.epoch
 	switch kind {
 	case Write:
-		b.writing = true
+		b.writing, b.hasRead = true, false
 		w.span = b.tail.at(0)
 		w.span.block.refs++
 	case Read:
-		b.reading = true
+		b.reading, b.hasRead = true, true
 	}
 	return w
 }
@@ -78,13 +102,13 @@ func (t *Topic) begun(kind WorkKind, b *backlog, c *Channel) Work {
 // Behind is how many blocks wait to be written, in the backlog that has the
 // most of them.
 func (t *Topic) Behind() int {
-	n := 0
-	if t.backlog.work(t.full()) == Write || t.backlog.writing {
-		n = t.backlog.tail.len()
+	if t.ephemeral {
+		return 0
 	}
+	n := t.backlog.behind(t.full())
 	for _, c := range t.channels {
-		if c.backlog.tail.len() > n && (c.backlog.writing || c.backlog.work(c.full()) == Write) {
-			n = c.backlog.tail.len()
+		if c.backlog.tail.len() > n && !protocol.Ephemeral(c.name) {
+			n = max(n, c.backlog.behind(c.full()))
 		}
 	}
 	return n
@@ -96,6 +120,9 @@ func (t *Topic) Wrote(w Work) {
 	b.writing = false
 	if b.epoch == w.epoch {
 		s := b.tail.pop()
+		if b.disk.Blocks == 0 {
+			b.next = s.block.first + uint64(s.from)
+		}
 		b.disk.Blocks++
 		b.disk.Messages += s.messages()
 		t.drop(s.block)
@@ -111,6 +138,7 @@ func (t *Topic) Failed(w Work) {
 	case Write:
 		w.backlog.writing = false
 		t.drop(w.span.block)
+		t.resume(w.channel) // it can be delivered from memory meanwhile
 	case Read:
 		w.backlog.reading = false
 	case Purge:
@@ -122,22 +150,25 @@ func (t *Topic) Failed(w Work) {
 
 // DidRead tells that a Read was done, with the block that was read, sealed and
 // held by nobody; nil for a record that was damaged. end says that nothing is
-// left on disk, whatever was expected there.
-func (t *Topic) DidRead(w Work, block *Block, end bool) {
+// left on disk, whatever was expected there. It returns how many messages are
+// now known to be lost.
+func (t *Topic) DidRead(w Work, block *Block, end bool) (lost int) {
 	b := w.backlog
 	b.reading = false
 	if b.epoch == w.epoch {
 		if block != nil {
+			lost += t.mend(w, block)
 			block.refs++
 			b.head.push(span{block, 0})
 			b.disk.Messages -= block.Len()
+			b.next = block.first + uint64(block.Len())
 		}
+		b.damaged = block == nil
 		if b.disk.Blocks--; end {
 			b.disk.Blocks = 0
 		}
 		if b.disk.Blocks == 0 {
-			t.lose(w.channel, b.disk.Messages)
-			b.disk.Messages = 0
+			lost += t.lose(w.channel, b.disk.Messages)
 		}
 		if b.disk.Blocks == 0 || b.head.len() >= ahead {
 			b.wanted = false
@@ -146,26 +177,73 @@ func (t *Topic) DidRead(w Work, block *Block, end bool) {
 		t.Store.Recycle(block)
 	}
 	t.resume(w.channel)
+	return lost
+}
+
+// mend finds out how many messages were in the damaged records before a block
+// of the topic's own backlog, since the IDs in that have no gaps. Were they
+// found to be missing only at the end, what lies between would meanwhile be
+// taken for its neighbours: a pause, a cut or a late channel's beginning would
+// be a few messages off.
+func (t *Topic) mend(w Work, block *Block) (lost int) {
+	b := w.backlog
+	gap := block.first - b.next
+	if !b.damaged || b.next == 0 || w.channel != nil || gap > uint64(b.disk.Messages-block.Len()) {
+		return 0 // or there was a restart between
+	}
+	return t.lose(nil, int(gap))
 }
 
 // lose takes n messages that are missing on disk out of the positions.
-func (t *Topic) lose(c *Channel, n int) {
+func (t *Topic) lose(c *Channel, n int) int {
 	if c != nil {
+		c.backlog.disk.Messages -= n
 		c.cursor += uint64(n)
 		c.counts.Lost += uint64(n)
-		return
+		return n
 	}
-	// Of the topic's own backlog, the end moves instead: the blocks behind the
-	// missing ones keep their places relative to it.
 	t.lost += uint64(n)
-	t.end -= uint64(n)
-	if t.paused {
-		t.pausedAt = min(t.pausedAt, t.end)
+	t.backlog.disk.Messages -= n
+	// They lay behind all that could be read.
+	at, before := t.fanned, messagesIn(&t.backlog.head)
+	for i, n := 0, n; n > 0 && i <= len(t.cuts); i++ {
+		live := int(t.end - at)
+		if i < len(t.cuts) {
+			live = int(t.cuts[i].at - at)
+		}
+		passed := min(before, live)
+		at += uint64(passed)
+		before -= passed
+		gone := min(n, live-passed)
+		t.vanish(at, uint64(gone))
+		if n -= gone; i < len(t.cuts) {
+			passed = min(before, t.cuts[i].n)
+			before -= passed
+			gone = min(n, t.cuts[i].n-passed)
+			t.cuts[i].n -= gone
+			n -= gone
+		}
 	}
-	for _, o := range t.channels {
-		o.cursor = min(o.cursor, t.limit())
-		o.from -= uint64(n)
-		o.counts.Lost += uint64(n)
+	t.cuts = slices.DeleteFunc(t.cuts, func(c cut) bool { return c.n == 0 })
+	return n
+}
+
+// vanish takes n positions from at on away.
+func (t *Topic) vanish(at, n uint64) {
+	move := func(position *uint64) {
+		*position -= min(n, max(at, *position)-at)
+	}
+	limit := t.limit()
+	move(&t.end)
+	move(&t.pausedAt)
+	for i := range t.cuts {
+		move(&t.cuts[i].at)
+	}
+	for _, c := range t.channels {
+		depth := limit - c.cursor
+		move(&c.cursor)
+		c.from -= limit - t.limit()
+		c.counts.Lost += depth - (t.limit() - c.cursor)
 	}
 }
 
@@ -195,14 +273,8 @@ func (t *Topic) HasWork() bool {
 	if len(t.orphans) > 0 {
 		return true
 	}
-	if t.ephemeral {
-		return false
-	}
-	if t.backlog.work(t.full()) != nothing {
-		return true
-	}
-	for _, c := range t.channels {
-		if !protocol.Ephemeral(c.name) && c.backlog.work(c.full()) != nothing {
+	for i := range 1 + len(t.channels) {
+		if t.workOf(i) != nothing {
 			return true
 		}
 	}
