@@ -64,9 +64,11 @@ type Broker struct {
 	halted   atomic.Bool   // deliveries are held back
 	stopping chan struct{} // closed by Run when it ends: the disk workers end
 	workers  sync.WaitGroup
-	health   atomic.Pointer[string] // why the disk failed last; nil when it works
+	disk     health
+	disks    openDisks
 
 	changed chan struct{} // there is something to be written down
+	saving  sync.Mutex    // held while the metadata file is written, and for nothing else
 
 	mu       sync.RWMutex // guards what follows
 	topics   map[string]*Topic
@@ -94,6 +96,8 @@ func Open(s Settings) (*Broker, error) {
 		topics:   make(map[string]*Topic),
 		watchers: make(map[chan struct{}]struct{}),
 	}
+	b.disk.log = s.Log
+	b.disks = newOpenDisks()
 	b.keeper = &keeper{now: b.Now, wake: make(chan struct{}, 1)}
 	b.spill = spill.Config{
 		Dir: filepath.Join(s.DataPath, "spill"), FileBytes: s.FileBytes, SyncEvery: s.SyncEvery, SyncTimeout: s.SyncTimeout,
@@ -154,27 +158,9 @@ func (b *Broker) InFlight() int {
 	return n
 }
 
-// Health is nil, or why the disk could not be written the last time that it
-// was tried.
-func (b *Broker) Health() error {
-	if text := b.health.Load(); text != nil {
-		return errors.New(*text)
-	}
-	return nil
-}
-
-func (b *Broker) diskFailed(err error) {
-	text := err.Error()
-	if b.health.Swap(&text) == nil {
-		b.log.Error("cannot write to disk; trying again every second", "error", err)
-	}
-}
-
-func (b *Broker) diskWorked() {
-	if b.health.Load() != nil && b.health.Swap(nil) != nil {
-		b.log.Info("the disk can be written again")
-	}
-}
+// Health is nil, or why the disk could not be used the last time that it was
+// tried.
+func (b *Broker) Health() error { return b.disk.err() }
 
 // Find returns the topic called name, or ErrNoTopic.
 func (b *Broker) Find(name string) (*Topic, error) {
@@ -194,6 +180,9 @@ func (b *Broker) Topic(ctx context.Context, name string) (*Topic, error) {
 	}
 	if b.exiting.Load() {
 		return nil, ErrExiting
+	}
+	if err := b.reserveEnough(); err != nil {
+		return nil, fmt.Errorf("creating topic %s: %w", name, err)
 	}
 	var channels []string
 	if b.Channels != nil {
@@ -216,6 +205,7 @@ func (b *Broker) Topic(ctx context.Context, name string) (*Topic, error) {
 // add makes a topic. Under mu, or while the broker is opened.
 func (b *Broker) add(name string, number uint64) *Topic {
 	t := &Topic{name: name, broker: b, number: number, progress: make(chan struct{})}
+	t.call.topic = t
 	t.core = queue.NewTopic(queue.Config{
 		Name: name, Store: b.memory, MemoryMessages: b.MemoryMessages,
 		Extent: func() uint64 { return b.draw() * queue.IDExtent },
@@ -271,6 +261,8 @@ func (b *Broker) remove(t *Topic) error {
 	}
 	t.core.Empty()
 	t.gone = true
+	t.diskTurned(nil)
+	b.keeper.forget(&t.call)
 	worked := t.working
 	t.core.Woken()
 	t.announce()
@@ -285,13 +277,14 @@ func (b *Broker) remove(t *Topic) error {
 	}
 	b.workers.Go(func() { // the disk worker is at its last piece of work
 		if err := t.purge(); err != nil {
-			b.diskFailed(err)
+			b.log.Error("cannot delete the files of a deleted topic", "error", err)
 		}
 	})
 	return nil
 }
 
-// purge deletes what a deleted topic has on disk.
+// purge deletes what a deleted topic has on disk, be it in queues that are
+// open or in those that nobody has used since the start.
 func (t *Topic) purge() error {
 	for {
 		t.mu.Lock()
@@ -307,6 +300,8 @@ func (t *Topic) purge() error {
 		errs = append(errs, q.Purge())
 	}
 	t.disk.queues = nil
+	t.leaveDisk()
+	errs = append(errs, os.RemoveAll(t.spillConfig().Dir))
 	return errors.Join(errs...)
 }
 

@@ -187,6 +187,14 @@ func (k *Consumer) Next(run *queue.Run, maxBytes int) (ok bool, err error) {
 	return ok, err
 }
 
+// Yield tells that the consumer is busy with something else than messages
+// until it next calls Next.
+func (k *Consumer) Yield() {
+	k.topic.mu.Lock()
+	k.channel.Yield(k.core)
+	k.topic.unlock()
+}
+
 // Release gives up a run.
 func (k *Consumer) Release(run *queue.Run) {
 	k.topic.mu.Lock()

@@ -17,38 +17,60 @@ type keeper struct {
 	wake  chan struct{} // the earliest call has changed
 }
 
+// call is a topic's place on the clock. A topic has one, so that however often
+// it asks for an earlier time, later calls do not pile up.
 type call struct {
 	when  int64
 	topic *Topic
+	place int // in calls, from 1 on; 0 when it is not there
 }
 
-type calls []call
+type calls []*call
 
 func (c calls) Len() int           { return len(c) }
 func (c calls) Less(i, j int) bool { return c[i].when < c[j].when }
-func (c calls) Swap(i, j int)      { c[i], c[j] = c[j], c[i] }
-func (c *calls) Push(x any)        { *c = append(*c, x.(call)) }
+func (c calls) Swap(i, j int) {
+	c[i], c[j] = c[j], c[i]
+	c[i].place, c[j].place = i+1, j+1
+}
+
+func (c *calls) Push(x any) {
+	*c = append(*c, x.(*call))
+	x.(*call).place = len(*c)
+}
+
 func (c *calls) Pop() any {
 	last := len(*c) - 1
 	x := (*c)[last]
-	(*c)[last] = call{}
+	(*c)[last] = nil
 	*c = (*c)[:last]
+	x.place = 0
 	return x
 }
 
-// at asks for a look at t at the given time. A topic asks again only for an
-// earlier time, and forgets calls that come before the last time it asked for.
-func (k *keeper) at(t *Topic, when int64) {
+// at asks for a look at the call's topic at the given time, and no other.
+func (k *keeper) at(c *call, when int64) {
 	k.mu.Lock()
-	heap.Push(&k.calls, call{when, t})
-	first := k.calls[0].when == when
+	c.when = when
+	if c.place == 0 {
+		heap.Push(&k.calls, c)
+	} else {
+		heap.Fix(&k.calls, c.place-1)
+	}
+	first := c.place == 1
 	k.mu.Unlock()
 	if first {
-		select {
-		case k.wake <- struct{}{}:
-		default:
-		}
+		signal(k.wake)
 	}
+}
+
+// forget takes a call off the clock.
+func (k *keeper) forget(c *call) {
+	k.mu.Lock()
+	if c.place != 0 {
+		heap.Remove(&k.calls, c.place-1)
+	}
+	k.mu.Unlock()
 }
 
 // due removes and returns the first call if its time has come; else it returns
@@ -62,7 +84,7 @@ func (k *keeper) due() (t *Topic, wait time.Duration) {
 	if wait := k.calls[0].when - k.now(); wait > 0 {
 		return nil, time.Duration(wait)
 	}
-	return heap.Pop(&k.calls).(call).topic, 0
+	return heap.Pop(&k.calls).(*call).topic, 0
 }
 
 func (k *keeper) run(ctx context.Context) {

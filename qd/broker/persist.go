@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -58,6 +59,23 @@ type backlogMeta struct {
 // reserve is how many numbers are written down as drawn before they are.
 const reserve = 4096
 
+// draws is how many numbers a topic may draw before anybody looks: its own and
+// those of its first extents of IDs.
+const draws = 3
+
+// reserveEnough sees to it that a crash will not make another broker draw the
+// same numbers again: neither for one more topic nor when all the topics, at
+// once, are published to for the first time. Usually runSaver has done so.
+func (b *Broker) reserveEnough() error {
+	b.mu.RLock()
+	topics := len(b.topics)
+	b.mu.RUnlock()
+	if b.drawn.Load()+draws*uint64(topics)+reserve/4 < b.reserved.Load() {
+		return nil
+	}
+	return b.save(b.describe())
+}
+
 // draw returns a number that was never drawn before on this data path.
 func (b *Broker) draw() uint64 {
 	n := b.drawn.Add(1)
@@ -87,6 +105,9 @@ func lockDir(path string) (*os.File, error) {
 func (b *Broker) load() error {
 	m, err := readMeta(filepath.Join(b.DataPath, metaFile))
 	if err != nil {
+		return err
+	}
+	if err := b.checkFolders(m); err != nil {
 		return err
 	}
 	b.drawn.Store(m.Reserved)
@@ -119,21 +140,47 @@ func readMeta(path string) (m meta, err error) {
 	return m, nil
 }
 
+// checkFolders compares the folders of disk queues with the metadata. Without
+// metadata nobody knows whose they are, nor which IDs were given out.
+func (b *Broker) checkFolders(m meta) error {
+	entries, err := os.ReadDir(b.spill.Dir)
+	if err != nil {
+		return err
+	}
+	if m.Topics == nil && m.Reserved == 0 && len(entries) > 0 {
+		return fmt.Errorf("%s is missing, but there are messages in %s: put it back, or move them away", metaFile, b.spill.Dir)
+	}
+	known := make(map[string]bool)
+	for _, tm := range m.Topics {
+		known[(&Topic{name: tm.Name, number: tm.Number}).folder()] = true
+	}
+	for _, e := range entries {
+		if !known[e.Name()] {
+			b.log.Warn("messages on disk are of a topic that is not known; a crash came soon after it was created or deleted",
+				"folder", filepath.Join(b.spill.Dir, e.Name()))
+		}
+	}
+	return nil
+}
+
 func (b *Broker) restore(tm topicMeta, clean bool) error {
 	t := b.add(tm.Name, tm.Number)
-	disk, saved, err := t.reopen("", tm.Backlog, clean)
+	above := uint64(math.MaxUint64)
+	disk, saved, err := t.reopen("", tm.Backlog, clean, &above)
 	if err != nil {
 		return err
 	}
 	if !clean { // nobody wrote down what of it was for whom
-		tm.State.Cut, tm.State.PausedAfter = 0, 0
+		tm.State.Cuts, tm.State.PausedAfter = nil, 0
 	}
 	t.core.Restore(tm.State, disk, saved)
 	for _, cm := range tm.Channels {
 		if !protocol.ValidName(cm.Name) {
 			return fmt.Errorf("%q is not a channel name", cm.Name)
 		}
-		disk, saved, err := t.reopen(cm.Name, cm.Backlog, clean)
+		// What a channel has on disk lies before what the topic has.
+		below := above
+		disk, saved, err := t.reopen(cm.Name, cm.Backlog, clean, &below)
 		if err != nil {
 			return fmt.Errorf("channel %s: %w", cm.Name, err)
 		}
@@ -148,69 +195,79 @@ func (b *Broker) restore(tm topicMeta, clean bool) error {
 }
 
 // reopen finds what a backlog has on disk, and takes the parked messages into
-// memory.
-func (t *Topic) reopen(channel string, m backlogMeta, clean bool) (queue.Disk, []queue.Saved, error) {
+// memory. After a crash, only blocks with IDs below limit are wanted, and limit
+// is set to the first one's.
+func (t *Topic) reopen(channel string, m backlogMeta, clean bool, limit *uint64) (queue.Disk, []queue.Saved, error) {
+	name := queueName(parked, channel)
 	if !clean {
-		if err := t.recount(channel, &m.Disk); err != nil {
+		found, err := spill.RecoverBlocks(t.spillConfig(), queueName(blocks, channel), *limit)
+		if err != nil {
 			return m.Disk, nil, err
 		}
+		*limit = found.First
+		m.Disk = queue.Disk{Blocks: found.Records, Messages: found.Messages}
+		saved, err := spill.RecoverSaved(t.spillConfig(), name)
+		if err != nil {
+			return m.Disk, nil, err
+		}
+		if n := found.Messages + saved.Messages; n > 0 || found.Damaged+saved.Damaged > 0 {
+			t.broker.log.Warn("there was no orderly stop: what had spilled to disk is kept, what was in memory is lost",
+				"topic", t.name, "channel", channel, "messages", n, "damaged records", found.Damaged+saved.Damaged)
+		}
+		m.Parked = saved.Messages
 	}
-	if clean && m.Parked == 0 {
+	if m.Parked == 0 {
 		return m.Disk, nil, nil
 	}
-	p, err := spill.Open(t.broker.spill, t.queueName(parked, channel))
+	p, err := spill.Open(t.spillConfig(), name)
 	if err != nil {
 		return m.Disk, nil, err
 	}
 	saved, damaged, err := p.TakeSaved()
-	if damaged > 0 {
-		t.broker.log.Error("parked messages on disk are damaged and cannot be delivered",
-			"topic", t.name, "channel", channel, "records", damaged)
+	if damaged > 0 || len(saved) < m.Parked {
+		t.broker.log.Error("parked messages on disk are missing or damaged and cannot be delivered",
+			"topic", t.name, "channel", channel, "damaged records", damaged, "messages", m.Parked-len(saved))
 	}
 	return m.Disk, saved, errors.Join(err, p.Close())
-}
-
-// recount finds out what a backlog has on disk after a crash.
-func (t *Topic) recount(channel string, disk *queue.Disk) error {
-	q, err := t.queue(channel)
-	if err != nil {
-		return err
-	}
-	damaged := 0
-	disk.Blocks, disk.Messages, damaged, err = q.Rewrite()
-	if err == nil && disk.Messages+damaged > 0 {
-		t.broker.log.Warn("there was no orderly stop: what had spilled to disk is kept, what was in memory is lost",
-			"topic", t.name, "channel", channel, "messages", disk.Messages, "damaged records", damaged)
-	}
-	return err
 }
 
 // runSaver writes down what changes, a moment later: many changes at once are
 // written once.
 func (b *Broker) runSaver(ctx context.Context) {
 	const pause = 50 * time.Millisecond
+	failing := false
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-b.changed:
 		}
-		if err := b.save(b.describe()); err != nil {
-			b.diskFailed(err)
+		wait := pause
+		err := b.save(b.describe())
+		switch {
+		case err != nil:
+			wait = diskRetry
 			signal(b.changed)
+			if !failing {
+				b.disk.fail(err)
+			}
+		case failing:
+			b.disk.recover()
 		}
+		failing = err != nil
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(pause):
+		case <-time.After(wait):
 		}
 	}
 }
 
 // describe returns what is to be written down while the broker runs.
 func (b *Broker) describe() meta {
-	m := meta{Version: metaVersion, Reserved: b.drawn.Load() + reserve}
-	for _, t := range b.Topics() {
+	topics := b.Topics()
+	m := meta{Version: metaVersion, Reserved: b.drawn.Load() + draws*uint64(len(topics)) + reserve}
+	for _, t := range topics {
 		if protocol.Ephemeral(t.name) {
 			continue
 		}
@@ -234,6 +291,8 @@ func (b *Broker) save(m meta) error {
 	if err != nil {
 		return fmt.Errorf("encoding %s: %w", metaFile, err)
 	}
+	b.saving.Lock()
+	defer b.saving.Unlock()
 	path := filepath.Join(b.DataPath, metaFile)
 	if err := writeSynced(path+".tmp", text); err != nil {
 		return fmt.Errorf("writing %s: %w", path, err)
@@ -327,7 +386,7 @@ func (t *Topic) keep(channel string, rest queue.Rest, saved []queue.Saved) (m ba
 	if len(saved) == 0 {
 		return m, nil
 	}
-	p, err := spill.Open(t.broker.spill, t.queueName(parked, channel))
+	p, err := spill.Open(t.spillConfig(), queueName(parked, channel))
 	if err != nil {
 		return m, err
 	}

@@ -27,9 +27,12 @@ type Topic struct {
 	working  bool // the disk worker runs
 	diskErr  error
 	progress chan struct{} // closed when the disk worker has done something
+	call     call          // owned by the keeper
 	callAt   int64         // when the keeper has been asked to look; 0 is never
 	idleAt   int64         // when to see whether the topic is idle; 0 is never
 	lastPub  int64
+	restAt   int64 // when to see whether the disk queues are idle; 0 is never
+	lastDisk int64
 
 	disk diskWorker // owned by the disk worker, and by start and stop
 }
@@ -72,7 +75,7 @@ func (t *Topic) unlock() {
 func (t *Topic) ask(when int64) {
 	if t.callAt == 0 || when < t.callAt {
 		t.callAt = when
-		t.broker.keeper.at(t, when)
+		t.broker.keeper.at(&t.call, when)
 	}
 }
 
@@ -82,7 +85,7 @@ func (t *Topic) tick() {
 	now := t.broker.Now()
 	if t.gone || t.callAt == 0 || now < t.callAt {
 		t.mu.Unlock()
-		return // deleted, or an earlier call has done it
+		return // deleted, or asked for a later time since
 	}
 	t.callAt = 0
 	t.core.Expire(now)
@@ -97,7 +100,30 @@ func (t *Topic) tick() {
 	if t.idleAt != 0 {
 		t.ask(t.idleAt)
 	}
+	rest := t.rests(now)
 	t.unlock()
+	if rest {
+		t.broker.workers.Go(t.restDisk)
+	}
+}
+
+// rests reports whether the disk queues have been idle for long enough to be
+// put to rest, and has the caller do it. Under mu.
+func (t *Topic) rests(now int64) bool {
+	if t.restAt == 0 || now < t.restAt {
+		return false
+	}
+	t.restAt = 0
+	if t.working {
+		return false // and asks again when it ends
+	}
+	if quiet := t.lastDisk + int64(idleAfter); now < quiet {
+		t.restAt = quiet
+		t.ask(quiet)
+		return false
+	}
+	t.working = true
+	return true
 }
 
 // Publish stores messages, all or none. The bodies are copied. Errors wrap
@@ -143,7 +169,7 @@ func (t *Topic) admit() error {
 		if err := t.lock(); err != nil {
 			return err
 		}
-		if t.core.Behind() <= behindLimit {
+		if t.core.Behind() <= t.broker.behindLimit() {
 			return nil
 		}
 		err, progress := t.diskErr, t.progress
@@ -154,8 +180,19 @@ func (t *Topic) admit() error {
 		select {
 		case <-progress:
 		case <-t.broker.stopping:
+			return ErrExiting
 		}
 	}
+}
+
+// behindLimit is how many blocks of a topic may wait to be written before its
+// publishers wait for the disk: none once ten thousand topics with a few each
+// have taken far more memory than there should be in use.
+func (b *Broker) behindLimit() int {
+	if used := b.memory.used.Load(); used > b.memory.limit+b.memory.limit/4 {
+		return 0
+	}
+	return behindLimit
 }
 
 // Number tells this topic from an earlier or later one of the same name.

@@ -3,6 +3,7 @@ package spill
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"github.com/millrace-mq/millrace/qd/queue"
 )
@@ -49,7 +50,7 @@ func (q *Queue) TakeSaved() (saved []queue.Saved, damaged int, err error) {
 			if size > len(payload) {
 				return saved, damaged, fmt.Errorf("%s: parked message cut short", q.Path())
 			}
-			saved = append(saved, queue.Saved{Due: due, Frame: payload[8:size:size]})
+			saved = append(saved, queue.Saved{Due: due, Frame: slices.Clone(payload[8:size])})
 			payload = payload[size:]
 		}
 	}

@@ -12,6 +12,7 @@ package spill
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -25,7 +26,7 @@ import (
 
 // Config says where queues are kept and how.
 type Config struct {
-	Dir         string        // exists; must not contain a '%', which go-diskqueue would format
+	Dir         string        // made when it is needed; must not contain a '%', which go-diskqueue would format
 	FileBytes   int64         // a generation is closed when it has so many
 	SyncEvery   int64         // records written or read per fsync
 	SyncTimeout time.Duration // an fsync is never later than this
@@ -43,10 +44,6 @@ type Queue struct {
 	gens []*generation
 	next int // number of the next generation at the end
 	buf  []byte
-
-	// patient makes Next look for records that go-diskqueue does not know of:
-	// after a crash its count is that of its last sync.
-	patient bool
 }
 
 type generation struct {
@@ -78,46 +75,36 @@ func Open(cfg Config, name string) (*Queue, error) {
 	return q, nil
 }
 
-const metaSuffix = ".diskqueue.meta.dat"
+// go-diskqueue's names for the files of a queue.
+const (
+	metaSuffix = ".diskqueue.meta.dat"
+	dataInfix  = ".diskqueue."
+	dataSuffix = ".dat"
+)
 
+// generations returns the numbers of the queue's generations that have any
+// file, in order.
 func generations(dir, name string) ([]int, error) {
 	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, fmt.Errorf("listing disk queues: %w", err)
 	}
 	var numbers []int
 	for _, e := range entries {
-		if owner, n, ok := parseFile(e.Name()); ok && owner == name {
+		rest, ok := strings.CutPrefix(e.Name(), name+"~")
+		number, _, found := strings.Cut(rest, dataInfix)
+		if !ok || !found || !strings.HasSuffix(rest, dataSuffix) {
+			continue
+		}
+		if n, err := strconv.Atoi(number); err == nil {
 			numbers = append(numbers, n)
 		}
 	}
 	slices.Sort(numbers)
-	return numbers, nil
-}
-
-func parseFile(file string) (name string, generation int, ok bool) {
-	base, ok := strings.CutSuffix(file, metaSuffix)
-	i := strings.LastIndexByte(base, '~')
-	if !ok || i < 0 {
-		return "", 0, false
-	}
-	n, err := strconv.Atoi(base[i+1:])
-	return base[:i], n, err == nil
-}
-
-// Names returns the names of all queues in dir.
-func Names(dir string) ([]string, error) {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return nil, fmt.Errorf("listing disk queues: %w", err)
-	}
-	var names []string
-	for _, e := range entries {
-		if name, _, ok := parseFile(e.Name()); ok && !slices.Contains(names, name) {
-			names = append(names, name)
-		}
-	}
-	return names, nil
+	return slices.Compact(numbers), nil
 }
 
 func (q *Queue) fileName(g *generation) string { return fmt.Sprintf("%s~%09d", q.name, g.number) }
@@ -199,6 +186,11 @@ func (q *Queue) Prepend() *Queue {
 }
 
 func (q *Queue) put(g *generation, payload []byte, count int) error {
+	if g.dq == nil {
+		if err := os.MkdirAll(q.cfg.Dir, 0o700); err != nil {
+			return fmt.Errorf("writing to disk queue %s: %w", q.fileName(g), err)
+		}
+	}
 	q.open(g)
 	q.buf = appendRecord(q.buf[:0], payload, count)
 	if err := g.dq.Put(q.buf); err != nil {
@@ -219,8 +211,7 @@ func (q *Queue) Next() (payload []byte, count int, ok bool, err error) {
 	for len(q.gens) > 0 {
 		g := q.gens[0]
 		q.open(g)
-		record, ok := g.read(q.patient)
-		if ok {
+		if record, ok := g.read(); ok {
 			g.records--
 			payload, count, err := parseRecord(record)
 			if err != nil {
@@ -242,7 +233,7 @@ func (q *Queue) Next() (payload []byte, count int, ok bool, err error) {
 // read returns the next record; none is left when ok is false. When
 // go-diskqueue meets damage it sets the file aside, says so and goes on, so
 // its word on what is left is asked for again.
-func (g *generation) read(patient bool) (record []byte, ok bool) {
+func (g *generation) read() (record []byte, ok bool) {
 	for g.dq.Depth() > 0 {
 		select {
 		case record = <-g.dq.ReadChan():
@@ -250,19 +241,12 @@ func (g *generation) read(patient bool) (record []byte, ok bool) {
 		case <-g.trouble:
 		}
 	}
-	if patient {
-		select {
-		case record = <-g.dq.ReadChan():
-			return record, true
-		case <-time.After(100 * time.Millisecond):
-		}
-	}
 	return nil, false
 }
 
 // reap deletes the first generation once everything in it was read.
 func (q *Queue) reap() error {
-	if g := q.gens[0]; g.records <= 0 && !q.patient {
+	if g := q.gens[0]; g.records <= 0 {
 		q.gens = q.gens[1:]
 		return q.remove(g)
 	}
@@ -279,38 +263,25 @@ func (q *Queue) remove(g *generation) error {
 	return nil
 }
 
-// Purge deletes all records, on disk too.
+// Purge deletes all records, on disk too. When it fails it can be tried again.
 func (q *Queue) Purge() error {
 	var errs []error
-	for _, g := range q.gens {
-		errs = append(errs, q.remove(g))
-	}
-	q.gens = nil
+	q.gens = slices.DeleteFunc(q.gens, func(g *generation) bool {
+		err := q.remove(g)
+		errs = append(errs, err)
+		return err == nil
+	})
 	return errors.Join(errs...)
 }
 
-// Rewrite counts what is in the queue by reading and writing all of it, for
-// a start after a crash, when nobody knows. Damaged records are left out.
-func (q *Queue) Rewrite() (records, messages, damaged int, err error) {
-	old := &Queue{cfg: q.cfg, name: q.name, gens: q.gens, patient: true}
-	q.gens = nil
-	for len(old.gens) > 0 {
-		payload, count, ok, err := old.Next()
-		switch {
-		case errors.Is(err, ErrDamaged):
-			damaged++
-			continue
-		case err != nil:
-			return 0, 0, damaged, err
-		case !ok:
-			return q.Records(), messages, damaged, nil
-		}
-		if err := q.Append(payload, count); err != nil {
-			return 0, 0, damaged, err
-		}
-		messages += count
+// Rest lets go of what an open queue takes of the system: files, and a
+// goroutine that wakes now and then. The next use takes them again.
+func (q *Queue) Rest() error {
+	var errs []error
+	for _, g := range q.gens {
+		errs = append(errs, q.park(g))
 	}
-	return q.Records(), messages, damaged, nil
+	return errors.Join(errs...)
 }
 
 // Close closes the queue, with everything in it on the device. What was empty
@@ -318,7 +289,7 @@ func (q *Queue) Rewrite() (records, messages, damaged int, err error) {
 func (q *Queue) Close() error {
 	var errs []error
 	for _, g := range q.gens {
-		if g.dq != nil && g.records == 0 {
+		if g.records == 0 {
 			errs = append(errs, q.remove(g))
 		} else {
 			errs = append(errs, q.park(g))

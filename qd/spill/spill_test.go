@@ -207,44 +207,6 @@ func TestTruncated(t *testing.T) {
 	}
 }
 
-// TestRewrite counts a queue whose records go-diskqueue does not all know of.
-func TestRewrite(t *testing.T) {
-	cfg := config(t, 1000)
-	q := open(t, cfg)
-	add(t, q, 0, 12)
-	// A crash: what was written is there, but the last sync is long ago.
-	crashed := t.TempDir()
-	q.gens[0].dq.Depth()
-	for _, g := range q.gens {
-		meta := fmt.Sprintf("0\n0,0\n0,0\n")
-		if err := os.WriteFile(filepath.Join(crashed, q.fileName(g)+metaSuffix), []byte(meta), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		name := q.fileName(g) + ".diskqueue.000000.dat"
-		b, err := os.ReadFile(filepath.Join(cfg.Dir, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(crashed, name), b, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := q.Close(); err != nil {
-		t.Fatal(err)
-	}
-	cfg.Dir = crashed
-	q = open(t, cfg)
-	records, messages, damaged, err := q.Rewrite()
-	if records != 12 || messages != 12 || damaged != 0 || err != nil {
-		t.Fatal(records, messages, damaged, err)
-	}
-	want(t, q, 0, 12)
-	noBadFiles(t, cfg)
-	if err := q.Close(); err != nil {
-		t.Fatal(err)
-	}
-}
-
 func TestSaved(t *testing.T) {
 	cfg := config(t, 1<<20)
 	q := open(t, cfg)
