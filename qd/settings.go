@@ -138,13 +138,14 @@ func (s *Settings) Validate() error {
 			errs = append(errs, fmt.Errorf("%s %v: must be %s", flag, value, rule))
 		}
 	}
-	for flag, address := range map[string]string{"tcp-address": s.TCPAddress, "http-address": s.HTTPAddress} {
+	hostPort := func(flag, address string) {
 		_, _, err := net.SplitHostPort(address)
 		complain(err == nil, flag, address, "host:port")
 	}
+	hostPort("tcp-address", s.TCPAddress)
+	hostPort("http-address", s.HTTPAddress)
 	for _, address := range s.LookupdTCPAddresses {
-		_, _, err := net.SplitHostPort(address)
-		complain(err == nil, "lookupd-tcp-address", address, "host:port")
+		hostPort("lookupd-tcp-address", address)
 	}
 	complain(s.MemQueueSize >= 0, "mem-queue-size", s.MemQueueSize, "0 or more")
 	complain(s.MemLimit > 0, "mem-limit", s.MemLimit, "positive")

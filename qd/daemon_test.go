@@ -1,0 +1,241 @@
+package qd_test
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/millrace-mq/millrace/protocol"
+	"github.com/millrace-mq/millrace/qd"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func settings(t *testing.T) qd.Settings {
+	s := qd.Defaults()
+	s.TCPAddress, s.HTTPAddress, s.DataPath = "127.0.0.1:0", "127.0.0.1:0", t.TempDir()
+	return s
+}
+
+// start runs a daemon; stop ends it and returns what Run returned.
+func start(t *testing.T, s qd.Settings) (d *qd.Daemon, stop func() error) {
+	t.Helper()
+	d, err := qd.Listen(s, slog.New(slog.DiscardHandler), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- d.Run(ctx) }()
+	return d, func() error {
+		cancel()
+		return <-ended
+	}
+}
+
+func put(t *testing.T, d *qd.Daemon, body string) {
+	t.Helper()
+	r, err := http.Post(fmt.Sprintf("http://%s/put?topic=t", d.HTTPAddr()), "", strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	if answer, _ := io.ReadAll(r.Body); string(answer) != "OK" {
+		t.Fatalf("put: %s %s", r.Status, answer)
+	}
+	http.DefaultClient.CloseIdleConnections()
+}
+
+// consumer is a connection that holds what it is given until it is told.
+type consumer struct {
+	t    *testing.T
+	conn net.Conn
+}
+
+func subscribe(t *testing.T, d *qd.Daemon) *consumer {
+	t.Helper()
+	conn, err := net.Dial("tcp", d.TCPAddr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
+	c := &consumer{t, conn}
+	c.say(protocol.AppendRdy(protocol.AppendSub([]byte(protocol.MagicV2), "t", "c"), 100))
+	if kind, data := c.frame(); kind != protocol.FrameResponse || string(data) != protocol.OK {
+		t.Fatalf("SUB: %s %s", kind, data)
+	}
+	return c
+}
+
+func (c *consumer) say(b []byte) {
+	c.t.Helper()
+	if _, err := c.conn.Write(b); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+func (c *consumer) frame() (protocol.FrameType, []byte) {
+	c.t.Helper()
+	kind, data, err := protocol.ReadFrame(c.conn, nil, 1<<20)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return kind, data
+}
+
+func (c *consumer) message() protocol.Message {
+	c.t.Helper()
+	kind, data := c.frame()
+	m, err := protocol.ParseMessage(data)
+	if kind != protocol.FrameMessage || err != nil {
+		c.t.Fatalf("%s %q is no message: %v", kind, data, err)
+	}
+	return m
+}
+
+// TestStopAndStart stops a daemon while a message is held and another waits.
+// Both come after the next start, the held one first and counted as tried.
+func TestStopAndStart(t *testing.T) {
+	s := settings(t)
+	s.StopTimeout = 10 * time.Millisecond
+	d, stop := start(t, s)
+	c := subscribe(t, d)
+	put(t, d, "held")
+	first := c.message()
+	c.say(protocol.AppendRdy(nil, 0))
+	put(t, d, "waiting")
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+
+	d, stop = start(t, s)
+	c = subscribe(t, d)
+	again, next := c.message(), c.message()
+	if again.ID != first.ID || string(again.Body) != "held" || again.Attempts != 2 {
+		t.Errorf("first came %s %q, attempt %d", again.ID, again.Body, again.Attempts)
+	}
+	if string(next.Body) != "waiting" || next.Attempts != 1 {
+		t.Errorf("then came %q, attempt %d", next.Body, next.Attempts)
+	}
+	c.say(protocol.AppendFin(protocol.AppendFin(nil, again.ID), next.ID))
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestStopWaits stops a daemon while a consumer works on a message. Its FIN
+// is still taken, so the message does not come again.
+func TestStopWaits(t *testing.T) {
+	s := settings(t)
+	d, stop := start(t, s)
+	c := subscribe(t, d)
+	put(t, d, "held")
+	m := c.message()
+	ended := make(chan error, 1)
+	go func() { ended <- stop() }()
+	// The daemon is stopping once it refuses a publish.
+	for refused := false; !refused; {
+		c.say(protocol.AppendNop(nil))
+		r, err := http.Post(fmt.Sprintf("http://%s/pub?topic=other", d.HTTPAddr()), "", strings.NewReader("x"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		refused = r.StatusCode == http.StatusServiceUnavailable
+		_ = r.Body.Close()
+	}
+	http.DefaultClient.CloseIdleConnections()
+	c.say(protocol.AppendFin(nil, m.ID))
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	d, stop = start(t, s)
+	put(t, d, "next")
+	if m := subscribe(t, d).message(); string(m.Body) != "next" {
+		t.Errorf("%q came again after its FIN", m.Body)
+	}
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	s := settings(t)
+	d, stop := start(t, s)
+	defer func() {
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	}()
+	log := slog.New(slog.DiscardHandler)
+
+	taken := settings(t)
+	taken.TCPAddress = d.TCPAddr().String()
+	if _, err := qd.Listen(taken, log, nil); err == nil || !strings.Contains(err.Error(), "tcp-address") {
+		t.Errorf("a taken port: %v", err)
+	}
+	if _, err := qd.Listen(s, log, nil); err == nil || !strings.Contains(err.Error(), "in use by another process") {
+		t.Errorf("a data path in use: %v", err)
+	}
+	missing := settings(t)
+	missing.DataPath += "/none"
+	if _, err := qd.Listen(missing, log, nil); err == nil || !strings.Contains(err.Error(), missing.DataPath) {
+		t.Errorf("a data path that does not exist: %v", err)
+	}
+}
+
+// TestValidate wants every complaint at once, each naming its flag.
+func TestValidate(t *testing.T) {
+	s := qd.Defaults()
+	if err := s.Validate(); err != nil {
+		t.Fatalf("the defaults: %v", err)
+	}
+	fs := flag.NewFlagSet("qd", flag.ContinueOnError)
+	fs.SetOutput(&bytes.Buffer{})
+	s.Flags(fs)
+	bad := []string{
+		"tcp-address=nowhere", "http-address=nowhere", "lookupd-tcp-address=nowhere", "mem-queue-size=-1", "mem-limit=0",
+		"max-bytes-per-file=0", "sync-every=0", "sync-timeout=0s", "max-msg-size=0", "max-body-size=-5", "msg-timeout=1h",
+		"max-req-timeout=-1s", "max-heartbeat-interval=1ms", "max-rdy-count=0", "max-channel-consumers=-1", "stop-timeout=-1s",
+	}
+	var args []string
+	for _, a := range bad {
+		args = append(args, "--"+a)
+	}
+	if err := fs.Parse(args); err != nil {
+		t.Fatal(err)
+	}
+	err := s.Validate()
+	if err == nil {
+		t.Fatal("all of it is accepted")
+	}
+	for _, a := range bad {
+		name, _, _ := strings.Cut(a, "=")
+		if !strings.Contains(err.Error(), name) {
+			t.Errorf("no complaint about %s in: %v", name, err)
+		}
+	}
+}
+
+// TestNSQSpellings checks that flags can be said as NSQ's are.
+func TestNSQSpellings(t *testing.T) {
+	s := qd.Defaults()
+	fs := flag.NewFlagSet("qd", flag.ContinueOnError)
+	s.Flags(fs)
+	if err := fs.Parse([]string{"--nsqlookupd-tcp-address=a:1", "-lookupd-tcp-address", "b:2,c:3"}); err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(s.LookupdTCPAddresses, " "); got != "a:1 b:2 c:3" {
+		t.Errorf("lookupds %s", got)
+	}
+}
