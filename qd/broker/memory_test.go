@@ -16,9 +16,9 @@ import (
 // topics are quiet for a while, it must not exceed it at all. Nor may the
 // process run out of files.
 func TestMemoryLimit(t *testing.T) {
-	topics, messages := 10_000, 20
+	topics, messages := 3000, 20
 	if testing.Short() || raceEnabled {
-		topics = 1000
+		topics = 1200
 	}
 	const limit, size = 8 << 20, 1000
 	synctest.Test(t, func(t *testing.T) {
