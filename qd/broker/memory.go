@@ -39,8 +39,8 @@ type memory struct {
 	home  map[*queue.Block]*chunk // of all large blocks that come from chunks
 }
 
-// chunk is the memory of some large blocks: what is taken from the system, and
-// given back, in one piece. Its size is that of a huge page.
+// chunk is the memory of some large blocks: what is given back to the system in
+// one piece.
 type chunk struct {
 	bytes  []byte
 	blocks [chunkBytes / queue.MaxBlock]*queue.Block

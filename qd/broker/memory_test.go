@@ -87,32 +87,45 @@ func TestNoMemory(t *testing.T) {
 	}
 }
 
-// TestKeeper lets a topic have many short deadlines before a long one. The
-// clock must not fill with calls.
+// TestKeeper lets topics have many short deadlines before a long one. All are
+// kept to, and the clock does not fill with calls.
 func TestKeeper(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		const topics = 5
 		r := start(t, t.TempDir(), nil)
-		topic := r.topic("t")
-		c := subscribe(t, topic, "c", 10)
-		if err := topic.Defer(body(0, 1), time.Hour); err != nil {
-			t.Fatal(err)
-		}
-		for n := range 1000 {
-			at := time.Now().Add(time.Duration(1+n%7) * time.Millisecond)
-			if err := topic.Defer(body(n, 1), time.Until(at)); err != nil {
+		var cs []*client
+		for i := range topics {
+			topic := r.topic(fmt.Sprint("t", i))
+			cs = append(cs, subscribe(t, topic, "c", 10))
+			if err := topic.Defer(body(0, 1), time.Hour); err != nil {
 				t.Fatal(err)
 			}
-			c.receiveAt(at, n)
 		}
-		if n := len(r.keeper.calls); n > 1 {
-			t.Errorf("one topic has %d calls", n)
+		var wg sync.WaitGroup
+		for i, c := range cs {
+			wg.Go(func() {
+				for n := range 500 {
+					at := time.Now().Add(time.Duration(1+n*(i+3)%11) * time.Millisecond)
+					if err := c.topic.Defer(body(n, 1), time.Until(at)); err != nil {
+						t.Error(err)
+					}
+					c.receiveAt(at, n)
+				}
+			})
 		}
-		c.close()
-		if err := r.DeleteTopic("t"); err != nil {
-			t.Fatal(err)
+		wg.Wait()
+		synctest.Wait()
+		if n := len(r.keeper.calls); n > topics {
+			t.Errorf("%d topics have %d calls", topics, n)
+		}
+		for i, c := range cs {
+			c.close()
+			if err := r.DeleteTopic(fmt.Sprint("t", i)); err != nil {
+				t.Fatal(err)
+			}
 		}
 		if n := len(r.keeper.calls); n > 0 {
-			t.Errorf("a deleted topic has %d calls", n)
+			t.Errorf("deleted topics have %d calls", n)
 		}
 	})
 }

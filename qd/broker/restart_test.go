@@ -177,6 +177,38 @@ func TestRestartPaused(t *testing.T) {
 	})
 }
 
+// TestRestartInTheMiddle restarts a broker again and again while channels
+// drain what they and the topic have on disk.
+func TestRestartInTheMiddle(t *testing.T) {
+	const messages, step = 12_000, 1700
+	change := func(s *Settings) { s.MemoryMessages = 300 }
+	r := start(t, t.TempDir(), change)
+	topic := r.topic("t")
+	for _, channel := range []string{"fast", "slow"} {
+		if err := topic.CreateChannel(channel); err != nil {
+			t.Fatal(err)
+		}
+	}
+	publish(t, topic, 0, messages, 500)
+	next := map[string]int{}
+	for next["slow"] < messages {
+		for channel, n := range map[string]int{"fast": 3 * step, "slow": step} {
+			c := subscribe(t, topic, channel, 2500)
+			for n = min(n, messages-next[channel]); n > 0; {
+				c.SetReady(min(n, 100))
+				some := c.consume(1)
+				inOrder(t, some, next[channel])
+				next[channel] += len(some)
+				n -= len(some)
+			}
+			c.close()
+		}
+		r = r.restart(change)
+		topic = r.topic("t")
+	}
+	noFiles(t, r, "diskqueue")
+}
+
 // TestEmptyAndStop stops a broker right after channels were emptied and
 // deleted, before anybody has deleted their files.
 func TestEmptyAndStop(t *testing.T) {
@@ -339,7 +371,7 @@ func copyOf(t *testing.T, dir string) string {
 func TestCrash(t *testing.T) {
 	for _, every := range []int64{1, 3, 1 << 40} {
 		t.Run(fmt.Sprintf("a sync every %d records", every), func(t *testing.T) {
-			change := func(s *Settings) { s.MemoryMessages, s.SyncEvery = 0, every }
+			change := func(s *Settings) { s.MemoryMessages, s.SyncEvery, s.FileBytes = 0, every, 100<<20 }
 			r := start(t, t.TempDir(), change)
 			topic := r.topic("t")
 			fast := subscribe(t, topic, "fast", 2500)
@@ -416,13 +448,20 @@ func TestCrashUnsaved(t *testing.T) {
 		}
 	}
 	s := settings(t.TempDir())
-	for range 3 { // the broker is not Run, so nothing is written down in time
+	for round := range 3 { // the broker is not Run, so nothing is written down in time
 		b, err := Open(s)
 		if err != nil {
 			t.Fatal(err)
 		}
 		ids(b)
-		s.DataPath = copyOf(t, s.DataPath)
+		path := copyOf(t, s.DataPath)
+		if round == 0 { // all topics are known in the next rounds
+			if err := b.save(b.describe()); err != nil {
+				t.Fatal(err)
+			}
+			path = copyOf(t, s.DataPath)
+		}
+		s.DataPath = path
 		if err := b.Close(); err != nil {
 			t.Fatal(err)
 		}

@@ -300,6 +300,10 @@ func TestRestingDisk(t *testing.T) {
 			if openFiles(t, r.spill.Dir) == 0 {
 				t.Fatal("no file is open after a publish")
 			}
+			time.Sleep(idleAfter * 3 / 4)
+			c := subscribe(t, topic, "other", 10) // makes the topic read a little
+			c.receive(1)
+			c.close()
 			time.Sleep(3 * idleAfter)
 			synctest.Wait()
 			if n := openFiles(t, r.spill.Dir); n > 0 {

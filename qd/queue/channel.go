@@ -196,10 +196,6 @@ func (c *Channel) fill() bool {
 		if !ok {
 			return false
 		}
-		if s.messages() == 0 && s.block.sealed {
-			c.topic.drop(s.block) // nothing came behind what was not for this channel
-			continue
-		}
 		c.current = c.window.begin(s)
 		if old := c.window.clogged(); old != nil {
 			c.evacuate(old)

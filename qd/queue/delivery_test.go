@@ -30,12 +30,17 @@ func numbersOf(t testing.TB, run *Run) (numbers []int) {
 	return numbers
 }
 
-// TestWakingIsHandedOn wakes a consumer for a message that it then does not
-// take: the next one that waits must be woken instead.
+// TestWakingIsHandedOn wakes a consumer for what it then does not take, or not
+// all of it: the next one that waits must be woken, and not only when the first
+// one has written what it got.
 func TestWakingIsHandedOn(t *testing.T) {
 	tests := map[string]func(c *Channel, k *Consumer, run *Run){
 		"RDY 0":      func(c *Channel, k *Consumer, run *Run) { k.SetReady(0); c.Next(k, run, 1000, 1) },
 		"disconnect": func(c *Channel, k *Consumer, _ *Run) { c.Unsubscribe(k, 1) },
+		"two come": func(c *Channel, k *Consumer, run *Run) {
+			c.topic.Publish([][]byte{make([]byte, 10)}, 1)
+			c.Next(k, run, 1000, 1)
+		},
 	}
 	for name, refuse := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -33,8 +33,8 @@ func TestReadsAndWritesTakeTurns(t *testing.T) {
 			t.Fatalf("%d blocks wait to be written; publishers are told of %d", w.topic.backlog.tail.len(), w.topic.Behind())
 		}
 	}
-	if k.delivered < 100 {
-		t.Errorf("the consumer got %d messages while as many were written", k.delivered)
+	if k.delivered < 100 || w.made < 200 {
+		t.Errorf("the consumer got %d messages while %d were written", k.delivered, w.made-100)
 	}
 	w.audit()
 }
@@ -146,6 +146,32 @@ func TestBehindWhilePurging(t *testing.T) {
 	w.work(100)
 	if n := w.topic.Behind(); n > 1 || len(w.disks[""]) < 9 {
 		t.Errorf("%d blocks behind, %d on disk", n, len(w.disks[""]))
+	}
+	w.audit()
+}
+
+// TestEmptyWhileStalled empties a channel whose consumer waits for the disk,
+// which then breaks. New messages, which are in memory, must be delivered.
+func TestEmptyWhileStalled(t *testing.T) {
+	w := newWorld(t, "t", 0, 1)
+	c := w.topic.AddChannel("c", 1)
+	k := c.Subscribe(nil, 1000)
+	k.SetReady(1)
+	w.block()
+	w.topic.Idle()
+	w.work(1)
+	var run Run
+	if c.Next(k, &run, 1000, 1) {
+		t.Fatal("what is on disk comes without being read")
+	}
+	c.Empty()
+	if job, ok := w.topic.Work(); ok {
+		w.topic.Failed(job)
+	}
+	w.topic.Woken()
+	w.publish(1, 10)
+	if len(w.topic.Woken()) != 1 || !c.Next(k, &run, 1000, 1) {
+		t.Error("a new message is not delivered")
 	}
 	w.audit()
 }
