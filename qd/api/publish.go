@@ -113,7 +113,7 @@ func (a *api) store(ctx context.Context, topic string, bodies [][]byte, delay ti
 func (a *api) tryStore(ctx context.Context, topic string, bodies [][]byte, delay time.Duration) error {
 	t, err := a.Broker.Find(topic)
 	if err != nil {
-		if delay > 0 && a.Broker.MemoryTight() {
+		if delay > 0 && a.Broker.MemoryFull() {
 			return queue.ErrNoMemory // before the topic is there: it would stay
 		}
 		if t, err = a.Broker.Topic(ctx, topic); err != nil {

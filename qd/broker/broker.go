@@ -2,8 +2,9 @@
 // lock, its memory, its disk queues and its place on the clock, keeps them
 // across restarts, and tells others when topics and channels come and go.
 //
-// Lock order: Broker.mu, Topic.mu, then keeper.mu or memory.mu. None is held
-// across I/O or while a consumer is woken.
+// Lock order: Broker.mu, Topic.mu, then keeper.mu, memory.mu or health.mu. None
+// is held across I/O or while a consumer is woken. Broker.saving is held for
+// the writing of the metadata file, under no other lock.
 package broker
 
 import (
@@ -190,14 +191,17 @@ func (b *Broker) Topic(ctx context.Context, name string) (*Topic, error) {
 	}
 	b.mu.Lock()
 	t := b.topics[name]
-	if t == nil {
+	created := t == nil
+	if created {
 		t = b.add(name, b.draw())
 		for _, c := range channels {
 			t.core.AddChannel(c, b.Now())
 		}
-		b.log.Info("topic created", "topic", name, "channels", channels)
 	}
 	b.mu.Unlock()
+	if created {
+		b.log.Info("topic created", "topic", name, "channels", channels)
+	}
 	b.notify()
 	return t, nil
 }

@@ -183,7 +183,7 @@ func (k *Consumer) Next(run *queue.Run, maxBytes int) (ok bool, err error) {
 	default:
 		ok = k.channel.Next(k.core, run, maxBytes, now)
 	}
-	k.topic.unlock()
+	k.topic.unlockFor(k.channel)
 	return ok, err
 }
 
@@ -192,21 +192,21 @@ func (k *Consumer) Next(run *queue.Run, maxBytes int) (ok bool, err error) {
 func (k *Consumer) Yield() {
 	k.topic.mu.Lock()
 	k.channel.Yield(k.core)
-	k.topic.unlock()
+	k.topic.unlockFor(k.channel)
 }
 
 // Release gives up a run.
 func (k *Consumer) Release(run *queue.Run) {
 	k.topic.mu.Lock()
 	k.channel.Release(run)
-	k.topic.unlock()
+	k.topic.unlockFor(k.channel)
 }
 
 // SetReady sets how many messages the consumer may hold.
 func (k *Consumer) SetReady(n int) {
 	k.topic.mu.Lock()
 	k.core.SetReady(n)
-	k.topic.unlock()
+	k.topic.unlockFor(k.channel)
 }
 
 // SetTimeout sets how long the consumer may hold a message that is delivered
@@ -214,7 +214,7 @@ func (k *Consumer) SetReady(n int) {
 func (k *Consumer) SetTimeout(d time.Duration) {
 	k.topic.mu.Lock()
 	k.core.SetTimeout(int64(d))
-	k.topic.unlock()
+	k.topic.unlockFor(k.channel)
 }
 
 // Finish ends messages that the consumer holds. failed is called for each that
@@ -222,7 +222,7 @@ func (k *Consumer) SetTimeout(d time.Duration) {
 func (k *Consumer) Finish(ids []uint64, failed func(i int, err error)) {
 	k.topic.mu.Lock()
 	k.channel.Finish(k.core, ids, failed)
-	k.topic.unlock()
+	k.topic.unlockFor(k.channel)
 }
 
 // Requeue makes a message that the consumer holds ready again after delay.
@@ -230,7 +230,7 @@ func (k *Consumer) Requeue(id uint64, delay time.Duration) error {
 	now := k.topic.broker.Now()
 	k.topic.mu.Lock()
 	err := k.channel.Requeue(k.core, id, int64(delay), now)
-	k.topic.unlock()
+	k.topic.unlockFor(k.channel)
 	return err
 }
 
@@ -240,7 +240,7 @@ func (k *Consumer) Touch(id uint64) error {
 	now := k.topic.broker.Now()
 	k.topic.mu.Lock()
 	err := k.channel.Touch(k.core, id, int64(k.topic.broker.MaxMsgTimeout), now)
-	k.topic.unlock()
+	k.topic.unlockFor(k.channel)
 	return err
 }
 
@@ -250,12 +250,12 @@ func (k *Consumer) Close() error {
 	now := k.topic.broker.Now()
 	k.topic.mu.Lock()
 	if k.core.Gone() {
-		k.topic.unlock()
+		k.topic.unlockFor(k.channel)
 		return nil
 	}
 	k.channel.Unsubscribe(k.core, now)
 	last := k.channel.ConsumerCount() == 0
-	k.topic.unlock()
+	k.topic.unlockFor(k.channel)
 	if !last || !protocol.Ephemeral(k.channel.Name()) || k.topic.broker.exiting.Load() {
 		return nil
 	}

@@ -150,7 +150,9 @@ func (t *Topic) perform(w queue.Work) error {
 		case queue.Read:
 			block, end, err = t.readBlock(q)
 		case queue.Purge:
-			err = q.Purge()
+			if err = q.Purge(); err == nil {
+				delete(t.disk.queues, w.Channel)
+			}
 		}
 	}
 	if err != nil {

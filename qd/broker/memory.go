@@ -215,9 +215,17 @@ func (m *memory) takeIdle(n int) (idle []*chunk) {
 // Charge implements queue.Store.
 func (m *memory) Charge(bytes int) { m.used.Add(int64(bytes)) }
 
-// Tight implements queue.Store.
-func (m *memory) Tight() bool { return m.used.Load() > m.limit }
+// Tight implements queue.Store: from three quarters of the limit on. What a
+// topic keeps in memory for an absent consumer then leaves room for what
+// cannot go to disk.
+func (m *memory) Tight() bool { return m.used.Load() > m.limit/4*3 }
 
-// MemoryTight reports whether messages take up all the memory that they may,
-// so that deferred publishes are refused.
-func (b *Broker) MemoryTight() bool { return b.memory.Tight() }
+// Full implements queue.Store.
+func (m *memory) Full() bool { return m.used.Load() > m.limit }
+
+// ParkedLimit implements queue.Store.
+func (m *memory) ParkedLimit() int { return int(m.limit / 4) }
+
+// MemoryFull reports whether messages take up all the memory that they may, so
+// that deferred publishes are refused.
+func (b *Broker) MemoryFull() bool { return b.memory.Full() }

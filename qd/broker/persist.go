@@ -73,7 +73,7 @@ func (b *Broker) reserveEnough() error {
 	if b.drawn.Load()+draws*uint64(topics)+reserve/4 < b.reserved.Load() {
 		return nil
 	}
-	return b.save(b.describe())
+	return b.saveNow()
 }
 
 // draw returns a number that was never drawn before on this data path.
@@ -112,15 +112,12 @@ func (b *Broker) load() error {
 	}
 	b.drawn.Store(m.Reserved)
 	for _, tm := range m.Topics {
-		if !protocol.ValidName(tm.Name) {
-			return fmt.Errorf("%s: %q is not a topic name", metaFile, tm.Name)
-		}
 		if err := b.restore(tm, m.Clean); err != nil {
 			return fmt.Errorf("topic %s: %w", tm.Name, err)
 		}
 	}
 	// From here on the file says that no orderly stop has been.
-	return b.save(b.describe())
+	return b.saveNow()
 }
 
 func readMeta(path string) (m meta, err error) {
@@ -137,7 +134,51 @@ func readMeta(path string) (m meta, err error) {
 	if m.Version != metaVersion {
 		return m, fmt.Errorf("%s: format version %d; this program reads version %d", path, m.Version, metaVersion)
 	}
+	if err := m.check(); err != nil {
+		return m, fmt.Errorf("%s: %w", path, err)
+	}
 	return m, nil
+}
+
+// check refuses what no broker has written: better not to start than to lose
+// or repeat messages over somebody's slip in an editor.
+func (m meta) check() error {
+	names, numbers := make(map[string]bool), make(map[uint64]bool)
+	for _, t := range m.Topics {
+		if !protocol.ValidName(t.Name) {
+			return fmt.Errorf("%q is not a topic name", t.Name)
+		}
+		if names[t.Name] || numbers[t.Number] || t.Number > m.Reserved {
+			return fmt.Errorf("topic %s: its name or number %d is there twice, or the number was never given out", t.Name, t.Number)
+		}
+		names[t.Name], numbers[t.Number] = true, true
+		if err := t.check(); err != nil {
+			return fmt.Errorf("topic %s: %w", t.Name, err)
+		}
+	}
+	return nil
+}
+
+func (t topicMeta) check() error {
+	messages := t.Backlog.Disk.Messages
+	inRange := func(n int) bool { return n >= 0 && n <= messages }
+	ok := t.Backlog.check() && inRange(t.State.PausedAfter)
+	channels := make(map[string]bool)
+	for _, c := range t.Channels {
+		if !protocol.ValidName(c.Name) || channels[c.Name] {
+			return fmt.Errorf("channel %q: not a channel name, or there twice", c.Name)
+		}
+		channels[c.Name] = true
+		ok = ok && c.Backlog.check() && inRange(c.State.Skip)
+	}
+	if !ok {
+		return errors.New("the counts of its messages cannot be right")
+	}
+	return nil
+}
+
+func (b backlogMeta) check() bool {
+	return b.Disk.Blocks >= 0 && b.Disk.Messages >= b.Disk.Blocks && b.Parked >= 0
 }
 
 // checkFolders compares the folders of disk queues with the metadata. Without
@@ -175,9 +216,6 @@ func (b *Broker) restore(tm topicMeta, clean bool) error {
 	}
 	t.core.Restore(tm.State, disk, saved)
 	for _, cm := range tm.Channels {
-		if !protocol.ValidName(cm.Name) {
-			return fmt.Errorf("%q is not a channel name", cm.Name)
-		}
 		// What a channel has on disk lies before what the topic has.
 		below := above
 		disk, saved, err := t.reopen(cm.Name, cm.Backlog, clean, &below)
@@ -243,7 +281,7 @@ func (b *Broker) runSaver(ctx context.Context) {
 		case <-b.changed:
 		}
 		wait := pause
-		err := b.save(b.describe())
+		err := b.saveNow()
 		switch {
 		case err != nil:
 			wait = diskRetry
@@ -284,15 +322,21 @@ func (b *Broker) describe() meta {
 	return m
 }
 
+// saveNow writes down what the broker has. What is written later was described
+// later.
+func (b *Broker) saveNow() error {
+	b.saving.Lock()
+	defer b.saving.Unlock()
+	return b.save(b.describe())
+}
+
 // save replaces the file as a whole, so that a crash leaves the old one or the
-// new one.
+// new one. Under saving, or when nobody else is there.
 func (b *Broker) save(m meta) error {
 	text, err := json.MarshalIndent(m, "", " ")
 	if err != nil {
 		return fmt.Errorf("encoding %s: %w", metaFile, err)
 	}
-	b.saving.Lock()
-	defer b.saving.Unlock()
 	path := filepath.Join(b.DataPath, metaFile)
 	if err := writeSynced(path+".tmp", text); err != nil {
 		return fmt.Errorf("writing %s: %w", path, err)
@@ -303,7 +347,7 @@ func (b *Broker) save(m meta) error {
 	if err := b.dir.Sync(); err != nil {
 		return fmt.Errorf("writing %s: %w", path, err)
 	}
-	b.reserved.Store(m.Reserved)
+	b.reserved.Store(max(b.reserved.Load(), m.Reserved))
 	return nil
 }
 

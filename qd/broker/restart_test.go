@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -545,4 +546,34 @@ func TestDamage(t *testing.T) {
 		t.Error("the damage is not reported")
 	}
 	c.close()
+}
+
+// TestNonsense has somebody edit the metadata. What no broker writes is
+// refused, in words that name it.
+func TestNonsense(t *testing.T) {
+	for name, c := range map[string]struct{ text, want string }{
+		"a count below zero":     {`{"version":1,"clean":true,"reserved":9,"topics":[{"name":"t","number":1,"backlog":{"disk":{"blocks":1,"messages":-50}}}]}`, "topic t: the counts"},
+		"fewer than blocks":      {`{"version":1,"clean":true,"reserved":9,"topics":[{"name":"t","number":1,"backlog":{"disk":{"blocks":3,"messages":2}}}]}`, "topic t: the counts"},
+		"skipping too much":      {`{"version":1,"clean":true,"reserved":9,"topics":[{"name":"t","number":1,"channels":[{"name":"c","state":{"skip":7}}]}]}`, "topic t: the counts"},
+		"a topic twice":          {`{"version":1,"clean":true,"reserved":9,"topics":[{"name":"t","number":1},{"name":"t","number":2}]}`, "topic t: its name"},
+		"a number twice":         {`{"version":1,"clean":true,"reserved":9,"topics":[{"name":"t","number":1},{"name":"u","number":1}]}`, "topic u: its name"},
+		"a number not given out": {`{"version":1,"clean":true,"reserved":0,"topics":[{"name":"t","number":1}]}`, "never given out"},
+		"a channel twice":        {`{"version":1,"clean":true,"reserved":9,"topics":[{"name":"t","number":1,"channels":[{"name":"c"},{"name":"c"}]}]}`, `channel "c"`},
+		"a name out of rule":     {`{"version":1,"clean":true,"reserved":9,"topics":[{"name":"../t","number":1}]}`, "not a topic name"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := os.WriteFile(filepath.Join(dir, metaFile), []byte(c.text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			b, err := Open(Settings{DataPath: dir, Log: slog.New(slog.DiscardHandler)})
+			if err == nil {
+				_ = b.dir.Close()
+				t.Fatal("it is believed")
+			}
+			if !strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), metaFile) {
+				t.Errorf("the error is %v", err)
+			}
+		})
+	}
 }

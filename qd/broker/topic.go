@@ -53,13 +53,28 @@ func (t *Topic) lock() error {
 // unlock ends a change: it sees to the clock, the disk and, when the lock is
 // free, the consumers that have something to do now.
 func (t *Topic) unlock() {
-	var some [8]*queue.Consumer
-	woken := append(some[:0], t.core.Woken()...)
 	if when, ok := t.core.Earliest(); ok {
 		t.ask(when)
 	}
-	work := !t.working && t.core.HasWork() && !t.gone
-	if work {
+	t.release(t.core.HasWork())
+}
+
+// unlockFor is unlock after a change that concerned one channel.
+func (t *Topic) unlockFor(c *queue.Channel) {
+	if when, ok := c.Earliest(); ok {
+		t.ask(when)
+	}
+	t.release(t.core.HasWorkFor(c))
+}
+
+// release gives up the lock, has the disk worker do what there is for it, and
+// wakes the consumers that were named.
+func (t *Topic) release(work bool) {
+	var some [8]*queue.Consumer
+	named := t.core.Woken()
+	woken := append(some[:0], named...)
+	clear(named)
+	if work = work && !t.working && !t.gone; work {
 		t.working = true
 	}
 	t.mu.Unlock()
@@ -110,7 +125,11 @@ func (t *Topic) tick() {
 // rests reports whether the disk queues have been idle for long enough to be
 // put to rest, and has the caller do it. Under mu.
 func (t *Topic) rests(now int64) bool {
-	if t.restAt == 0 || now < t.restAt {
+	if t.restAt == 0 {
+		return false
+	}
+	if now < t.restAt {
+		t.ask(t.restAt) // this look was for something else
 		return false
 	}
 	t.restAt = 0
@@ -135,7 +154,7 @@ func (t *Topic) Publish(bodies [][]byte) error {
 	}
 	t.core.Publish(bodies, now)
 	t.published(now)
-	t.unlock()
+	t.release(t.core.HasWorkFor(nil))
 	return nil
 }
 

@@ -15,7 +15,7 @@ type held struct {
 // hold finds the message with the ID that k must hold.
 func (c *Channel) hold(k *Consumer, id uint64) (h held, err error) {
 	if ch, i := c.window.find(id); ch != nil {
-		h = held{c.leases.bySlotOrNil(ch.leases[i]), ch, i}
+		h = held{c.leases.at(ch.leases[i]), ch, i}
 	}
 	if h.lease == nil && c.parking.flying > 0 {
 		if p := c.parking.byID[id]; p != nil {
@@ -29,13 +29,6 @@ func (c *Channel) hold(k *Consumer, id uint64) (h held, err error) {
 		return h, ErrNotOwner
 	}
 	return h, nil
-}
-
-func (s *leases) bySlotOrNil(slot uint32) *lease {
-	if slot == 0 {
-		return nil
-	}
-	return s.bySlot[slot]
 }
 
 // Finish ends the messages with the given IDs, held by k. failed is called
@@ -55,6 +48,7 @@ func (c *Channel) Finish(k *Consumer, ids []uint64, failed func(i int, err error
 		c.counts.Finished++
 	}
 	c.recheck(k)
+	c.rouse() // the parked may have been too many
 }
 
 // Requeue makes a message that k holds ready again after delay nanoseconds; 0
@@ -110,8 +104,7 @@ func (c *Channel) settle(h held) {
 // unpark forgets a parked message that is in flight.
 func (c *Channel) unpark(p *parked) {
 	c.parking.flying--
-	c.parking.forget(p)
-	c.topic.Store.Charge(-len(p.frame))
+	c.parking.forget(p, c.topic.Store)
 }
 
 // withdraw takes a message out of flight, to be parked.
@@ -120,7 +113,6 @@ func (c *Channel) withdraw(h held) *parked {
 	if p == nil {
 		frame := slices.Clone(h.chunk.frame(h.i))
 		p = &parked{id: idOf(frame), frame: frame, attempts: attemptsOf(frame)}
-		c.topic.Store.Charge(len(frame))
 	} else {
 		c.parking.flying--
 	}
@@ -133,7 +125,7 @@ func (c *Channel) withdraw(h held) *parked {
 func (c *Channel) park(p *parked, due, now int64) {
 	p.due = due
 	p.resumed = false
-	c.parking.add(p)
+	c.parking.add(p, c.topic.Store)
 	c.parking.wait(p, now)
 }
 
@@ -164,7 +156,7 @@ func (c *Channel) evacuate(ch *chunk) {
 		p.lease = c.leases.grant(k, delivered, deadline, 1)
 		p.lease.parked = p
 		k.inFlight++
-		c.parking.add(p)
+		c.parking.add(p, c.topic.Store)
 		c.parking.flying++
 	}
 }

@@ -29,7 +29,8 @@ type Disk struct {
 	Messages int `json:"messages"`
 }
 
-// ahead is how many blocks are read before they are needed.
+// ahead is how many blocks are read before they are needed; one while memory
+// is tight.
 const ahead = 4
 
 // messages is the number of messages in memory.
@@ -91,11 +92,12 @@ func (b *backlog) forgetEmpty(block *Block) bool {
 	return false
 }
 
-// work says what is to be moved next. full is as for push. Reads and writes
+// work says what is to be moved next. full is as for push; tight is that memory
+// is. Reads and writes
 // take turns: a reader as fast as the disk must not let the tail grow, nor a
 // writer starve the reader.
-func (b *backlog) work(full bool) WorkKind {
-	reads := b.wanted && b.disk.Blocks > 0 && b.head.len() < ahead
+func (b *backlog) work(full, tight bool) WorkKind {
+	reads := b.wanted && b.disk.Blocks > 0 && b.head.len() < ahead && !(tight && b.head.len() > 0)
 	writes := b.tail.len() > 0 && b.tail.at(0).block.sealed && (full || b.disk.Blocks > 0)
 	switch {
 	case b.writing || b.reading:

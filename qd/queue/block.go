@@ -112,8 +112,14 @@ type Store interface {
 	Recycle(*Block)
 	// Charge counts bytes held outside blocks; negative, bytes given up.
 	Charge(bytes int)
-	// Tight reports whether more memory is in use than there should be.
+	// Tight reports whether so much memory is in use that what can go to disk
+	// should.
 	Tight() bool
+	// Full reports whether no more memory should be used at all.
+	Full() bool
+	// ParkedLimit is how many bytes of parked messages a channel may have
+	// before it gets no first deliveries, which could become more of them.
+	ParkedLimit() int
 }
 
 // span is a block, or its end from a message on, waiting in a backlog. Whoever

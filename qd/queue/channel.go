@@ -38,7 +38,7 @@ type ChannelCounts struct {
 	Emptied  uint64
 	Dropped  uint64 // beyond what an ephemeral channel or topic keeps
 	Lost     uint64 // damaged on disk
-	Resumed  uint64 // parked messages that it was opened with
+	Resumed  uint64 // messages that it was opened with
 }
 
 // The reasons why a message cannot be answered, in NSQ's words.
@@ -121,7 +121,7 @@ func (c *Channel) Unsubscribe(k *Consumer, now int64) {
 // deliverable reports whether Next would find something for a consumer that
 // has credit, as far as is known.
 func (c *Channel) deliverable() bool {
-	return !c.paused && (c.parking.ready.n > 0 || c.cursor < c.topic.limit() && !c.stalled)
+	return !c.paused && (c.parking.ready.n > 0 || c.cursor < c.topic.limit() && !c.stalled && !c.crowded())
 }
 
 // Next releases run and fills it with what k may have now: at most maxBytes of
@@ -174,8 +174,15 @@ func (c *Channel) Release(run *Run) {
 	*run = Run{Again: run.Again[:0]}
 }
 
+// crowded reports whether so many messages are parked that there should be no
+// first deliveries: what a consumer requeues cannot go to disk.
+func (c *Channel) crowded() bool { return c.parking.bytes > c.topic.Store.ParkedLimit() }
+
 // fill makes the current chunk one with something left to deliver.
 func (c *Channel) fill() bool {
+	if c.crowded() {
+		return false
+	}
 	for {
 		if c.current != nil {
 			if c.current.rest() > 0 {

@@ -37,10 +37,7 @@ func TestWakingIsHandedOn(t *testing.T) {
 	tests := map[string]func(c *Channel, k *Consumer, run *Run){
 		"RDY 0":      func(c *Channel, k *Consumer, run *Run) { k.SetReady(0); c.Next(k, run, 1000, 1) },
 		"disconnect": func(c *Channel, k *Consumer, _ *Run) { c.Unsubscribe(k, 1) },
-		"two come": func(c *Channel, k *Consumer, run *Run) {
-			c.topic.Publish([][]byte{make([]byte, 10)}, 1)
-			c.Next(k, run, 1000, 1)
-		},
+		"its part":   func(c *Channel, k *Consumer, run *Run) { c.Next(k, run, 1000, 1) },
 	}
 	for name, refuse := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -54,9 +51,9 @@ func TestWakingIsHandedOn(t *testing.T) {
 					t.Fatal("something comes out of an empty channel")
 				}
 			}
-			w.publish(1, 10)
+			w.publish(2, 10)
 			if woken := w.topic.Woken(); !slices.Equal(woken, []*Consumer{first}) {
-				t.Fatalf("%d consumers are woken for one message, or not the one that waited longest", len(woken))
+				t.Fatalf("%d consumers are woken at once, or not the one that waited longest", len(woken))
 			}
 			refuse(c, first, &run)
 			if woken := w.topic.Woken(); !slices.Equal(woken, []*Consumer{second}) {
@@ -411,5 +408,45 @@ func TestAttempts(t *testing.T) {
 		if err := c.Requeue(k, idOf(frame), 0, 0); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// TestParkedLimit has a consumer requeue all that it gets. What is parked
+// cannot go to disk, so first deliveries end until some of it is finished.
+func TestParkedLimit(t *testing.T) {
+	w := newWorld(t, "t", 1<<30, 1)
+	w.store.parkedLimit = 100_000
+	c := w.topic.AddChannel("c", 1)
+	k := c.Subscribe(nil, math.MaxInt32)
+	k.SetReady(10)
+	w.publish(10_000, 200)
+	var run Run
+	taken := 0
+	for c.Next(k, &run, 1<<20, 1) {
+		taken += run.N
+		for l := k.leases.front(); l != nil; l = k.leases.front() {
+			for _, id := range idsOf(l) {
+				if err := c.Requeue(k, id, 1000, 1); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	if taken < 150 || taken > 300 || w.store.charged > 120_000 {
+		t.Fatalf("%d messages were taken and requeued, for %d bytes", taken, w.store.charged)
+	}
+	w.topic.Woken()
+	w.topic.Expire(2000) // all of them are due
+	for n := 0; n < 10_000; {
+		if !c.Next(k, &run, 1<<20, 2000) {
+			t.Fatalf("nothing comes after %d messages", n)
+		}
+		n += run.N
+		finishAll(t, c, k)
+	}
+	c.Release(&run)
+	w.audit()
+	if w.store.charged != 0 {
+		t.Errorf("%d bytes are still charged", w.store.charged)
 	}
 }

@@ -17,7 +17,7 @@ func TestReadsAndWritesTakeTurns(t *testing.T) {
 	c := w.topic.AddChannel("c", 1)
 	k := c.Subscribe(nil, 1000)
 	k.SetReady(1)
-	for range 100 {
+	for range 400 {
 		w.block()
 		w.work(10)
 	}
@@ -33,8 +33,8 @@ func TestReadsAndWritesTakeTurns(t *testing.T) {
 			t.Fatalf("%d blocks wait to be written; publishers are told of %d", w.topic.backlog.tail.len(), w.topic.Behind())
 		}
 	}
-	if k.delivered < 100 || w.made < 200 {
-		t.Errorf("the consumer got %d messages while %d were written", k.delivered, w.made-100)
+	if written := w.made - 400; k.delivered < 100 || written < 100 {
+		t.Errorf("the consumer got %d messages while %d were written", k.delivered, written)
 	}
 	w.audit()
 }
@@ -179,6 +179,12 @@ func TestEmptyWhileStalled(t *testing.T) {
 // TestPurgesFirst checks that a stop, which ends the work at the first piece
 // that is no deletion, has no deletion left.
 func TestPurgesFirst(t *testing.T) {
+	for turn := range 5 { // whoever's turn it is
+		purgesFirst(t, turn)
+	}
+}
+
+func purgesFirst(t *testing.T, turn int) {
 	w := newWorld(t, "t", 0, 1)
 	fast := w.topic.AddChannel("fast", 1)
 	for _, name := range []string{"emptied", "deleted"} {
@@ -197,6 +203,7 @@ func TestPurgesFirst(t *testing.T) {
 	w.block() // of which the first is to be written
 	w.topic.Channel("emptied").Empty()
 	w.topic.RemoveChannel(w.topic.Channel("deleted"))
+	w.topic.turn = turn
 	var kinds []WorkKind
 	for job, ok := w.topic.Work(); ok; job, ok = w.topic.Work() {
 		kinds = append(kinds, job.Kind)

@@ -71,7 +71,7 @@ func (l *list[T]) front() *T {
 	return l.root.next.member
 }
 
-// member reports whether n is on a list.
+// listed reports whether n is on a list.
 func (n *node[T]) listed() bool { return n.member != nil }
 
 // heap is a binary heap of pointers that know their own place in it, so that

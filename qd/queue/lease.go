@@ -66,3 +66,11 @@ func (s *leases) settle(l *lease) {
 	*l = lease{slot: l.slot}
 	s.free = append(s.free, l.slot)
 }
+
+// at returns the lease with the number, or nil for 0, which no lease has.
+func (s *leases) at(slot uint32) *lease {
+	if slot == 0 {
+		return nil
+	}
+	return s.bySlot[slot]
+}

@@ -372,7 +372,7 @@ func (l *life) restart() {
 // balance and agree with the model, and at the end every message that was
 // meant for a channel must have been finished in it.
 func TestLife(t *testing.T) {
-	for seed := range uint64(30) {
+	for seed := range uint64(20) {
 		for _, memory := range []int{0, 40, 1 << 30} {
 			t.Run(fmt.Sprintf("seed %d memory %d", seed, memory), func(t *testing.T) {
 				l := newLife(t, "t", memory, seed)
@@ -409,7 +409,7 @@ func TestEphemeralLife(t *testing.T) {
 // TestDamagedLife is TestLife on a disk that damages records and forgets some.
 // That costs those messages, and no others.
 func TestDamagedLife(t *testing.T) {
-	for seed := range uint64(40) {
+	for seed := range uint64(25) {
 		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
 			l := newLife(t, "t", 40, seed)
 			l.exact, l.fragile = false, true

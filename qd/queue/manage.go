@@ -145,7 +145,7 @@ func (t *Topic) Empty() {
 	t.emptied += uint64(n + len(t.deferred))
 	t.discard(t.end-uint64(n), n)
 	for _, p := range t.deferred {
-		t.Store.Charge(-len(p.frame))
+		t.Store.Charge(-p.cost())
 	}
 	t.deferred = nil
 }
@@ -197,9 +197,7 @@ func (c *Channel) Empty() {
 			t.drop(b)
 		}
 	}
-	for _, p := range c.parking.byID {
-		t.Store.Charge(-len(p.frame))
-	}
+	t.Store.Charge(-c.parking.bytes)
 	for k := range c.consumers {
 		k.inFlight = 0
 		k.leases = list[lease]{}

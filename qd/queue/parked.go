@@ -24,6 +24,10 @@ func (p *parked) before(o *parked) bool { return p.due < o.due || p.due == o.due
 
 func (p *parked) place() *int { return &p.heapAt }
 
+// cost is about how many bytes of memory the message takes, its places in the
+// map and the heap included.
+func (p *parked) cost() int { return cap(p.frame) + 200 }
+
 // parking is a channel's parked messages. Each is in exactly one of three
 // places: waiting, ready, or under a lease.
 type parking struct {
@@ -31,14 +35,21 @@ type parking struct {
 	waiting heap[parked, *parked]
 	ready   list[parked]
 	flying  int // under a lease
+	bytes   int // what all of them cost
 }
 
-func (g *parking) add(p *parked) {
+// add takes in a message, or does nothing if it is there already.
+func (g *parking) add(p *parked, store Store) {
+	if g.byID[p.id] == p {
+		return
+	}
 	if g.byID == nil {
 		g.byID = make(map[uint64]*parked)
 	}
 	p.heapAt = -1
 	g.byID[p.id] = p
+	g.bytes += p.cost()
+	store.Charge(p.cost())
 }
 
 // wait makes p wait for its due time, or ready if that has come.
@@ -51,17 +62,19 @@ func (g *parking) wait(p *parked, now int64) {
 }
 
 // wake makes ready what is due, in the order in which it became so.
-func (g *parking) wake(now int64) (any bool) {
+func (g *parking) wake(now int64) {
 	for p := g.waiting.first(); p != nil && p.due <= now; p = g.waiting.first() {
 		g.waiting.remove(p)
 		p.heapAt = -1
 		g.ready.push(&p.queued, p)
-		any = true
 	}
-	return any
 }
 
-func (g *parking) forget(p *parked) { delete(g.byID, p.id) }
+func (g *parking) forget(p *parked, store Store) {
+	delete(g.byID, p.id)
+	g.bytes -= p.cost()
+	store.Charge(-p.cost())
+}
 
 // Redelivery is a message to be framed anew, because its attempts differ from
 // those in its first frame.

@@ -137,8 +137,9 @@ func (t *Topic) Restore(s TopicState, disk Disk, saved []Saved) {
 	t.paused = s.Paused
 	t.pausedAt = t.fanned + uint64(s.PausedAfter)
 	for _, m := range saved {
-		t.deferred = append(t.deferred, &parked{id: idOf(m.Frame), frame: m.Frame, due: m.Due})
-		t.Store.Charge(len(m.Frame))
+		p := &parked{id: idOf(m.Frame), frame: m.Frame, due: m.Due}
+		t.deferred = append(t.deferred, p)
+		t.Store.Charge(p.cost())
 	}
 }
 
@@ -154,7 +155,6 @@ func (t *Topic) RestoreChannel(name string, s ChannelState, disk Disk, saved []S
 	}
 	for _, m := range saved {
 		p := &parked{id: idOf(m.Frame), frame: m.Frame, attempts: attemptsOf(m.Frame)}
-		t.Store.Charge(len(m.Frame))
 		c.park(p, m.Due, now)
 		p.resumed = m.Due == 0
 	}

@@ -51,6 +51,7 @@ type Topic struct {
 	deferred []*parked // deferred publishes that no channel has yet
 	orphans  []string  // channels deleted with something on disk
 	turn     int       // whose backlog Work looks at first
+	spread   bool      // a block was given to several channels, or sealed, since HasWork
 
 	woken []*Consumer
 
@@ -134,7 +135,7 @@ func (t *Topic) seal() {
 	if b == nil {
 		return
 	}
-	b.sealed = true
+	b.sealed, t.spread = true, true
 	t.nextID = b.first + uint64(b.Len())
 	if t.openFanned {
 		for _, c := range t.channels {
@@ -210,6 +211,7 @@ func (t *Topic) fan() (ok, stalled bool) {
 			t.openFanned = true
 		}
 		n := s.messages()
+		t.spread = true
 		for _, c := range t.channels {
 			from := min(n, max(0, int(int64(c.cursor)-int64(t.fanned))))
 			if from < n || !s.block.sealed {
@@ -231,7 +233,7 @@ func (t *Topic) fan() (ok, stalled bool) {
 
 // Defer publishes a message that each channel delivers when due has come.
 func (t *Topic) Defer(body []byte, due, now int64) error {
-	if t.Store.Tight() {
+	if t.Store.Full() {
 		return ErrNoMemory
 	}
 	if t.deferID == t.deferLast {
@@ -246,7 +248,7 @@ func (t *Topic) Defer(body []byte, due, now int64) error {
 	t.deferredIn++
 	t.bytes += uint64(len(body))
 	if len(t.channels) == 0 || t.paused {
-		t.Store.Charge(len(frame))
+		t.Store.Charge(p.cost())
 		t.deferred = append(t.deferred, &p)
 		return nil
 	}
@@ -258,7 +260,6 @@ func (t *Topic) Defer(body []byte, due, now int64) error {
 
 // receive takes in a deferred publish.
 func (c *Channel) receive(p parked, now int64) {
-	c.topic.Store.Charge(len(p.frame))
 	c.counts.Deferred++
 	c.park(&p, p.due, now)
 	c.rouse()
@@ -270,7 +271,7 @@ func (t *Topic) handOver(now int64) {
 		return
 	}
 	for _, p := range t.deferred {
-		t.Store.Charge(-len(p.frame))
+		t.Store.Charge(-p.cost())
 		for _, c := range t.channels {
 			c.receive(*p, now)
 		}
@@ -287,7 +288,8 @@ func (t *Topic) limit() uint64 {
 }
 
 // Woken returns the consumers to be woken since the last call, and forgets
-// them. The slice is valid until the next call on the topic.
+// them. The slice is the caller's until the next call on the topic; it should
+// clear it then, or consumers that are gone are kept alive.
 func (t *Topic) Woken() []*Consumer {
 	w := t.woken
 	t.woken = t.woken[:0]

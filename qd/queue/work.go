@@ -71,13 +71,13 @@ func (t *Topic) workOf(i int) WorkKind {
 	case t.ephemeral:
 		return nothing
 	case i == 0:
-		return t.backlog.work(t.full())
+		return t.backlog.work(t.full(), t.Store.Tight())
 	}
 	c := t.channels[i-1]
 	if protocol.Ephemeral(c.name) {
 		return nothing // it sheds what it has no memory for
 	}
-	return c.backlog.work(c.full())
+	return c.backlog.work(c.full(), t.Store.Tight())
 }
 
 func (t *Topic) begun(kind WorkKind, i int) Work {
@@ -270,6 +270,7 @@ func (t *Topic) resume(c *Channel) {
 
 // HasWork reports whether Work would return something.
 func (t *Topic) HasWork() bool {
+	t.spread = false
 	if len(t.orphans) > 0 {
 		return true
 	}
@@ -279,4 +280,19 @@ func (t *Topic) HasWork() bool {
 		}
 	}
 	return false
+}
+
+// HasWorkFor is HasWork after a call that concerned one channel, or nil after a
+// publish: it looks at the others only if the call gave or sealed a block that
+// they have too, so that a topic may have very many.
+func (t *Topic) HasWorkFor(c *Channel) bool {
+	if t.spread || len(t.orphans) > 0 {
+		return t.HasWork()
+	}
+	if t.ephemeral {
+		return false
+	}
+	tight := t.Store.Tight()
+	return t.backlog.work(t.full(), tight) != nothing ||
+		c != nil && !protocol.Ephemeral(c.name) && c.backlog.work(c.full(), tight) != nothing
 }

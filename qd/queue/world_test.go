@@ -1,7 +1,9 @@
 package queue
 
 import (
+	"cmp"
 	"encoding/binary"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -9,10 +11,11 @@ import (
 
 // heapStore is a Store that knows what it gave out.
 type heapStore struct {
-	blocks  int // not yet recycled
-	charged int
-	tight   bool
-	spare   []*Block
+	blocks      int // not yet recycled
+	charged     int
+	tight       bool
+	parkedLimit int // 0 is none
+	spare       []*Block
 }
 
 func (s *heapStore) Block(size int) *Block {
@@ -33,8 +36,10 @@ func (s *heapStore) Recycle(b *Block) {
 	s.spare = append(s.spare, b)
 }
 
-func (s *heapStore) Charge(n int) { s.charged += n }
-func (s *heapStore) Tight() bool  { return s.tight }
+func (s *heapStore) Charge(n int)     { s.charged += n }
+func (s *heapStore) Full() bool       { return s.tight }
+func (s *heapStore) ParkedLimit() int { return cmp.Or(s.parkedLimit, math.MaxInt) }
+func (s *heapStore) Tight() bool      { return s.tight }
 
 // world is a topic with disk queues and a clock, driven as a daemon drives
 // it, and a record of what happened to every message.

@@ -148,6 +148,7 @@ func (s *session) deliverAll() error {
 			if len(pending) == 0 {
 				return nil
 			}
+			s.consumer.Yield()
 			_, err := s.conn.Write(pending) // within what finish allows
 			return err
 		}

@@ -212,7 +212,10 @@ func (s *session) store(ctx context.Context, publish func(*broker.Topic) error) 
 }
 
 func (s *session) publishLater(ctx context.Context, body []byte, delay time.Duration) *protocol.Error {
-	err := s.store(ctx, func(t *broker.Topic) error { return t.Defer(body, delay) })
+	err := error(queue.ErrNoMemory)
+	if !s.server.broker.MemoryFull() { // before the topic is there: it would stay
+		err = s.store(ctx, func(t *broker.Topic) error { return t.Defer(body, delay) })
+	}
 	if err != nil {
 		return protocol.Errorf(protocol.EDPubFailed, "DPUB failed %s", err)
 	}

@@ -19,6 +19,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nsqio/go-diskqueue"
@@ -34,6 +35,10 @@ type Config struct {
 	Report func(text string)
 }
 
+// records are buffers to put records together in. Thousands of queues that
+// write now and then share a few.
+var records = sync.Pool{New: func() any { return new([]byte) }}
+
 // firstGeneration leaves room for the generations that stops put in front.
 const firstGeneration = 500_000_000
 
@@ -43,7 +48,6 @@ type Queue struct {
 	name string
 	gens []*generation
 	next int // number of the next generation at the end
-	buf  []byte
 }
 
 type generation struct {
@@ -55,7 +59,7 @@ type generation struct {
 }
 
 // Open opens the queue called name, with what an earlier one left on disk.
-// Names are those of topics and channels, and ':' between them.
+// The name is part of those of files.
 func Open(cfg Config, name string) (*Queue, error) {
 	q := &Queue{cfg: cfg, name: name, next: firstGeneration}
 	numbers, err := generations(cfg.Dir, name)
@@ -192,12 +196,14 @@ func (q *Queue) put(g *generation, payload []byte, count int) error {
 		}
 	}
 	q.open(g)
-	q.buf = appendRecord(q.buf[:0], payload, count)
-	if err := g.dq.Put(q.buf); err != nil {
-		return fmt.Errorf("writing to disk queue %s: %w", q.fileName(g), err)
+	buf := records.Get().(*[]byte)
+	*buf = appendRecord((*buf)[:0], payload, count)
+	err := g.dq.Put(*buf) // returns when the record is written
+	if cap(*buf) <= 1<<20 {
+		records.Put(buf)
 	}
-	if cap(q.buf) > 1<<20 {
-		q.buf = nil
+	if err != nil {
+		return fmt.Errorf("writing to disk queue %s: %w", q.fileName(g), err)
 	}
 	g.records++
 	g.written += int64(len(payload))
