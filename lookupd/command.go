@@ -80,8 +80,10 @@ func readIdentify(in io.Reader) (info protocol.PeerInfo, refused *protocol.Error
 	if err := json.Unmarshal(body, &info); err != nil {
 		return info, protocol.Errorf(protocol.EBadBody, "IDENTIFY failed to decode JSON body")
 	}
-	if info.BroadcastAddress == "" || info.TCPPort == 0 || info.HTTPPort == 0 || info.Version == "" {
+	if info.BroadcastAddress == "" || !isPort(info.TCPPort) || !isPort(info.HTTPPort) || info.Version == "" {
 		return info, protocol.Errorf(protocol.EBadBody, "IDENTIFY missing fields")
 	}
 	return info, nil
 }
+
+func isPort(n int) bool { return 0 < n && n < 1<<16 }

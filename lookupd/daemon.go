@@ -41,11 +41,11 @@ func Listen(s Settings, log *slog.Logger) (*Daemon, error) {
 	}
 	tcp, err := net.Listen("tcp", s.TCPAddress)
 	if err != nil {
-		return nil, fmt.Errorf("opening tcp-address: %w", err)
+		return nil, fmt.Errorf("tcp-address: %w", err)
 	}
 	web, err := net.Listen("tcp", s.HTTPAddress)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("opening http-address: %w", err), tcp.Close())
+		return nil, errors.Join(fmt.Errorf("http-address: %w", err), tcp.Close())
 	}
 	return New(s, tcp, web, log), nil
 }

@@ -40,6 +40,7 @@ func TestErrorsEndTheConversation(t *testing.T) {
 		"null":                 {send: identify("null"), want: "E_BAD_BODY IDENTIFY missing fields"},
 		"no broadcast address": {send: identify(`{"tcp_port":1,"http_port":2,"version":"1"}`), want: "E_BAD_BODY IDENTIFY missing fields"},
 		"no TCP port":          {send: identify(`{"broadcast_address":"a","http_port":2,"version":"1"}`), want: "E_BAD_BODY IDENTIFY missing fields"},
+		"impossible port":      {send: identify(`{"broadcast_address":"a","tcp_port":70000,"http_port":2,"version":"1"}`), want: "E_BAD_BODY IDENTIFY missing fields"},
 		"no HTTP port":         {send: identify(`{"broadcast_address":"a","tcp_port":1,"version":"1"}`), want: "E_BAD_BODY IDENTIFY missing fields"},
 		"no version":           {send: identify(`{"broadcast_address":"a","tcp_port":1,"http_port":2}`), want: "E_BAD_BODY IDENTIFY missing fields"},
 

@@ -59,7 +59,7 @@ func DefaultSettings() Settings {
 func (s *Settings) Flags(fs *flag.FlagSet) {
 	fs.StringVar(&s.TCPAddress, "tcp-address", s.TCPAddress, "`host:port` that daemons register at")
 	fs.StringVar(&s.HTTPAddress, "http-address", s.HTTPAddress, "`host:port` that consumers and tools ask at")
-	fs.StringVar(&s.BroadcastAddress, "broadcast-address", s.BroadcastAddress, "`host` that daemons are told to reach the HTTP face at (default: the one it listens on)")
+	fs.StringVar(&s.BroadcastAddress, "broadcast-address", s.BroadcastAddress, "`host` that daemons are told to reach the HTTP face at (default the one it listens on)")
 	fs.DurationVar(&s.InactiveProducerTimeout, "inactive-producer-timeout", s.InactiveProducerTimeout, "`time` after which a silent daemon is left out of lookups")
 	fs.DurationVar(&s.TombstoneLifetime, "tombstone-lifetime", s.TombstoneLifetime, "`time` for which a tombstone hides a daemon from lookups of a topic")
 	fs.DurationVar(&s.PeerTimeout, "peer-timeout", s.PeerTimeout, "`time` after which a silent daemon's connection is closed")

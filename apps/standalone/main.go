@@ -27,6 +27,7 @@ func setup(fs *flag.FlagSet, std program.Stdio) func(context.Context) error {
 	fs.StringVar(&lookup.TCPAddress, "lookupd-tcp-address", lookup.TCPAddress, "`host:port` that daemons register at")
 	fs.StringVar(&lookup.HTTPAddress, "lookupd-http-address", lookup.HTTPAddress, "`host:port` that consumers ask at")
 	queues.StorageFlags(fs)
+	fs.Lookup("data-path").Usage = "`directory` for what is kept on disk; created when missing"
 	fs.StringVar(&queues.LogLevel, "log-level", queues.LogLevel, "`level`: debug, info, warn, error or fatal")
 	return func(ctx context.Context) error { return run(ctx, queues, lookup, std) }
 }

@@ -144,6 +144,9 @@ func (d *dialer) greet(nc net.Conn, address string) (*conn, error) {
 	return c, nil
 }
 
+// errNotQD is what the TCP address of a lookupd or an HTTP address earn.
+var errNotQD = errors.New("what answers is not a qd's TCP side")
+
 // exchange writes a command and reads its answer, before the loops run. The
 // data returned is the caller's. An error frame is returned as its error.
 func (c *conn) exchange(command []byte) ([]byte, error) {
@@ -153,12 +156,14 @@ func (c *conn) exchange(command []byte) ([]byte, error) {
 	for {
 		t, data, err := protocol.ReadFrame(c.nc, nil, 1<<20)
 		switch {
+		case errors.Is(err, protocol.ErrFrameSize):
+			return nil, errNotQD // "HTTP", read as a size, is of this kind
 		case err != nil:
 			return nil, err
 		case t == protocol.FrameError:
 			return nil, protocol.ParseError(data)
 		case t != protocol.FrameResponse:
-			return nil, fmt.Errorf("a %v frame before its time", t)
+			return nil, errNotQD
 		case string(data) != protocol.Heartbeat:
 			return data, nil
 		}

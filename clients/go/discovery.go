@@ -24,12 +24,12 @@ const maxLookup = 16 << 20
 func parseLookups(lookupds []string, topic string) (urls []*url.URL, err error) {
 	var errs []error
 	for _, s := range lookupds {
-		full := s
+		full, needsPort := s, false
 		if !strings.Contains(s, "://") {
-			full = "http://" + s
+			full, needsPort = "http://"+s, true
 		}
 		u, err := url.Parse(full)
-		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		if err != nil || u.Host == "" || needsPort && u.Port() == "" || u.Scheme != "http" && u.Scheme != "https" {
 			errs = append(errs, fmt.Errorf("lookupd %q must be host:port or an HTTP URL", s))
 			continue
 		}
@@ -130,7 +130,8 @@ func (r *Reader) ask(ctx context.Context, u *url.URL) ([]string, error) {
 }
 
 // parseLookup reads a lookupd's answer. A topic that it does not know is on no
-// daemon.
+// daemon. A daemon that has registered an impossible address is passed over: it
+// must not hide the others.
 func parseLookup(status int, body []byte) (addresses []string, err error) {
 	var answer struct {
 		Message   string `json:"message"`
@@ -150,7 +151,7 @@ func parseLookup(status int, body []byte) (addresses []string, err error) {
 	}
 	for _, p := range answer.Producers {
 		if p.BroadcastAddress == "" || p.TCPPort < 1 || p.TCPPort > 65535 {
-			return nil, fmt.Errorf("a daemon at %q, port %d", p.BroadcastAddress, p.TCPPort)
+			continue
 		}
 		addresses = append(addresses, net.JoinHostPort(p.BroadcastAddress, strconv.Itoa(p.TCPPort)))
 	}

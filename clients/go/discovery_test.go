@@ -2,6 +2,8 @@ package millrace
 
 import (
 	"fmt"
+	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"strconv"
@@ -140,8 +142,8 @@ func TestParseLookup(t *testing.T) {
 		{404, `not found`, "error"},
 		{500, `{}`, "error"},
 		{200, `<html>`, "error"},
-		{200, `{"producers":[{"broadcast_address":"","tcp_port":1}]}`, "error"},
-		{200, `{"producers":[{"broadcast_address":"h","tcp_port":0}]}`, "error"},
+		{200, `{"producers":[{"broadcast_address":"","tcp_port":1},{"broadcast_address":"h","tcp_port":1}]}`, "h:1"},
+		{200, `{"producers":[{"broadcast_address":"h","tcp_port":1},{"broadcast_address":"h","tcp_port":70000}]}`, "h:1"},
 	} {
 		got, err := parseLookup(c.status, []byte(c.body))
 		text := strings.Join(got, " ")
@@ -149,6 +151,57 @@ func TestParseLookup(t *testing.T) {
 			text = "error"
 		}
 		want(t, c.body, text, c.want)
+	}
+}
+
+// TestADaemonThatIsAwayIsSaidOnce looks at what an operator reads after an hour
+// without a daemon, and again when one has come and gone.
+func TestADaemonThatIsAwayIsSaidOnce(t *testing.T) {
+	inBubble(t, func(t *testing.T, n *pipeNet) {
+		var said strings.Builder
+		log := slog.New(slog.NewTextHandler(&said, nil))
+		var rec recorder
+		r := startReader(t, n, ReaderConfig{Addresses: []string{"q:1"}, Handler: &rec, Log: log})
+		pass(time.Hour)
+		b := newBroker(t)
+		b.start(n.listen("q:1"))
+		pass(time.Minute)
+		b.stop()
+		pass(time.Hour)
+		r.stop()
+		var got []string
+		for line := range strings.Lines(said.String()) {
+			_, rest, _ := strings.Cut(line, "msg=")
+			got = append(got, strings.Trim(rest[:strings.Index(rest, " topic=t channel=c")], `"`))
+		}
+		want(t, "said", got, []string{"cannot connect, trying again", "subscribed", "connection lost, trying again"})
+	})
+}
+
+// TestWrongAddresses checks that what is easily mistaken for a qd's TCP address
+// is told apart from a qd that is broken.
+func TestWrongAddresses(t *testing.T) {
+	for name, greeting := range map[string]string{
+		"an HTTP server": "HTTP/1.1 400 Bad Request\r\n\r\n",
+		"a lookupd":      "\x00\x00\x00\x0eE_BAD_PROTOCOL",
+	} {
+		inBubble(t, func(t *testing.T, n *pipeNet) {
+			l := n.listen("wrong:1")
+			go func() {
+				c, err := l.Accept()
+				if err != nil {
+					return
+				}
+				_, _ = c.Write([]byte(greeting))
+				_, _ = io.Copy(io.Discard, c)
+				_ = c.Close()
+			}()
+			w, err := NewWriter(WriterConfig{Addresses: []string{"wrong:1"}, Dial: n.dial})
+			noError(t, err)
+			err = w.Publish(t.Context(), "t", []byte("x"))
+			want(t, name, fmt.Sprint(err), "greeting wrong:1: what answers is not a qd's TCP side")
+			noError(t, w.Close())
+		})
 	}
 }
 

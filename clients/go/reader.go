@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
 	"math/rand/v2"
 	"net/http"
@@ -52,6 +53,7 @@ func NewReader(config ReaderConfig) (*Reader, error) {
 	if err := errors.Join(err, errLookups); err != nil {
 		return nil, fmt.Errorf("reader configuration: %w", err)
 	}
+	config.Log = config.Log.With("topic", config.Topic, "channel", config.Channel)
 	return &Reader{
 		config: config, dialer: config.dialer(), http: lookupClient(config), lookups: lookups,
 		queue: newQueue(config.OnIdle), changed: make(chan struct{}, 1), daemons: map[string]bool{},
@@ -166,35 +168,40 @@ func (r *Reader) requeueDelay(attempts uint16) time.Duration {
 }
 
 // keep consumes from one daemon, again and again, until ctx ends or the daemon
-// is no longer listed.
+// is no longer listed. That the daemon is away is said once, however long it
+// stays away.
 func (r *Reader) keep(ctx, work context.Context, address string) {
 	var pause backoff
+	level := slog.LevelWarn
 	for {
 		began := time.Now()
-		err := r.consume(ctx, work, address)
+		c, err := r.dialer.connect(ctx, address)
+		what := "cannot connect"
+		if err == nil {
+			err = r.consume(ctx, work, c)
+			what, level = "connection lost", slog.LevelWarn
+		}
 		if ctx.Err() != nil {
 			return
 		}
 		delay := pause.next(time.Since(began))
-		r.config.Log.Warn("connection lost", "error", err, "retry_in", delay)
+		r.config.Log.Log(ctx, level, what+", trying again", "error", err, "retry_in", delay)
+		level = slog.LevelDebug
 		if !sleep(ctx, delay) || r.dropUnlisted(address) {
 			return
 		}
 	}
 }
 
-func (r *Reader) consume(ctx, work context.Context, address string) error {
-	c, err := r.dialer.connect(ctx, address)
-	if err != nil {
-		return err
-	}
+// consume receives on c, which is subscribed, until that ends. It returns why.
+func (r *Reader) consume(ctx, work context.Context, c *conn) error {
 	l := newLine(c, r)
 	r.mu.Lock()
 	r.connected = append(r.connected, l)
 	r.mu.Unlock()
 	r.noteChange()
-	r.config.Log.Info("subscribed", "topic", r.config.Topic, "channel", r.config.Channel, "qd", address)
-	err = l.run(ctx, work)
+	r.config.Log.Info("subscribed", "qd", c.address)
+	err := l.run(ctx, work)
 	r.mu.Lock()
 	r.connected = slices.DeleteFunc(r.connected, func(other *line) bool { return other == l })
 	l.mu.Lock()

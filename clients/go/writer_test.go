@@ -104,8 +104,8 @@ func TestConfigErrorsComeTogether(t *testing.T) {
 			t.Errorf("%v does not tell of %s", err, s)
 		}
 	}
-	_, err = NewReader(ReaderConfig{Topic: "a b", Lookupds: []string{"ftp://x"}, Concurrency: -1})
-	for _, s := range []string{"topic", "channel", "ftp://x", "Concurrency", "handler"} {
+	_, err = NewReader(ReaderConfig{Topic: "a b", Lookupds: []string{"ftp://x", "portless"}, Concurrency: -1})
+	for _, s := range []string{"topic", "channel", "ftp://x", "portless", "Concurrency", "handler"} {
 		if err == nil || !strings.Contains(err.Error(), s) {
 			t.Errorf("%v does not tell of %s", err, s)
 		}

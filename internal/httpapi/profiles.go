@@ -32,9 +32,9 @@ func profile(w http.ResponseWriter, r *http.Request) {
 }
 
 // Patient bounds the time that a client may take: body to send what follows
-// the header of its request (0 is any time), and answer more to read what it is answered. Without
-// that, one that stops half-way would keep what it has of our memory for ever.
-// A profile may take as long as it was asked to.
+// the header of its request (0 is any time), and answer more to read what it is
+// answered. Without that, one that stops half-way would keep what it has of our
+// memory for ever. A profile may take as long as it was asked to.
 func Patient(h http.Handler, body, answer time.Duration) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		control, now := http.NewResponseController(w), time.Now()

@@ -40,3 +40,22 @@ func TestRunOf(t *testing.T) {
 		}
 	}
 }
+
+func TestUsageTellsADefaultOnce(t *testing.T) {
+	var out strings.Builder
+	Run(t.Context(), "say", "talks", []string{"--help"}, Stdio{Out: &out}, func(fs *flag.FlagSet, _ Stdio) func(context.Context) error {
+		fs.Int("much", 7, "how `much`")
+		fs.Int("limit", 12345, "`bytes` (default a quarter of the machine's)")
+		fs.Int("none", 0, "an amount")
+		Alias(fs, "lots", "much")
+		return nil
+	})
+	for _, want := range []string{"--much much\n        how much (default 7)\n", "bytes (default a quarter of the machine's)\n", "an amount\n"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%q is missing in\n%s", want, out.String())
+		}
+	}
+	if strings.Contains(out.String(), "lots") {
+		t.Errorf("an alias is listed in\n%s", out.String())
+	}
+}

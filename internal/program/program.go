@@ -121,7 +121,8 @@ func usage(w io.Writer, fs *flag.FlagSet, synopsis string) {
 		if kind != "" {
 			head += " " + kind
 		}
-		if !slices.Contains([]string{"", "0", "false", "0s", "[]"}, f.DefValue) {
+		told := strings.Contains(text, "(default") // in words
+		if !told && !slices.Contains([]string{"", "0", "false", "0s", "[]"}, f.DefValue) {
 			text += fmt.Sprintf(" (default %s)", f.DefValue)
 		}
 		fmt.Fprintf(w, "%s\n        %s\n", head, text)
