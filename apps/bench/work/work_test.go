@@ -93,11 +93,11 @@ func TestFaults(t *testing.T) {
 		broker *faulty
 		want   string
 	}{
-		{"loses one", "drain", &faulty{copies: at(500, 0)}, "nothing happened for 300ms while waiting for channel c0: "},
+		{"loses one", "drain", &faulty{copies: at(500, 0)}, "nothing happened for 1s while waiting for channel c0: "},
 		{"delivers one twice", "both", &faulty{copies: at(500, 2)}, ", 1 delivered twice"},
 		{"loses one and delivers another twice", "drain",
 			&faulty{copies: func(i int) int { return []int{0, 2, 1}[min(i, 2)] }}, "1 messages lost, 1 delivered twice"},
-		{"answers no publish", "publish", &faulty{silent: true}, "nothing happened for 300ms while waiting for the broker to answer publishes"},
+		{"answers no publish", "publish", &faulty{silent: true}, "nothing happened for 1s while waiting for the broker to answer publishes"},
 		{"refuses to identify", "publish", &faulty{refuse: "IDENTIFY"}, "the broker answered E_INVALID not IDENTIFY"},
 		{"refuses a publish", "both", &faulty{refuse: "MPUB"}, "the broker answered E_INVALID not MPUB"},
 		{"refuses single publishes", "latency", &faulty{refuse: "PUB"}, "the broker answered E_INVALID not PUB"},
@@ -108,7 +108,8 @@ func TestFaults(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := small
-			s.Consumers, s.Stall = 1, 300*time.Millisecond
+			// Long enough for all messages on a busy machine: the fault ends it.
+			s.Seconds, s.Consumers, s.Stall = 10, 1, time.Second
 			_, err := find(t, c.work).Run(t.Context(), c.broker.start(t), s)
 			if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
 				t.Errorf("error %v, want %q", err, c.want)
