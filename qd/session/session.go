@@ -92,11 +92,15 @@ func (s *session) Client() Client {
 
 // run serves the connection until either side ends it or ctx does.
 func (s *session) run(ctx context.Context) {
+	// For a client that does not read what it is sent when ctx has ended.
+	cut := time.AfterFunc(time.Hour, func() { _ = s.conn.Close() })
+	cut.Stop()
+	defer cut.Stop()
 	// A read under way is woken by its deadline. The reader looks at ctx after
 	// each time that it sets the deadline, so it cannot miss this.
 	defer context.AfterFunc(ctx, func() {
 		_ = s.conn.SetReadDeadline(past)
-		time.AfterFunc(grace, func() { _ = s.conn.Close() }) // a client that does not read
+		cut.Reset(grace)
 	})()
 	s.log.Debug("connected")
 	err := s.converse(ctx)
