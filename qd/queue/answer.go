@@ -42,6 +42,7 @@ func (c *Channel) Finish(k *Consumer, ids []uint64, failed func(i int, err error
 		}
 		if p := h.lease.parked; p != nil {
 			c.unpark(p)
+			c.note(Change{Entry: p.kept(), Gone: true})
 		}
 		c.settle(h)
 		k.finished++
@@ -58,10 +59,10 @@ func (c *Channel) Requeue(k *Consumer, id uint64, delay, now int64) error {
 	if err != nil {
 		return err
 	}
-	p := c.withdraw(h)
+	p := c.withdraw(h, Requeued)
 	k.requeued++
 	c.counts.Requeued++
-	c.park(p, now+delay, now)
+	c.comeBack(p, now+delay, now)
 	c.recheck(k)
 	c.rouse()
 	return nil
@@ -108,37 +109,67 @@ func (c *Channel) unpark(p *parked) {
 }
 
 // withdraw takes a message out of flight, to be parked.
-func (c *Channel) withdraw(h held) *parked {
+func (c *Channel) withdraw(h held, why Reason) *parked {
 	p := h.lease.parked
 	if p == nil {
 		frame := slices.Clone(h.chunk.frame(h.i))
-		p = &parked{id: idOf(frame), frame: frame, attempts: attemptsOf(frame)}
+		p = &parked{id: idOf(frame), frame: frame, lies: h.chunk.pos + uint64(h.i), attempts: attemptsOf(frame), heapAt: -1}
 	} else {
 		c.parking.flying--
 	}
 	c.settle(h)
 	p.lease = nil
+	p.reason = why
 	return p
 }
 
-// park puts a message that is not in flight out of line until due.
+// comeBack parks a message that a consumer has had, or buries it.
+func (c *Channel) comeBack(p *parked, due, now int64) {
+	if c.spent(p.attempts) {
+		c.parking.add(p, c.topic.Store)
+		c.bury(p, now)
+		return
+	}
+	c.park(p, due, now)
+}
+
+// park puts a message that is not in flight out of line until due. If the topic
+// has a log, its body is in memory only when it is needed soon.
 func (c *Channel) park(p *parked, due, now int64) {
 	p.due = due
 	p.resumed = false
-	c.parking.add(p, c.topic.Store)
-	c.parking.wait(p, now)
+	g := &c.parking
+	if c.topic.log == nil {
+		g.add(p, c.topic.Store)
+		g.wait(p, now)
+		return
+	}
+	e := entry{due: due, id: p.id, place: p.lies, attempts: p.attempts, reason: p.reason}
+	if due <= now {
+		e.due = 0
+	}
+	c.note(Change{Entry: e.kept()})
+	if due > now || g.shelf.ready() > 0 || p.frame == nil || g.bytes > c.topic.Store.ParkedLimit()/2 {
+		if g.byID[p.id] == p {
+			g.forget(p, c.topic.Store)
+		}
+		c.shelve(e, now)
+		return
+	}
+	g.add(p, c.topic.Store)
+	g.wait(p, now)
 }
 
 // revoke ends a lease and hands each of its messages to f.
-func (c *Channel) revoke(l *lease, f func(p *parked)) {
+func (c *Channel) revoke(l *lease, why Reason, f func(p *parked)) {
 	if l.parked != nil {
-		f(c.withdraw(held{lease: l}))
+		f(c.withdraw(held{lease: l}, why))
 		return
 	}
 	slot, ch := l.slot, l.chunk
 	for i, to := l.from, l.to; i < to && l.open > 0 && l.slot == slot && l.chunk == ch; i++ {
 		if ch.leases[i] == slot {
-			f(c.withdraw(held{l, ch, i}))
+			f(c.withdraw(held{l, ch, i}, why))
 		}
 	}
 }
@@ -152,12 +183,13 @@ func (c *Channel) evacuate(ch *chunk) {
 		}
 		old := c.leases.bySlot[ch.leases[i]]
 		k, delivered, deadline := old.consumer, old.delivered, old.deadline
-		p := c.withdraw(held{old, ch, i})
+		p := c.withdraw(held{old, ch, i}, Fresh)
 		p.lease = c.leases.grant(k, delivered, deadline, 1)
 		p.lease.parked = p
 		k.inFlight++
 		c.parking.add(p, c.topic.Store)
 		c.parking.flying++
+		c.note(Change{Entry: p.kept()})
 	}
 }
 
@@ -166,9 +198,9 @@ func (c *Channel) evacuate(ch *chunk) {
 func (c *Channel) Expire(now int64) {
 	for l := c.leases.heap.first(); l != nil && l.deadline <= now; l = c.leases.heap.first() {
 		k := l.consumer
-		c.revoke(l, func(p *parked) {
+		c.revoke(l, TimedOut, func(p *parked) {
 			c.counts.TimedOut++
-			c.park(p, now, now)
+			c.comeBack(p, now, now)
 		})
 		c.recheck(k)
 	}
@@ -183,6 +215,9 @@ func (c *Channel) Earliest() (when int64, ok bool) {
 	}
 	if p := c.parking.waiting.first(); p != nil && (!ok || p.due < when) {
 		when, ok = p.due, true
+	}
+	if later := c.parking.shelf.later; len(later) > 0 && (!ok || later[0].due < when) {
+		when, ok = later[0].due, true
 	}
 	return when, ok
 }

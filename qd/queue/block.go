@@ -25,8 +25,10 @@ const (
 // are appended behind it.
 type Block struct {
 	first  uint64   // ID of the first message
+	pos    uint64   // its position, in a topic that has a log
 	frames []byte   // frame after frame
 	ends   []uint32 // where in frames each message ends
+	n      int      // messages that may be delivered; those behind are staged
 	refs   int      // holders: the topic, backlogs, windows, runs
 	sealed bool     // nothing is appended any more
 }
@@ -37,8 +39,11 @@ func NewBlock(memory []byte) *Block { return &Block{frames: memory[:0]} }
 // Cap is the number of bytes that the block has room for.
 func (b *Block) Cap() int { return cap(b.frames) }
 
-// Len is the number of messages in the block.
-func (b *Block) Len() int { return len(b.ends) }
+// Len is the number of messages in the block that may be delivered.
+func (b *Block) Len() int { return b.n }
+
+// end is the position behind the last of them.
+func (b *Block) end() uint64 { return b.pos + uint64(b.n) }
 
 // First is the ID number of the block's first message.
 func (b *Block) First() uint64 { return b.first }
@@ -61,7 +66,7 @@ func (b *Block) span(i, j int) []byte {
 
 func (b *Block) room() int { return cap(b.frames) - len(b.frames) }
 
-// append adds a message; the caller has checked that there is room.
+// append stages a message; the caller has checked that there is room.
 func (b *Block) append(now int64, body []byte) {
 	at := len(b.frames)
 	end := at + protocol.MessageOverhead + len(body)
@@ -69,6 +74,15 @@ func (b *Block) append(now int64, body []byte) {
 	protocol.PutMessageHeader(b.frames[at:], now, 1, b.first+uint64(len(b.ends)), len(body))
 	copy(b.frames[at+protocol.BodyOffset:], body)
 	b.ends = append(b.ends, uint32(end))
+}
+
+// show lets what is staged be delivered.
+func (b *Block) show() { b.n = len(b.ends) }
+
+// unstage forgets what is staged.
+func (b *Block) unstage() {
+	b.ends = b.ends[:b.n]
+	b.frames = b.frames[:b.start(b.n)]
 }
 
 // ErrFrames is returned for bytes that are not frames of consecutive messages.
@@ -99,6 +113,7 @@ func (b *Block) Load(frames []byte) error {
 		at += size
 		b.ends = append(b.ends, uint32(at))
 	}
+	b.show()
 	return nil
 }
 

@@ -20,6 +20,12 @@ type Channel struct {
 	parking parking
 	again   bool // the last run was of parked messages: the next one is not
 
+	reading     reading // if the topic has a log
+	jumped      uint64  // positions without messages that the cursor was moved past
+	changes     []Change
+	reset       bool // so much has changed that all must be written
+	maxAttempts int  // 0 is any number
+
 	consumers map[*Consumer]struct{}
 	waiting   list[Consumer] // asleep and with credit, longest first
 	turns     int            // how many were woken and have not come yet
@@ -38,7 +44,10 @@ type ChannelCounts struct {
 	Emptied  uint64
 	Dropped  uint64 // beyond what an ephemeral channel or topic keeps
 	Lost     uint64 // damaged on disk
-	Resumed  uint64 // messages that it was opened with
+	Resumed  uint64 // messages that it was opened with, or moved back to
+	Buried   uint64 // delivered as often as they may be
+	Revived  uint64 // of these, put in line again
+	Deleted  uint64 // and dropped
 }
 
 // The reasons why a message cannot be answered, in NSQ's words.
@@ -55,10 +64,21 @@ func (c *Channel) Paused() bool { return c.paused }
 
 // Depth is the number of messages that could be delivered now: those that
 // were never delivered, and parked ones that are ready again.
-func (c *Channel) Depth() int { return int(c.topic.limit()-c.cursor) + c.parking.ready.n }
+func (c *Channel) Depth() int { return c.unread() + c.parking.ready.n + c.parking.shelf.ready() }
+
+// unread is the number of messages that were never delivered.
+func (c *Channel) unread() int {
+	if l := c.topic.log; l != nil {
+		return l.messages(c.cursor, c.topic.limit())
+	}
+	return int(c.topic.limit() - c.cursor)
+}
 
 // DiskDepth is how many of them are on disk.
 func (c *Channel) DiskDepth() int {
+	if l := c.topic.log; l != nil {
+		return l.messages(c.cursor, min(c.topic.inMemoryFrom(), c.topic.limit())) + c.parking.shelf.ready()
+	}
 	n := c.backlog.disk.Messages
 	if c.cursor <= c.topic.fanned {
 		n += c.topic.backlog.disk.Messages
@@ -76,14 +96,20 @@ func (c *Channel) InFlight() int {
 }
 
 // Deferred is the number of messages that wait for their due time.
-func (c *Channel) Deferred() int { return len(c.parking.waiting.items) }
+func (c *Channel) Deferred() int { return len(c.parking.waiting.items) + len(c.parking.shelf.later) }
 
 // Counts returns the counts of events.
 func (c *Channel) Counts() ChannelCounts { return c.counts }
 
 // Entered is the number of messages that came to the channel since it was
 // opened.
-func (c *Channel) Entered() uint64 { return c.topic.limit() - c.from + c.counts.Deferred }
+func (c *Channel) Entered() uint64 {
+	n := c.topic.limit() - c.from + c.counts.Deferred
+	if l := c.topic.log; l != nil {
+		n -= c.jumped + l.gone(c.cursor, c.topic.limit())
+	}
+	return n
+}
 
 // Consumers calls f for each consumer of the channel.
 func (c *Channel) Consumers(f func(k *Consumer, ready, inFlight int, delivered, finished, requeued uint64)) {
@@ -109,7 +135,7 @@ func (c *Channel) Unsubscribe(k *Consumer, now int64) {
 		return
 	}
 	for l := k.leases.front(); l != nil; l = k.leases.front() {
-		c.revoke(l, func(p *parked) { c.park(p, now, now) })
+		c.revoke(l, Disconnected, func(p *parked) { c.comeBack(p, now, now) })
 	}
 	c.waiting.remove(&k.waiting)
 	c.endTurn(k)
@@ -121,7 +147,8 @@ func (c *Channel) Unsubscribe(k *Consumer, now int64) {
 // deliverable reports whether Next would find something for a consumer that
 // has credit, as far as is known.
 func (c *Channel) deliverable() bool {
-	return !c.paused && (c.parking.ready.n > 0 || c.cursor < c.topic.limit() && !c.stalled && !c.crowded())
+	return !c.paused && (c.parking.ready.n > 0 ||
+		c.cursor < c.topic.limit() && !c.stalled && !c.crowded() && c.parking.shelf.resumed == 0)
 }
 
 // Next releases run and fills it with what k may have now: at most maxBytes of
@@ -180,21 +207,26 @@ func (c *Channel) crowded() bool { return c.parking.bytes > c.topic.Store.Parked
 
 // fill makes the current chunk one with something left to deliver.
 func (c *Channel) fill() bool {
-	if c.crowded() {
-		return false
+	if c.crowded() || c.parking.shelf.resumed > 0 {
+		return false // those come first of all
 	}
 	for {
 		if c.current != nil {
-			if c.current.rest() > 0 {
+			if c.atHand() > 0 {
 				return true
 			}
-			if !c.current.block.sealed {
-				return false
+			if c.topic.log != nil {
+				c.skipHoles()
 			}
-			c.leave()
+			if c.current != nil && !c.current.over() {
+				return false // it is being written, or beyond it is a pause
+			}
+			if c.current != nil {
+				c.leave()
+			}
 		}
-		s, ok, stalled := c.backlog.pop()
-		if !ok && !stalled {
+		s, ok, stalled := c.next()
+		if !ok && !stalled && c.topic.log == nil {
 			if ok, stalled = c.topic.fan(); ok {
 				continue
 			}
@@ -210,6 +242,14 @@ func (c *Channel) fill() bool {
 	}
 }
 
+// next takes the next block, or a part of one, from where the topic keeps them.
+func (c *Channel) next() (s span, ok, stalled bool) {
+	if c.topic.log != nil {
+		return c.nextSpan()
+	}
+	return c.backlog.pop()
+}
+
 // leave steps off a chunk from which everything was delivered.
 func (c *Channel) leave() {
 	ch := c.current
@@ -220,7 +260,7 @@ func (c *Channel) leave() {
 // spendIfDone gives up a chunk when all of its block's messages were delivered
 // and answered, and no more can come.
 func (c *Channel) spendIfDone(ch *chunk) {
-	if ch.open > 0 || ch.block == nil || !ch.block.sealed || ch.rest() > 0 {
+	if ch.open > 0 || ch.block == nil || !ch.over() {
 		return
 	}
 	if ch == c.current {
@@ -247,7 +287,8 @@ func (c *Channel) share(atHand, all int, turn bool) int {
 // takeFirst makes a run of first deliveries from the current chunk.
 func (c *Channel) takeFirst(k *Consumer, run *Run, credit, maxBytes int, turn bool, now int64) {
 	ch := c.current
-	n := min(credit, ch.rest(), c.share(ch.rest(), c.Depth(), turn))
+	n := c.atHand()
+	n = min(credit, n, c.share(n, c.Depth(), turn))
 	b, from := ch.block, ch.at+len(ch.leases)
 	if start := b.start(from); int(b.ends[from+n-1]-start) > maxBytes {
 		// Not all of n fits: as many as do, but one in any case.
@@ -276,12 +317,18 @@ func (c *Channel) takeParked(k *Consumer, run *Run, credit, maxBytes int, turn b
 			return
 		}
 		c.parking.ready.remove(&p.queued)
+		if c.spent(p.attempts) {
+			c.bury(p, now) // the limit was lowered meanwhile
+			run.N--
+			continue
+		}
 		if p.attempts < math.MaxUint16 {
 			p.attempts++
 		}
 		p.lease = c.leases.grant(k, now, now+k.timeout, 1)
 		p.lease.parked = p
 		c.parking.flying++
+		c.note(Change{Entry: p.kept()})
 		run.Again = append(run.Again, Redelivery{p.frame, p.attempts})
 	}
 }

@@ -22,6 +22,14 @@ func (t *Topic) Channels() []*Channel { return t.channels }
 // topic, later ones what is published from now on.
 func (t *Topic) AddChannel(name string, now int64) *Channel {
 	c := t.join(name)
+	if t.log != nil {
+		c.cursor, c.from = t.log.base, t.log.base
+		if len(t.channels) > 1 {
+			c.cursor, c.from = t.limit(), t.limit()
+		}
+		t.handOver(now)
+		return c
+	}
 	c.cursor = t.fanned
 	if len(t.channels) > 1 {
 		c.cursor = t.limit()
@@ -57,6 +65,13 @@ func (t *Topic) RemoveChannel(c *Channel) (orphaned []*Consumer) {
 		t.seal()
 	}
 	t.channels = slices.DeleteFunc(t.channels, func(o *Channel) bool { return o == c })
+	if t.log != nil {
+		if len(t.channels) == 0 {
+			t.log.base = t.limit()
+		}
+		t.evict()
+		return orphaned
+	}
 	if len(t.channels) == 0 {
 		// What was for the channels goes with the last of them.
 		t.discard(t.fanned, int(t.limit()-t.fanned))
@@ -117,6 +132,13 @@ func (t *Topic) Pause() {
 	t.seal()
 	t.paused = true
 	t.pausedAt = t.end
+	if t.log != nil {
+		t.log.sideLimit = t.log.side
+		if len(t.channels) == 0 {
+			t.pausedAt = t.log.base
+		}
+		return
+	}
 	if len(t.channels) == 0 {
 		t.pausedAt = t.fanned
 	}
@@ -140,6 +162,10 @@ func (t *Topic) Paused() bool { return t.paused }
 // Empty drops the messages that wait in the topic itself: all of them while it
 // has no channel, what came since its pause while it is paused, else none.
 func (t *Topic) Empty() {
+	if t.log != nil {
+		t.emptyLogged()
+		return
+	}
 	t.seal()
 	n := t.waiting()
 	t.emptied += uint64(n + len(t.deferred))
@@ -152,7 +178,12 @@ func (t *Topic) Empty() {
 
 // waiting is the number of messages that are not (yet) for any channel.
 func (t *Topic) waiting() int {
-	switch {
+	switch l := t.log; {
+	case l != nil && len(t.channels) == 0:
+		return l.messages(l.base, t.end)
+	case l != nil && t.paused:
+		return l.messages(t.pausedAt, t.end)
+
 	case len(t.channels) == 0:
 		return int(t.end - t.fanned)
 	case t.paused:
@@ -163,10 +194,26 @@ func (t *Topic) waiting() int {
 
 // Depth is the number of messages that wait in the topic for a channel, or
 // for the end of its pause.
-func (t *Topic) Depth() int { return t.waiting() + len(t.deferred) }
+func (t *Topic) Depth() int {
+	n := t.waiting() + len(t.deferred)
+	if t.log != nil {
+		n += len(t.log.deferred)
+	}
+	return n
+}
 
-// DiskDepth is how many of them, at most, are on disk.
-func (t *Topic) DiskDepth() int { return min(t.waiting(), t.backlog.disk.Messages) }
+// DiskDepth is how many of them, at most, are on disk and not in memory.
+func (t *Topic) DiskDepth() int {
+	l := t.log
+	if l == nil {
+		return min(t.waiting(), t.backlog.disk.Messages)
+	}
+	from := t.limit()
+	if len(t.channels) == 0 {
+		from = l.base
+	}
+	return l.messages(from, t.inMemoryFrom())
+}
 
 // Published is the number of messages and the bytes of their bodies since the
 // topic was opened.
@@ -185,6 +232,14 @@ func (c *Channel) Unpause() {
 // flight and those parked.
 func (c *Channel) Empty() {
 	t := c.topic
+	if t.log != nil {
+		c.counts.Emptied += uint64(c.Depth() + c.Deferred() + c.InFlight())
+		c.forget(func(entry) bool { return false })
+		c.jumped += t.log.gone(c.cursor, max(c.cursor, t.limit()))
+		c.cursor = max(c.cursor, t.limit())
+		t.evict()
+		return
+	}
 	if t.openFanned {
 		t.seal()
 	}

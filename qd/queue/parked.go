@@ -11,7 +11,10 @@ import (
 type parked struct {
 	id       uint64
 	frame    []byte // never changed: channels share the frame of a deferred publish
+	lies     uint64 // its place in the log, in a topic with one
 	attempts uint16 // deliveries so far
+	reason   Reason // why it came back the last time
+	dead     bool
 	due      int64  // when it becomes ready
 	resumed  bool   // was in line before a restart, so goes before what is in line now
 	lease    *lease // while in flight
@@ -28,14 +31,28 @@ func (p *parked) place() *int { return &p.heapAt }
 // map and the heap included.
 func (p *parked) cost() int { return cap(p.frame) + 200 }
 
-// parking is a channel's parked messages. Each is in exactly one of three
-// places: waiting, ready, or under a lease.
+// kept is the message as an entry of the file that outlives the process.
+func (p *parked) kept() Entry {
+	e := Entry{ID: p.id, Place: p.lies, Attempts: p.attempts, Reason: p.reason}
+	switch {
+	case p.dead:
+		e.State, e.Due = Dead, p.due
+	case p.heapAt >= 0:
+		e.Due = p.due
+	}
+	return e
+}
+
+// parking is a channel's parked messages. Each is in exactly one place: waiting,
+// ready, under a lease, dead or, if its body is not in memory, on the shelf.
 type parking struct {
 	byID    map[uint64]*parked
 	waiting heap[parked, *parked]
 	ready   list[parked]
 	flying  int // under a lease
-	bytes   int // what all of them cost
+	bytes   int // what all of them cost, but for the dead
+	dead    map[uint64]*parked
+	shelf   shelf
 }
 
 // add takes in a message, or does nothing if it is there already.
@@ -63,6 +80,7 @@ func (g *parking) wait(p *parked, now int64) {
 
 // wake makes ready what is due, in the order in which it became so.
 func (g *parking) wake(now int64) {
+	g.shelf.wake(now)
 	for p := g.waiting.first(); p != nil && p.due <= now; p = g.waiting.first() {
 		g.waiting.remove(p)
 		p.heapAt = -1

@@ -54,6 +54,12 @@ func (c *Channel) shed() {
 	if !protocol.Ephemeral(c.name) && !c.topic.ephemeral {
 		return
 	}
+	if t := c.topic; t.log != nil {
+		if n := c.unread(); n > t.MemoryMessages {
+			c.dropTo(t.limit() - uint64(t.MemoryMessages))
+		}
+		return
+	}
 	for c.inMemory() > c.topic.MemoryMessages || c.inMemory() > 0 && c.topic.Store.Tight() {
 		if c.backlog.head.len()+c.backlog.tail.len() <= 1 {
 			return

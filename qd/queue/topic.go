@@ -38,6 +38,7 @@ type Topic struct {
 	pausedAt uint64 // while paused: where the channels' part ends
 	cuts     []cut  // by position
 
+	log        *logged // nil if messages are in memory, and spill
 	backlog    backlog
 	open       *Block // is being written to; nil before the first message
 	openFanned bool   // the channels have it already
@@ -94,6 +95,7 @@ func (t *Topic) Publish(bodies [][]byte, now int64) {
 			t.bytes += uint64(len(body))
 			n++
 		}
+		t.open.show()
 		t.end += uint64(n)
 		if t.openFanned {
 			t.fanned += uint64(n)
@@ -108,6 +110,18 @@ func (t *Topic) Publish(bodies [][]byte, now int64) {
 // begin seals the open block and opens one for bodies.
 func (t *Topic) begin(bodies [][]byte) {
 	t.seal()
+	size := t.sizeFor(bodies)
+	if t.lastID-t.nextID < MaxBlock {
+		t.nextID = t.Extent()
+		t.lastID = t.nextID + IDExtent
+	}
+	t.open = t.Store.Block(size)
+	t.open.first = t.nextID
+	t.open.refs = 1
+}
+
+// sizeFor is how large a block should be that begins with bodies.
+func (t *Topic) sizeFor(bodies [][]byte) int {
 	most := MaxBlock
 	if t.Store.Tight() {
 		most = tightBlock
@@ -120,19 +134,20 @@ func (t *Topic) begin(bodies [][]byte) {
 	}
 	size := max(protocol.MessageOverhead+len(bodies[0]), min(max(want, t.blockSize), most))
 	t.blockSize = min(4*t.blockSize, MaxBlock)
-	if t.lastID-t.nextID < MaxBlock {
-		t.nextID = t.Extent()
-		t.lastID = t.nextID + IDExtent
-	}
-	t.open = t.Store.Block(size)
-	t.open.first = t.nextID
-	t.open.refs = 1
+	return size
 }
 
 // seal closes the open block: the next message begins another.
 func (t *Topic) seal() {
 	b := t.open
 	if b == nil {
+		return
+	}
+	if t.log != nil {
+		if len(t.log.staged) == 0 {
+			t.sealLogged()
+			t.evict()
+		}
 		return
 	}
 	b.sealed, t.spread = true, true
@@ -236,14 +251,10 @@ func (t *Topic) Defer(body []byte, due, now int64) error {
 	if t.Store.Full() {
 		return ErrNoMemory
 	}
-	if t.deferID == t.deferLast {
-		t.deferID = t.Extent()
-		t.deferLast = t.deferID + IDExtent
-	}
+	id := t.DeferID()
 	frame := make([]byte, 0, protocol.MessageOverhead+len(body))
-	frame = protocol.AppendMessage(frame, now, 0, t.deferID, body)
-	p := parked{id: t.deferID, frame: frame, due: due}
-	t.deferID++
+	frame = protocol.AppendMessage(frame, now, 0, id, body)
+	p := parked{id: id, frame: frame, due: due}
 	t.published++
 	t.deferredIn++
 	t.bytes += uint64(len(body))
@@ -256,6 +267,16 @@ func (t *Topic) Defer(body []byte, due, now int64) error {
 		c.receive(p, now)
 	}
 	return nil
+}
+
+// DeferID draws the ID of a deferred publish.
+func (t *Topic) DeferID() uint64 {
+	if t.deferID == t.deferLast {
+		t.deferID = t.Extent()
+		t.deferLast = t.deferID + IDExtent
+	}
+	t.deferID++
+	return t.deferID - 1
 }
 
 // receive takes in a deferred publish.
@@ -277,6 +298,14 @@ func (t *Topic) handOver(now int64) {
 		}
 	}
 	t.deferred = nil
+	if t.log != nil {
+		for _, e := range t.log.deferred {
+			for _, c := range t.channels {
+				c.takeIn(e, now)
+			}
+		}
+		t.log.deferred = nil
+	}
 }
 
 // limit is the position up to which messages are for the channels.
@@ -316,6 +345,9 @@ func (t *Topic) Earliest() (when int64, ok bool) {
 // Audit returns an error if the books of the topic or of a channel do not
 // balance. It is for tests, which call it at their end.
 func (t *Topic) Audit() error {
+	if t.log != nil {
+		return t.auditLog()
+	}
 	if t.fanned > t.limit() || t.limit() > t.end || t.inMemory() != t.backlog.messages() {
 		return fmt.Errorf("topic %s: fanned %d, limit %d, end %d, %d messages in memory, %d on disk, %d to be cut", t.Name,
 			t.fanned, t.limit(), t.end, t.backlog.messages(), t.backlog.disk.Messages, t.toBeCut())
@@ -345,14 +377,14 @@ func (c *Channel) audit() error {
 			spans += ch.rest()
 		}
 	}
-	if own := max(0, int(int64(c.topic.fanned)-int64(c.cursor))); own != spans {
+	if own := max(0, int(int64(c.topic.fanned)-int64(c.cursor))); own != spans && c.topic.log == nil {
 		return fmt.Errorf("holds %d undelivered messages of its own, its positions say %d", spans, own)
 	}
 	if held := window + c.parking.flying; held != c.InFlight() {
 		return fmt.Errorf("%d messages under leases, %d held by consumers", held, c.InFlight())
 	}
-	left := c.counts.Finished + c.counts.Emptied + c.counts.Dropped + c.counts.Lost
-	here := uint64(c.Depth() + c.Deferred() + c.InFlight())
+	left := c.counts.Finished + c.counts.Emptied + c.counts.Dropped + c.counts.Lost + c.counts.Deleted
+	here := uint64(c.Depth() + c.Deferred() + c.InFlight() + c.Dead())
 	if in := c.Entered() + c.counts.Resumed; in != left+here {
 		return fmt.Errorf("%d messages came in; %d are out and %d here", in, left, here)
 	}

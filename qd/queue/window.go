@@ -6,14 +6,24 @@ import "sort"
 // delivered from it, the lease that it is under.
 type chunk struct {
 	first  uint64 // ID of the message of entries[0]
+	pos    uint64 // its position, in a topic that has a log
 	block  *Block // nil once the chunk is spent
 	at     int    // index in the block of entries[0]
 	leases []uint32
-	open   int // entries under a lease
+	open   int  // entries under a lease
+	left   bool // the cursor went elsewhere before the end of the block
 }
 
 // rest is the number of messages of the block not yet delivered.
-func (ch *chunk) rest() int { return ch.block.Len() - ch.at - len(ch.leases) }
+func (ch *chunk) rest() int {
+	if ch.left {
+		return 0
+	}
+	return ch.block.Len() - ch.at - len(ch.leases)
+}
+
+// over reports whether no more can be delivered from the chunk's block.
+func (ch *chunk) over() bool { return ch.left || ch.block.sealed && ch.rest() == 0 }
 
 // frame returns the frame of the message of entry i.
 func (ch *chunk) frame(i int) []byte { return ch.block.span(ch.at+i, ch.at+i+1) }
@@ -33,7 +43,10 @@ func (w *window) begin(s span) *chunk {
 	} else {
 		ch = new(chunk)
 	}
-	*ch = chunk{first: s.block.first + uint64(s.from), block: s.block, at: s.from, leases: ch.leases[:0]}
+	*ch = chunk{
+		first: s.block.first + uint64(s.from), pos: s.block.pos + uint64(s.from),
+		block: s.block, at: s.from, leases: ch.leases[:0],
+	}
 	w.chunks.push(ch)
 	return ch
 }

@@ -18,6 +18,10 @@ const (
 	Read
 	// Purge: delete the disk queue, then call Purged.
 	Purge
+	// Load: read a block from the log, from Position on, then call Loaded.
+	Load
+	// Fetch: read the bodies at Places, then call Fetched.
+	Fetch
 )
 
 // Work is one thing to be done on disk for the backlog of a topic or of one of
@@ -26,7 +30,10 @@ const (
 type Work struct {
 	Kind    WorkKind
 	Channel string // "" is the topic's own backlog
+	// Position is the first message that a Load is to bring.
+	Position uint64
 
+	entries []entry
 	backlog *backlog
 	channel *Channel
 	span    span
@@ -68,6 +75,11 @@ func (t *Topic) Work() (w Work, ok bool) {
 // number 0, or for that of a channel, which are numbered from 1.
 func (t *Topic) workOf(i int) WorkKind {
 	switch {
+	case t.log != nil:
+		if i == 0 {
+			return nothing
+		}
+		return t.channels[i-1].logWork()
 	case t.ephemeral:
 		return nothing
 	case i == 0:
@@ -81,6 +93,9 @@ func (t *Topic) workOf(i int) WorkKind {
 }
 
 func (t *Topic) begun(kind WorkKind, i int) Work {
+	if t.log != nil {
+		return t.channels[i-1].beginLogWork(kind)
+	}
 	w := Work{Kind: kind, backlog: &t.backlog}
 	if i > 0 {
 		w.channel = t.channels[i-1]
@@ -102,7 +117,7 @@ func (t *Topic) begun(kind WorkKind, i int) Work {
 // Behind is how many blocks wait to be written, in the backlog that has the
 // most of them.
 func (t *Topic) Behind() int {
-	if t.ephemeral {
+	if t.ephemeral || t.log != nil {
 		return 0
 	}
 	n := t.backlog.behind(t.full())
@@ -145,6 +160,10 @@ func (t *Topic) Failed(w Work) {
 		if w.backlog == nil {
 			t.orphans = append(t.orphans, w.Channel)
 		}
+	case Load:
+		w.channel.reading.loading = false
+	case Fetch:
+		t.Fetched(w, nil)
 	}
 }
 
@@ -288,6 +307,9 @@ func (t *Topic) HasWork() bool {
 func (t *Topic) HasWorkFor(c *Channel) bool {
 	if t.spread || len(t.orphans) > 0 {
 		return t.HasWork()
+	}
+	if t.log != nil {
+		return c != nil && c.logWork() != nothing
 	}
 	if t.ephemeral {
 		return false
