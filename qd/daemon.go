@@ -68,6 +68,9 @@ func Listen(s Settings, log *slog.Logger, level *slog.LevelVar) (d *Daemon, err 
 	})
 	d.broker, err = broker.Open(broker.Settings{
 		DataPath:       s.DataPath,
+		Durability:     s.Durability,
+		SegmentBytes:   s.SegmentBytes,
+		MinFree:        s.MinFreeDisk,
 		MemoryMessages: s.MemQueueSize,
 		MemoryBytes:    s.MemLimit,
 		FileBytes:      s.MaxBytesPerFile,

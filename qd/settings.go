@@ -12,6 +12,7 @@ import (
 
 	"github.com/millrace-mq/millrace/internal/program"
 	"github.com/millrace-mq/millrace/protocol"
+	"github.com/millrace-mq/millrace/qd/broker"
 )
 
 // Settings are a daemon's. Names, meanings and, where not said otherwise,
@@ -28,6 +29,15 @@ type Settings struct {
 	LookupConnectTimeout, LookupTimeout time.Duration
 	DataPath                            string // empty is the current directory
 	LogLevel                            string
+
+	// Durability is what OK means to publishers of topics for which nothing else
+	// was set.
+	Durability broker.Level
+	// SegmentBytes is the size of a file of a topic's log.
+	SegmentBytes int64
+	// MinFreeDisk is how many bytes must be free on the disk: with less, what
+	// would be written to logs is refused.
+	MinFreeDisk int64
 
 	// MemQueueSize is how many messages a topic, and each of its channels, keeps
 	// in memory; more go to disk. nsqd's default is 10,000; memory is bounded by
@@ -61,7 +71,8 @@ func Defaults() Settings {
 	return Settings{
 		TCPAddress: "127.0.0.1:4150", HTTPAddress: "127.0.0.1:4151",
 		LookupConnectTimeout: 2 * time.Second, LookupTimeout: 5 * time.Second,
-		LogLevel:     "info",
+		LogLevel:   "info",
+		Durability: broker.Disk, SegmentBytes: 64 << 20, MinFreeDisk: 64 << 20,
 		MemQueueSize: 1_000_000, MemLimit: defaultMemLimit(),
 		MaxBytesPerFile: 100 << 20, SyncEvery: 2500, SyncTimeout: 2 * time.Second,
 		MsgTimeout: time.Minute, MaxMsgTimeout: 15 * time.Minute, MaxReqTimeout: time.Hour,
@@ -123,6 +134,9 @@ func (s *Settings) Flags(fs *flag.FlagSet) {
 // StorageFlags declares the flags for where and how much is kept.
 func (s *Settings) StorageFlags(fs *flag.FlagSet) {
 	fs.StringVar(&s.DataPath, "data-path", s.DataPath, "`directory` for what is kept on disk (default the current one)")
+	fs.Var(&s.Durability, "durability", "what OK means to a publisher: `memory`, disk (survives the process) or fsync (survives a power cut)")
+	fs.Int64Var(&s.SegmentBytes, "segment-bytes", s.SegmentBytes, "size of a log's files, in `bytes`")
+	fs.Int64Var(&s.MinFreeDisk, "min-free-disk", s.MinFreeDisk, "free `bytes` on the disk below which publishes are refused")
 	fs.IntVar(&s.MemQueueSize, "mem-queue-size", s.MemQueueSize, "`messages` kept in memory, per topic and channel; more go to disk")
 	fs.Int64Var(&s.MemLimit, "mem-limit", s.MemLimit, "`bytes` of memory for all messages; beyond it they go to disk (default a quarter of the machine's)")
 	fs.Int64Var(&s.MaxBytesPerFile, "max-bytes-per-file", s.MaxBytesPerFile, "size at which a new disk file is begun, in `bytes`")
@@ -147,6 +161,8 @@ func (s *Settings) Validate() error {
 	for _, address := range s.LookupdTCPAddresses {
 		hostPort("lookupd-tcp-address", address)
 	}
+	complain(s.SegmentBytes >= 1<<20 && s.SegmentBytes <= 1<<30, "segment-bytes", s.SegmentBytes, "from 1048576 to 1073741824")
+	complain(s.MinFreeDisk >= 0, "min-free-disk", s.MinFreeDisk, "0 or more")
 	complain(s.MemQueueSize >= 0, "mem-queue-size", s.MemQueueSize, "0 or more")
 	complain(s.MemLimit > 0, "mem-limit", s.MemLimit, "positive")
 	complain(s.MaxBytesPerFile > 0, "max-bytes-per-file", s.MaxBytesPerFile, "positive")

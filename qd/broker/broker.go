@@ -20,6 +20,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/millrace-mq/millrace/protocol"
+	"github.com/millrace-mq/millrace/qd/disk"
 	"github.com/millrace-mq/millrace/qd/queue"
 	"github.com/millrace-mq/millrace/qd/spill"
 )
@@ -42,6 +44,10 @@ type Settings struct {
 	SyncEvery      int64         // disk queue records per fsync
 	SyncTimeout    time.Duration // between fsyncs of a disk queue
 	MaxMsgTimeout  time.Duration // the longest that TOUCH can keep a message in flight
+	Durability     Level         // of topics for which none was set
+	SegmentBytes   int64         // of a log's segment; 0 is 64 MiB
+	MinFree        int64         // bytes that must be free on the disk for publishes to be accepted
+	FS             disk.FS       // for logs; nil is the operating system's
 
 	// Channels, if not nil, returns the channels that a new topic should have
 	// from the start, because other daemons have them. It returns soon.
@@ -54,6 +60,7 @@ type Broker struct {
 	Settings
 	log    *slog.Logger
 	epoch  time.Time
+	low    atomic.Pointer[SpaceError] // not nil while the disk is too full
 	memory *memory
 	keeper *keeper
 	spill  spill.Config
@@ -97,6 +104,9 @@ func Open(s Settings) (*Broker, error) {
 		topics:   make(map[string]*Topic),
 		watchers: make(map[chan struct{}]struct{}),
 	}
+	if b.FS == nil {
+		b.FS = disk.OS
+	}
 	b.disk.log = s.Log
 	b.disks = newOpenDisks()
 	b.keeper = &keeper{now: b.Now, wake: make(chan struct{}, 1)}
@@ -124,6 +134,7 @@ func (b *Broker) Run(ctx context.Context) error {
 	wg.Go(func() { b.keeper.run(ctx) })
 	wg.Go(func() { b.runSaver(ctx) })
 	wg.Go(func() { b.memory.run(ctx) })
+	wg.Go(func() { b.watchSpace(ctx) })
 	<-ctx.Done()
 	close(b.stopping)
 	wg.Wait()
@@ -176,6 +187,11 @@ func (b *Broker) Find(name string) (*Topic, error) {
 // Topic returns the topic called name, which must be a valid name, and
 // creates it if need be.
 func (b *Broker) Topic(ctx context.Context, name string) (*Topic, error) {
+	return b.Create(ctx, name, Policy{})
+}
+
+// Create is Topic, with a policy for the topic if it is new.
+func (b *Broker) Create(ctx context.Context, name string, policy Policy) (*Topic, error) {
 	if t, err := b.Find(name); err == nil {
 		return t, nil
 	}
@@ -189,33 +205,71 @@ func (b *Broker) Topic(ctx context.Context, name string) (*Topic, error) {
 	if b.Channels != nil {
 		channels = b.Channels(ctx, name)
 	}
+	fresh, err := b.prepare(name, policy)
+	if err != nil {
+		return nil, err
+	}
 	b.mu.Lock()
 	t := b.topics[name]
 	created := t == nil
 	if created {
-		t = b.add(name, b.draw())
+		t = fresh
+		b.topics[name] = t
+		t.mu.Lock()
 		for _, c := range channels {
-			t.core.AddChannel(c, b.Now())
+			t.addChannel(c, nil)
 		}
+		t.mu.Unlock()
 	}
 	b.mu.Unlock()
 	if created {
-		b.log.Info("topic created", "topic", name, "channels", channels)
+		b.log.Info("topic created", "topic", name, "durability", t.Level(), "channels", channels)
 	}
 	b.notify()
+	return t, t.save()
+}
+
+// prepare makes a topic of the level that it should have. Nothing is on disk
+// yet.
+func (b *Broker) prepare(name string, policy Policy) (*Topic, error) {
+	level := b.Durability
+	if policy.Durability != nil {
+		level = *policy.Durability
+	}
+	t := b.newTopic(name, b.draw())
+	t.policy = policy
+	if level == Memory || protocol.Ephemeral(name) {
+		return t, nil
+	}
+	l, err := b.openLogs(name, t.number)
+	if err != nil {
+		return nil, err
+	}
+	t.logs = l
+	t.core = queue.NewLoggedTopic(b.coreConfig(name), queue.LogState{}, l.main.Start(), l.main.End(), l.side.End(), nil)
 	return t, nil
 }
 
-// add makes a topic. Under mu, or while the broker is opened.
+// add makes a topic of level memory and puts it among the others. Only while the
+// broker is opened.
 func (b *Broker) add(name string, number uint64) *Topic {
-	t := &Topic{name: name, broker: b, number: number, progress: make(chan struct{})}
-	t.call.topic = t
-	t.core = queue.NewTopic(queue.Config{
-		Name: name, Store: b.memory, MemoryMessages: b.MemoryMessages,
-		Extent: func() uint64 { return b.draw() * queue.IDExtent },
-	})
+	t := b.newTopic(name, number)
 	b.topics[name] = t
 	return t
+}
+
+func (b *Broker) newTopic(name string, number uint64) *Topic {
+	t := &Topic{name: name, broker: b, number: number, progress: make(chan struct{})}
+	t.call.topic = t
+	t.core = queue.NewTopic(b.coreConfig(name))
+	return t
+}
+
+func (b *Broker) coreConfig(name string) queue.Config {
+	return queue.Config{
+		Name: name, Store: b.memory, MemoryMessages: b.MemoryMessages,
+		Extent: func() uint64 { return b.draw() * queue.IDExtent },
+	}
 }
 
 // Topics returns all topics, sorted by name.
@@ -266,8 +320,12 @@ func (b *Broker) remove(t *Topic) error {
 	t.core.Empty()
 	t.gone = true
 	t.diskTurned(nil)
+	if t.logs != nil {
+		t.committed(nil)
+		t.tendTurned(nil)
+	}
 	b.keeper.forget(&t.call)
-	worked := t.working
+	worked := t.working || t.logs != nil && t.logs.tending
 	t.core.Woken()
 	t.announce()
 	t.mu.Unlock()
@@ -290,9 +348,9 @@ func (b *Broker) remove(t *Topic) error {
 // purge deletes what a deleted topic has on disk, be it in queues that are
 // open or in those that nobody has used since the start.
 func (t *Topic) purge() error {
-	for {
+	for { // until the disk worker and tend have ended
 		t.mu.Lock()
-		working, progress := t.working, t.progress
+		working, progress := t.working || t.logs != nil && t.logs.tending, t.progress
 		t.mu.Unlock()
 		if !working {
 			break
@@ -305,6 +363,9 @@ func (t *Topic) purge() error {
 	}
 	t.disk.queues = nil
 	t.leaveDisk()
+	if t.logs != nil {
+		return t.deleteFiles()
+	}
 	errs = append(errs, os.RemoveAll(t.spillConfig().Dir))
 	return errors.Join(errs...)
 }

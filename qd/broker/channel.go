@@ -3,6 +3,7 @@ package broker
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 
 	"github.com/millrace-mq/millrace/protocol"
@@ -16,14 +17,14 @@ func (t *Topic) CreateChannel(name string) error {
 	}
 	created := t.core.Channel(name) == nil
 	if created {
-		t.core.AddChannel(name, t.broker.Now())
+		t.addChannel(name, nil)
 	}
 	t.unlock()
 	if created {
 		t.broker.log.Info("channel created", "topic", t.name, "channel", name)
 		t.broker.notify()
 	}
-	return nil
+	return t.save()
 }
 
 // DeleteChannel deletes a channel with its messages. Its consumers are gone.
@@ -43,6 +44,7 @@ func (t *Topic) deleteChannel(pick func(core *queue.Topic) *queue.Channel) error
 	}
 	orphans := t.core.RemoveChannel(c)
 	deserted := len(t.core.Channels()) == 0
+	file := t.forgetFile(c)
 	t.unlock()
 	for _, k := range orphans {
 		k.Owner.(*Consumer).Wake()
@@ -51,6 +53,12 @@ func (t *Topic) deleteChannel(pick func(core *queue.Topic) *queue.Channel) error
 	t.broker.notify()
 	if deserted && protocol.Ephemeral(t.name) {
 		return t.broker.deleteIfDeserted(t)
+	}
+	if err := t.save(); err != nil || file == "" {
+		return err
+	}
+	if err := t.broker.FS.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("topic %s, channel %s: %w", t.name, c.Name(), err)
 	}
 	return nil
 }
@@ -86,9 +94,12 @@ func (t *Topic) change(f func(core *queue.Topic)) error {
 		return err
 	}
 	f(t.core)
+	if t.logs != nil {
+		t.logs.change++
+	}
 	t.unlock()
 	signal(t.broker.changed)
-	return nil
+	return t.save()
 }
 
 func (t *Topic) changeChannel(name string, f func(c *queue.Channel)) error {
@@ -140,7 +151,7 @@ func (t *Topic) Subscribe(channel string, owner any, timeout time.Duration, limi
 	c := t.core.Channel(channel)
 	created := c == nil
 	if created {
-		c = t.core.AddChannel(channel, t.broker.Now())
+		c = t.addChannel(channel, nil)
 	} else if limit > 0 && c.ConsumerCount() >= limit {
 		t.unlock()
 		return nil, &TooManyError{t.name, channel, limit}
@@ -151,6 +162,9 @@ func (t *Topic) Subscribe(channel string, owner any, timeout time.Duration, limi
 	if created {
 		t.broker.log.Info("channel created", "topic", t.name, "channel", channel)
 		t.broker.notify()
+	}
+	if err := t.save(); err != nil {
+		return nil, errors.Join(err, k.Close())
 	}
 	return k, nil
 }

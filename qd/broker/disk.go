@@ -139,6 +139,9 @@ func (t *Topic) announce() {
 
 // perform does one piece of work and tells the core.
 func (t *Topic) perform(w queue.Work) error {
+	if t.logs != nil {
+		return t.bring(w)
+	}
 	var block *queue.Block
 	end := false
 	q, err := t.queue(w.Channel)

@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 
 	"github.com/millrace-mq/millrace/protocol"
+	"github.com/millrace-mq/millrace/qd/disk"
 	"github.com/millrace-mq/millrace/qd/queue"
 )
 
@@ -51,8 +51,8 @@ type backlogMeta struct {
 	Parked int        `json:"parked,omitempty"` // messages
 }
 
-func readMeta(path string) (m meta, err error) {
-	text, err := os.ReadFile(path)
+func readMeta(fsys disk.FS, path string) (m meta, err error) {
+	text, err := readFile(fsys, path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return meta{Version: metaVersion, Clean: true}, nil
 	}
@@ -127,25 +127,9 @@ func (b *Broker) save(m meta) error {
 	if err != nil {
 		return fmt.Errorf("encoding %s: %w", metaFile, err)
 	}
-	path := filepath.Join(b.DataPath, metaFile)
-	if err := writeSynced(path+".tmp", text); err != nil {
-		return fmt.Errorf("writing %s: %w", path, err)
-	}
-	if err := os.Rename(path+".tmp", path); err != nil {
-		return fmt.Errorf("writing %s: %w", path, err)
-	}
-	if err := b.dir.Sync(); err != nil {
-		return fmt.Errorf("writing %s: %w", path, err)
+	if err := replaceFile(b.FS, filepath.Join(b.DataPath, metaFile), text); err != nil {
+		return err
 	}
 	b.reserved.Store(max(b.reserved.Load(), m.Reserved))
 	return nil
-}
-
-func writeSynced(path string, text []byte) error {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(text)
-	return errors.Join(err, f.Sync(), f.Close())
 }

@@ -62,7 +62,7 @@ func lockDir(path string) (*os.File, error) {
 
 // load puts together what an earlier broker left on the data path.
 func (b *Broker) load() error {
-	m, err := readMeta(filepath.Join(b.DataPath, metaFile))
+	m, err := readMeta(b.FS, filepath.Join(b.DataPath, metaFile))
 	if err != nil {
 		return err
 	}
@@ -70,6 +70,12 @@ func (b *Broker) load() error {
 		return err
 	}
 	b.drawn.Store(m.Reserved)
+	highest, err := b.loadTopics()
+	if err != nil {
+		return err
+	}
+	// Were the metadata lost, the folders still say which numbers were drawn.
+	b.drawn.Store(max(m.Reserved, highest))
 	for _, tm := range m.Topics {
 		if err := b.restore(tm, m.Clean); err != nil {
 			return fmt.Errorf("topic %s: %w", tm.Name, err)
@@ -204,7 +210,7 @@ func (b *Broker) describe() meta {
 	topics := b.Topics()
 	m := meta{Version: metaVersion, Reserved: b.drawn.Load() + draws*uint64(len(topics)) + reserve}
 	for _, t := range topics {
-		if protocol.Ephemeral(t.name) {
+		if protocol.Ephemeral(t.name) || t.logs != nil {
 			continue
 		}
 		t.View(func(core *queue.Topic) {
@@ -226,6 +232,12 @@ func (b *Broker) Close() error {
 	m := meta{Version: metaVersion, Clean: true, Reserved: b.drawn.Load()}
 	var errs []error
 	for _, t := range b.Topics() {
+		if t.logs != nil {
+			if err := t.stowLogs(); err != nil {
+				errs = append(errs, fmt.Errorf("keeping topic %s: %w", t.name, err))
+			}
+			continue
+		}
 		if protocol.Ephemeral(t.name) {
 			continue
 		}

@@ -100,7 +100,7 @@ func TestBrokenDisk(t *testing.T) {
 		// Consumers go on, and make room.
 		c := subscribe(t, topic, "c", 2500)
 		inOrder(t, c.consume(50), 0)
-		if err := os.Remove(obstacle); err != nil {
+		if err := os.RemoveAll(obstacle); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(2 * diskRetry)
@@ -122,7 +122,7 @@ func TestUnsaved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := start(t, t.TempDir(), nil)
 		obstacle := filepath.Join(r.DataPath, metaFile+".tmp")
-		if err := os.Mkdir(obstacle, 0o700); err != nil {
+		if err := os.MkdirAll(filepath.Join(obstacle, "in the way"), 0o700); err != nil {
 			t.Fatal(err)
 		}
 		topic := r.topic("t")
@@ -132,7 +132,7 @@ func TestUnsaved(t *testing.T) {
 			t.Error("health is fine though nothing can be written down")
 		}
 		publish(t, topic, 0, 10, 10)
-		if err := os.Remove(obstacle); err != nil {
+		if err := os.RemoveAll(obstacle); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(2 * diskRetry)
@@ -148,7 +148,7 @@ func TestUnsaved(t *testing.T) {
 // can be created.
 func TestNoIDsWithoutReserve(t *testing.T) {
 	r := start(t, t.TempDir(), nil)
-	if err := os.Mkdir(filepath.Join(r.DataPath, metaFile+".tmp"), 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Join(r.DataPath, metaFile+".tmp", "in the way"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	var err error
@@ -167,7 +167,7 @@ func TestNoIDsWithoutReserve(t *testing.T) {
 	if drawn, reserved := r.drawn.Load(), r.reserved.Load(); drawn > reserved {
 		t.Errorf("%d numbers are drawn, %d are written down", drawn, reserved)
 	}
-	if err := os.Remove(filepath.Join(r.DataPath, metaFile+".tmp")); err != nil {
+	if err := os.RemoveAll(filepath.Join(r.DataPath, metaFile+".tmp")); err != nil {
 		t.Fatal(err)
 	}
 	r.topic("another")

@@ -23,6 +23,7 @@ type Topic struct {
 
 	mu       sync.Mutex // guards what follows; never held across I/O or a send
 	core     *queue.Topic
+	policy   Policy
 	gone     bool
 	working  bool // the disk worker runs
 	diskErr  error
@@ -35,6 +36,7 @@ type Topic struct {
 	lastDisk int64
 
 	disk diskWorker // owned by the disk worker, and by start and stop
+	logs *logs      // nil at level memory
 }
 
 // Name is the topic's name.
@@ -53,6 +55,12 @@ func (t *Topic) lock() error {
 // unlock ends a change: it sees to the clock, the disk and, when the lock is
 // free, the consumers that have something to do now.
 func (t *Topic) unlock() {
+	t.soilNow()
+	t.settle()
+}
+
+// settle is unlock after what changed nothing that is written behind.
+func (t *Topic) settle() {
 	if when, ok := t.core.Earliest(); ok {
 		t.ask(when)
 	}
@@ -61,6 +69,7 @@ func (t *Topic) unlock() {
 
 // unlockFor is unlock after a change that concerned one channel.
 func (t *Topic) unlockFor(c *queue.Channel) {
+	t.soilNow()
 	if when, ok := c.Earliest(); ok {
 		t.ask(when)
 	}
@@ -103,7 +112,10 @@ func (t *Topic) tick() {
 		return // deleted, or asked for a later time since
 	}
 	t.callAt = 0
-	t.core.Expire(now)
+	if when, ok := t.core.Earliest(); ok && when <= now {
+		t.core.Expire(now)
+		t.soil(now)
+	}
 	if t.idleAt != 0 && now >= t.idleAt {
 		t.idleAt = 0
 		if quiet := t.lastPub + int64(idleAfter); now >= quiet {
@@ -115,10 +127,13 @@ func (t *Topic) tick() {
 	if t.idleAt != 0 {
 		t.ask(t.idleAt)
 	}
-	rest := t.rests(now)
-	t.unlock()
+	rest, tend := t.rests(now), t.tends(now)
+	t.settle()
 	if rest {
 		t.broker.workers.Go(t.restDisk)
+	}
+	if tend {
+		t.broker.workers.Go(t.tend)
 	}
 }
 
@@ -148,8 +163,14 @@ func (t *Topic) rests(now int64) bool {
 // Publish stores messages, all or none. The bodies are copied. Errors wrap
 // ErrGone, ErrExiting or the failure of the disk.
 func (t *Topic) Publish(bodies [][]byte) error {
+	if t.logs != nil {
+		if t.broker.exiting.Load() {
+			return ErrExiting
+		}
+		return t.publishLogged(bodies)
+	}
 	now := t.broker.Now()
-	if err := t.admit(); err != nil {
+	if err := t.admit(len(bodies)); err != nil {
 		return err
 	}
 	t.core.Publish(bodies, now)
@@ -162,7 +183,13 @@ func (t *Topic) Publish(bodies [][]byte) error {
 // Publish, and queue.ErrNoMemory.
 func (t *Topic) Defer(body []byte, delay time.Duration) error {
 	now := t.broker.Now()
-	if err := t.admit(); err != nil {
+	if t.logs != nil {
+		if t.broker.exiting.Load() {
+			return ErrExiting
+		}
+		return t.deferLogged(body, now+int64(delay))
+	}
+	if err := t.admit(1); err != nil {
 		return err
 	}
 	err := t.core.Defer(body, now+int64(delay), now)
@@ -179,13 +206,18 @@ func (t *Topic) published(now int64) {
 	}
 }
 
-// admit locks the topic for a publish, once the disk has caught up.
-func (t *Topic) admit() error {
+// admit locks the topic for a publish of so many messages, once the disk has
+// caught up.
+func (t *Topic) admit(messages int) error {
 	for {
 		if t.broker.exiting.Load() {
 			return ErrExiting
 		}
 		if err := t.lock(); err != nil {
+			return err
+		}
+		if err := t.overfull(messages); err != nil {
+			t.unlock()
 			return err
 		}
 		if t.core.Behind() <= t.broker.behindLimit() {

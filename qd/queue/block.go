@@ -145,3 +145,6 @@ type span struct {
 }
 
 func (s span) messages() int { return s.block.Len() - s.from }
+
+// Memory is the block's memory, empty, for the frames that Load will be given.
+func (b *Block) Memory() []byte { return b.frames[:0] }

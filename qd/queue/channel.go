@@ -148,7 +148,7 @@ func (c *Channel) Unsubscribe(k *Consumer, now int64) {
 // has credit, as far as is known.
 func (c *Channel) deliverable() bool {
 	return !c.paused && (c.parking.ready.n > 0 ||
-		c.cursor < c.topic.limit() && !c.stalled && !c.crowded() && c.parking.shelf.resumed == 0)
+		c.unread() > 0 && !c.stalled && !c.crowded() && c.parking.shelf.resumed == 0)
 }
 
 // Next releases run and fills it with what k may have now: at most maxBytes of
@@ -172,7 +172,8 @@ func (c *Channel) Next(k *Consumer, run *Run, maxBytes int, now int64) bool {
 	if credit := k.credit(); credit > 0 && !c.paused && !k.gone {
 		if c.parking.ready.n > 0 && (!c.again || c.parking.ready.front().resumed || !c.fill()) {
 			c.takeParked(k, run, credit, maxBytes, turn, now)
-		} else if c.fill() {
+		}
+		if run.N == 0 && c.fill() { // or all of them were buried
 			c.takeFirst(k, run, credit, maxBytes, turn, now)
 		}
 		c.again = len(run.Again) > 0
@@ -306,6 +307,9 @@ func (c *Channel) takeFirst(k *Consumer, run *Run, credit, maxBytes int, turn bo
 	c.cursor += uint64(n)
 	b.refs++
 	run.block, run.Frames, run.N = b, b.span(from, from+n), n
+	if c.topic.log != nil && b.sealed && ch.rest() == 0 {
+		c.topic.evict()
+	}
 }
 
 // takeParked makes a run of messages that are ready again.

@@ -30,13 +30,18 @@ func (c *Channel) bury(p *parked, now int64) {
 		p.frame = nil // it is in the log
 	}
 	p.due, p.dead, p.resumed = now, true, false
+	c.inter(p)
+	c.counts.Buried++
+	c.note(Change{Entry: p.kept()})
+}
+
+// inter puts a message among the dead.
+func (c *Channel) inter(p *parked) {
 	if c.parking.dead == nil {
 		c.parking.dead = make(map[uint64]*parked)
 	}
 	c.parking.dead[p.id] = p
 	c.topic.Store.Charge(p.cost())
-	c.counts.Buried++
-	c.note(Change{Entry: p.kept()})
 }
 
 // Dead is the number of dead messages.

@@ -55,11 +55,14 @@ func NewLoggedTopic(c Config, s LogState, first, end, side uint64, waiting []Ent
 	t := NewTopic(c)
 	t.end, t.fanned = end, end
 	t.paused, t.pausedAt = s.Paused, min(s.PausedAt, end)
-	l := &logged{first: first, base: max(s.Base, first), side: side, next: end, holes: s.Holes, sideLimit: s.PausedSide}
+	l := &logged{first: first, base: max(s.Base, first), side: side, next: end, holes: slices.Clone(s.Holes), sideLimit: s.PausedSide}
 	for _, e := range waiting {
 		l.deferred = append(l.deferred, e.compact())
 	}
 	t.log = l
+	if t.paused {
+		t.pausedAt = max(t.pausedAt, first)
+	}
 	t.forgetHoles()
 	return t
 }
@@ -238,15 +241,18 @@ func (t *Topic) evict() {
 	}
 }
 
-// passed reports whether all channels, and there are some, are at or behind a
-// position.
+// passed reports whether no channel, be it the first one to come, needs what
+// lies before a position.
 func (t *Topic) passed(pos uint64) bool {
+	if len(t.channels) == 0 {
+		return t.log.base >= pos
+	}
 	for _, c := range t.channels {
 		if c.cursor < pos {
 			return false
 		}
 	}
-	return len(t.channels) > 0
+	return true
 }
 
 // block returns the block in memory that has the message at pos, or nil.
@@ -331,10 +337,14 @@ func (t *Topic) Trimmed(first uint64) {
 	l := t.log
 	l.first = max(l.first, first)
 	l.base = max(l.base, l.first)
+	if t.paused {
+		t.pausedAt = max(t.pausedAt, min(l.first, t.end))
+	}
 	for _, c := range t.channels {
 		c.dropTo(l.first)
 	}
 	t.forgetHoles()
+	t.evict()
 }
 
 // Low is the position before which no channel needs the log any more, but for
@@ -378,4 +388,41 @@ func (t *Topic) auditLog() error {
 		}
 	}
 	return nil
+}
+
+// DropTo makes all channels miss what they have not begun before pos.
+func (t *Topic) DropTo(pos uint64) {
+	t.log.base = max(t.log.base, min(pos, t.limit()))
+	for _, c := range t.channels {
+		c.dropTo(pos)
+	}
+	t.evict()
+}
+
+// DropOldest makes each channel that has more than n undelivered messages miss
+// the oldest.
+func (t *Topic) DropOldest(n int) {
+	if more := t.log.messages(t.log.base, t.end) - n; len(t.channels) == 0 && more > 0 {
+		t.dropped += uint64(more)
+		t.log.base += uint64(more)
+	}
+	for _, c := range t.channels {
+		if more := c.unread() - n; more > 0 {
+			c.dropTo(c.cursor + uint64(more))
+		}
+	}
+	t.evict()
+}
+
+// SideLow is the position of the side log before which every channel has taken
+// in the deferred publishes.
+func (t *Topic) SideLow() uint64 { return t.log.untaken() }
+
+// Cursor is the position of the channel's next first delivery.
+func (c *Channel) Cursor() uint64 { return c.cursor }
+
+// Parked is the number of messages that the channel has out of line: in flight
+// again, waiting, ready or dead.
+func (c *Channel) Parked() int {
+	return len(c.parking.byID) + len(c.parking.dead) + c.parking.shelf.count()
 }

@@ -25,7 +25,7 @@ func (c *Channel) nextSpan() (s span, ok, stalled bool) {
 		}
 	}
 	if b == nil {
-		c.reading.clear(t) // what was loaded lies elsewhere
+		c.reading.drop(t) // what was loaded lies elsewhere
 		c.reading.wanted = true
 		return s, false, true
 	}
@@ -86,6 +86,7 @@ func (c *Channel) moveTo(pos uint64) {
 		ch.left = true
 		c.leave()
 	}
+	c.topic.evict()
 }
 
 // dropTo moves the cursor on to pos, past messages that the channel misses.
@@ -159,9 +160,11 @@ func (t *Topic) Loaded(w Work, block *Block, pos uint64) {
 	c := w.channel
 	c.reading.loading = false
 	if block != nil {
+		// Behind the end of then may lie what was rolled back since.
 		block.pos = pos
+		block.n = min(block.n, int(max(pos, w.end)-pos))
 	}
-	t.addHole(w.Position, min(pos, t.end))
+	t.addHole(w.Position, min(pos, w.end))
 	if block != nil {
 		if block.refs++; c.reading.epoch == w.epoch {
 			c.reading.ahead.push(block)
@@ -176,11 +179,17 @@ func (t *Topic) Loaded(w Work, block *Block, pos uint64) {
 	c.rouse()
 }
 
-// clear forgets what was loaded.
-func (r *reading) clear(t *Topic) {
+// drop lets go of what was loaded. What is being loaded or fetched is still
+// wanted.
+func (r *reading) drop(t *Topic) {
 	for r.ahead.len() > 0 {
 		t.drop(r.ahead.pop())
 	}
+}
+
+// clear forgets what was loaded, and what is on its way.
+func (r *reading) clear(t *Topic) {
+	r.drop(t)
 	*r = reading{loading: r.loading, epoch: r.epoch + 1}
 }
 
@@ -202,9 +211,9 @@ func (c *Channel) logWork() WorkKind {
 }
 
 func (c *Channel) beginLogWork(kind WorkKind) Work {
-	w := Work{Kind: kind, Channel: c.name, channel: c, epoch: c.reading.epoch}
+	w := Work{Kind: kind, Channel: c.name, channel: c, epoch: c.reading.epoch, end: c.topic.end}
 	if kind == Fetch {
-		w.entries = c.beginFetch()
+		w.places = c.beginFetch()
 		return w
 	}
 	w.Position, _ = c.wants()

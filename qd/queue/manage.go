@@ -57,6 +57,10 @@ func (t *Topic) RemoveChannel(c *Channel) (orphaned []*Consumer) {
 		orphaned = append(orphaned, k)
 	}
 	c.Empty()
+	for _, p := range c.parking.dead {
+		t.Store.Charge(-p.cost())
+	}
+	c.parking.dead = nil
 	if b := &c.backlog; b.purging || b.writing || b.reading {
 		t.orphans = append(t.orphans, c.name)
 	}
@@ -229,7 +233,7 @@ func (c *Channel) Unpause() {
 }
 
 // Empty drops all messages of the channel: those never delivered, those in
-// flight and those parked.
+// flight and those parked, but not the dead.
 func (c *Channel) Empty() {
 	t := c.topic
 	if t.log != nil {
@@ -257,7 +261,7 @@ func (c *Channel) Empty() {
 		k.inFlight = 0
 		k.leases = list[lease]{}
 	}
-	c.window, c.current, c.leases, c.parking = window{}, nil, leases{}, parking{}
+	c.window, c.current, c.leases, c.parking = window{}, nil, leases{}, parking{dead: c.parking.dead}
 	c.cursor = max(c.cursor, t.limit())
 	c.stalled = false
 	for k := range c.consumers {

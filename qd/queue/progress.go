@@ -97,12 +97,7 @@ func (t *Topic) ResumeChannel(name string, paused bool, cursor uint64, entries [
 	for _, e := range entries {
 		switch in := e.compact(); {
 		case e.State == Dead:
-			p := &parked{id: e.ID, lies: e.Place, attempts: e.Attempts, reason: e.Reason, due: e.Due, dead: true, heapAt: -1}
-			if c.parking.dead == nil {
-				c.parking.dead = make(map[uint64]*parked)
-			}
-			c.parking.dead[e.ID] = p
-			t.Store.Charge(p.cost())
+			c.inter(&parked{id: e.ID, lies: e.Place, attempts: e.Attempts, reason: e.Reason, due: e.Due, dead: true, heapAt: -1})
 		case e.Due == 0:
 			in.resumed = true
 			if in.reason == Fresh {
@@ -110,6 +105,8 @@ func (t *Topic) ResumeChannel(name string, paused bool, cursor uint64, entries [
 			}
 			s.line.push(in)
 			s.resumed++
+			// One that was in flight is no entry yet in what is kept.
+			c.note(Change{Entry: in.kept()})
 		default:
 			s.later = append(s.later, in)
 		}
@@ -138,13 +135,14 @@ func (t *Topic) OpenChannelAt(name string, pos uint64, now int64) *Channel {
 
 // Seek moves the channel to a position of the log: what lies behind it will be
 // delivered (again), what lies before it will not. What is in flight or was
-// requeued is forgotten; deferred publishes and dead messages stay.
+// requeued is forgotten. Deferred publishes that were never delivered stay, and
+// so do dead messages, unless they come again.
 func (c *Channel) Seek(pos uint64, now int64) {
 	t := c.topic
-	stays := func(e entry) bool { return e.attempts == 0 && e.due > now }
+	stays := func(e entry) bool { return e.attempts == 0 && e.place&Side != 0 }
 	leaving := c.Depth() + c.Deferred() + c.InFlight()
 	c.forget(stays)
-	c.counts.Emptied += uint64(leaving - c.Deferred())
+	c.counts.Emptied += uint64(leaving - c.parking.shelf.count())
 	// Everything that Entered counts so far has left, and what is between the new
 	// cursor and the limit comes in again.
 	c.jumped += t.log.gone(c.cursor, t.limit())
@@ -152,6 +150,14 @@ func (c *Channel) Seek(pos uint64, now int64) {
 	again := uint64(t.log.messages(c.cursor, t.limit()))
 	c.jumped -= t.log.gone(c.cursor, t.limit())
 	c.counts.Resumed += again
+	for id, p := range c.parking.dead {
+		// A message is in one place: its ID is its name in all of them.
+		if p.lies&Side == 0 && p.lies >= c.cursor {
+			delete(c.parking.dead, id)
+			t.Store.Charge(-p.cost())
+			c.counts.Emptied++
+		}
+	}
 	t.evict()
 	c.rouse()
 }
@@ -171,13 +177,7 @@ func (c *Channel) forget(stays func(e entry) bool) {
 		k.inFlight = 0
 		k.leases = list[lease]{}
 	}
-	kept := shelf{}
-	for _, e := range c.parking.shelf.later {
-		if stays(e) {
-			kept.later = append(kept.later, e)
-		}
-	}
-	kept.heapify()
+	kept := c.staying(stays)
 	dead := c.parking.dead
 	c.window, c.current, c.leases, c.parking = window{}, nil, leases{}, parking{dead: dead, shelf: kept}
 	c.stalled = false
@@ -185,6 +185,37 @@ func (c *Channel) forget(stays func(e entry) bool) {
 	for k := range c.consumers {
 		c.recheck(k)
 	}
+}
+
+// staying is the shelf with what stays of the parked messages, those that are
+// ready in their order.
+func (c *Channel) staying(stays func(e entry) bool) (kept shelf) {
+	inLine := func(e entry) {
+		if stays(e) {
+			kept.line.push(e)
+			if e.resumed {
+				kept.resumed++
+			}
+		}
+	}
+	g := &c.parking
+	for n := g.ready.root.next; n != nil && n.member != nil; n = n.next {
+		p := n.member
+		inLine(entry{due: p.due, id: p.id, place: p.lies, attempts: p.attempts, reason: p.reason, resumed: p.resumed})
+	}
+	for _, e := range g.shelf.fetching {
+		inLine(e)
+	}
+	for i := range g.shelf.line.len() {
+		inLine(g.shelf.line.at(i))
+	}
+	for _, e := range g.shelf.later {
+		if stays(e) {
+			kept.later = append(kept.later, e)
+		}
+	}
+	kept.heapify()
+	return kept
 }
 
 // emptyLogged drops what waits in the topic itself.
@@ -202,4 +233,5 @@ func (t *Topic) emptyLogged() {
 		t.addHole(t.pausedAt, t.end)
 		l.deferred = nil
 	}
+	t.evict()
 }

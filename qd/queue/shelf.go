@@ -177,23 +177,20 @@ func (c *Channel) wantsBodies() bool {
 		(len(c.consumers) > 0 && !c.paused)
 }
 
-// beginFetch takes the next entries off the line.
-func (c *Channel) beginFetch() []entry {
+// beginFetch takes the next entries off the line and returns where they lie.
+func (c *Channel) beginFetch() (places []uint64) {
 	s := &c.parking.shelf
 	for len(s.fetching) < fetchAtOnce && s.line.len() > 0 {
-		s.fetching = append(s.fetching, s.line.pop())
-	}
-	return s.fetching
-}
-
-// Places are where the bodies lie that a Fetch is to bring, in order.
-func (w Work) Places() []uint64 {
-	places := make([]uint64, len(w.entries))
-	for i, e := range w.entries {
-		places[i] = e.place
+		e := s.line.pop()
+		s.fetching = append(s.fetching, e)
+		places = append(places, e.place)
 	}
 	return places
 }
+
+// Places are where the bodies lay, when the work was begun, that a Fetch is to
+// bring, in order.
+func (w Work) Places() []uint64 { return w.places }
 
 // Fetched tells that a Fetch was done: frames are those of the first places,
 // as many as could be had at once, each nil if it is not there any more or is
@@ -206,6 +203,12 @@ func (t *Topic) Fetched(w Work, frames [][]byte) {
 	}
 	entries := s.fetching
 	s.fetching = nil
+	for i := range frames {
+		if frames[i] == nil && entries[i].place != w.places[i] {
+			frames = frames[:i] // it was moved meanwhile, so it is asked for again
+			break
+		}
+	}
 	for i, e := range entries[:len(frames)] {
 		if e.resumed {
 			s.resumed--

@@ -33,7 +33,8 @@ type Work struct {
 	// Position is the first message that a Load is to bring.
 	Position uint64
 
-	entries []entry
+	places  []uint64
+	end     uint64 // that of the topic when the work was begun
 	backlog *backlog
 	channel *Channel
 	span    span
@@ -77,6 +78,7 @@ func (t *Topic) workOf(i int) WorkKind {
 	switch {
 	case t.log != nil:
 		if i == 0 {
+			t.evict() // memory may have become tight
 			return nothing
 		}
 		return t.channels[i-1].logWork()

@@ -1,0 +1,233 @@
+package broker
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/millrace-mq/millrace/protocol"
+	"github.com/millrace-mq/millrace/qd/acks"
+	"github.com/millrace-mq/millrace/qd/queue"
+)
+
+// behindBy is how long what channels have done with their messages may wait to
+// be written down: a crash repeats no more than what was finished in that time,
+// and in the write that was under way.
+const behindBy = 200 * time.Millisecond
+
+// soil notes that there is something to be written behind. Under mu.
+func (t *Topic) soil(now int64) {
+	l := t.logs
+	if l == nil || l.soiled {
+		return
+	}
+	l.soiled = true
+	if !l.tending {
+		t.tendBy(now + int64(behindBy))
+	}
+}
+
+// soilNow is soil, with a look at the clock only if it is needed. Under mu.
+func (t *Topic) soilNow() {
+	if t.logs != nil && !t.logs.soiled {
+		t.soil(t.broker.Now())
+	}
+}
+
+// tendBy asks for tend to run. Under mu.
+func (t *Topic) tendBy(when int64) {
+	if l := t.logs; l.tendAt == 0 || when < l.tendAt {
+		l.tendAt = when
+	}
+	t.ask(t.logs.tendAt)
+}
+
+// tends reports whether it is time for tend to run, and has the caller run it.
+// Under mu.
+func (t *Topic) tends(now int64) bool {
+	l := t.logs
+	if l == nil || l.tendAt == 0 || l.tending {
+		return false
+	}
+	if now < l.tendAt {
+		t.ask(l.tendAt) // this look was for something else
+		return false
+	}
+	l.tendAt, l.soiled, l.tending = 0, false, true
+	return true
+}
+
+// tend is what is done for a topic behind its back, a few times a second while
+// it is in use: channels' progress is written down, the log synced, and what
+// nobody needs any more deleted.
+func (t *Topic) tend() {
+	err := t.save()
+	err = errors.Join(err, t.writeBehind(t.Level() == Fsync))
+	err = errors.Join(err, t.sync())
+	again, upkeepErr := t.keepUp()
+	err = errors.Join(err, upkeepErr)
+	t.mu.Lock()
+	defer t.settle()
+	l := t.logs
+	l.tending = false
+	t.announce()
+	if t.gone {
+		return
+	}
+	t.tendTurned(err)
+	now := t.broker.Now()
+	switch {
+	case err != nil:
+		l.soiled = true
+		t.tendBy(now + int64(diskRetry))
+	case l.soiled:
+		t.tendBy(now + int64(behindBy))
+	case again > 0:
+		t.tendBy(now + int64(again))
+	}
+}
+
+// tendTurned notes whether what is written behind could be. Under mu.
+func (t *Topic) tendTurned(err error) {
+	switch l := t.logs; {
+	case err != nil && !l.upkeep.failing:
+		l.upkeep.failing = true
+		t.broker.disk.fail(err)
+	case err == nil && l.upkeep.failing:
+		l.upkeep.failing = false
+		t.broker.disk.recover()
+	}
+}
+
+// committed notes whether a commit could be written. Under mu.
+func (t *Topic) committed(err error) {
+	if err != nil && !t.logs.upkeep.refusing {
+		t.logs.upkeep.refusing = true
+		t.broker.disk.fail(err)
+		t.tendBy(t.broker.Now() + int64(diskRetry)) // to see whether it works again
+	}
+	if err == nil && t.logs.upkeep.refusing {
+		t.logs.upkeep.refusing = false
+		t.broker.disk.recover()
+	}
+}
+
+// writeBehind writes down how far each channel has come. With sync it survives
+// a power cut.
+func (t *Topic) writeBehind(sync bool) error {
+	t.mu.Lock()
+	channels := append([]*queue.Channel(nil), t.core.Channels()...)
+	t.mu.Unlock()
+	var errs []error
+	for _, c := range channels {
+		errs = append(errs, t.writeChannel(c, sync))
+	}
+	return errors.Join(errs...)
+}
+
+// writeChannel writes down how far a channel has come.
+func (t *Topic) writeChannel(c *queue.Channel, sync bool) error {
+	u := &t.logs.upkeep
+	t.mu.Lock()
+	h := t.logs.held[c]
+	if t.gone || h == nil || t.core.Channel(c.Name()) != c {
+		t.mu.Unlock()
+		return nil
+	}
+	whole := h.behind || h.file == nil || h.file.NeedsSnapshot()
+	if whole {
+		c.Snapshot(&u.progress)
+	} else {
+		c.Progress(&u.progress)
+	}
+	t.mu.Unlock()
+	p := &u.progress
+	if !whole && !p.Reset && !sync && h.same(p) {
+		return nil
+	}
+	d := u.delta(p)
+	err := error(nil)
+	if h.file == nil {
+		h.file, _, _, err = acks.Open(t.broker.FS, t.logs.acksPath(c.Name(), h.number))
+	}
+	switch {
+	case err != nil:
+	case p.Reset:
+		err = h.file.Replace(d)
+	case sync && h.synced && h.same(p):
+		return nil
+	default:
+		err = h.file.Append(d, sync)
+	}
+	h.behind = err != nil
+	if err != nil {
+		return fmt.Errorf("topic %s, channel %s: writing down how far it has come: %w", t.name, c.Name(), err)
+	}
+	h.synced = sync || p.Reset
+	h.remember(p)
+	return nil
+}
+
+// same reports whether nothing has changed since what was written last.
+func (h *holding) same(p *queue.Progress) bool {
+	if h.cursor != p.Cursor || h.deferred != p.Deferred || len(p.Changes) > 0 || len(h.open) != len(p.Open) {
+		return false
+	}
+	for i, r := range p.Open {
+		if h.open[i] != r {
+			return false
+		}
+	}
+	return true
+}
+
+func (h *holding) remember(p *queue.Progress) {
+	h.cursor, h.deferred = p.Cursor, p.Deferred
+	h.open = append(h.open[:0], p.Open...)
+}
+
+// upkeep is what tend works with.
+type upkeep struct {
+	progress queue.Progress
+	ranges   []acks.Range
+	changes  []acks.Change
+	syncedAt int64 // when the logs were synced
+	swept    int64 // when the side log was last looked through
+	failing  bool  // what is written behind cannot be; under Topic.mu
+	refusing bool  // commits fail; under Topic.mu
+}
+
+// delta is p in the terms of the channel's file.
+func (u *upkeep) delta(p *queue.Progress) acks.Delta {
+	u.ranges, u.changes = u.ranges[:0], u.changes[:0]
+	for _, r := range p.Open {
+		u.ranges = append(u.ranges, acks.Range(r))
+	}
+	for _, c := range p.Changes {
+		u.changes = append(u.changes, acks.Change{Gone: c.Gone, Entry: acks.Entry{
+			ID: c.ID, Place: c.Place, Due: c.Due, Attempts: c.Attempts, State: acks.EntryState(c.State), Reason: uint8(c.Reason),
+		}})
+	}
+	return acks.Delta{Reset: p.Reset, Cursor: p.Cursor, Deferred: p.Deferred, Open: u.ranges, Changes: u.changes}
+}
+
+// sync brings what was committed at level disk to the device, now and then: a
+// power cut then costs no more than --sync-timeout.
+func (t *Topic) sync() error {
+	l, now := t.logs, t.broker.Now()
+	if now-l.upkeep.syncedAt < int64(t.broker.SyncTimeout) {
+		return nil
+	}
+	l.upkeep.syncedAt = now
+	return errors.Join(t.wrap("log", l.main.Sync()), t.wrap("side log", l.side.Sync()))
+}
+
+// stowLogs is the orderly stop of a topic with a log. Nobody uses it any more.
+func (t *Topic) stowLogs() error {
+	l := t.logs
+	err := errors.Join(t.save(), t.writeBehind(true), t.wrap("log", l.main.Sync()), t.wrap("side log", l.side.Sync()))
+	return errors.Join(err, l.main.Close(), l.side.Close())
+}
+
+// ephemeral reports whether a channel is not kept.
+func ephemeral(c *queue.Channel) bool { return protocol.Ephemeral(c.Name()) }

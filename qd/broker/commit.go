@@ -1,0 +1,263 @@
+package broker
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/millrace-mq/millrace/protocol"
+	"github.com/millrace-mq/millrace/qd/journal"
+	"github.com/millrace-mq/millrace/qd/queue"
+)
+
+// groupBytes is how many bytes of bodies one commit gathers from publishers
+// that wait, beyond the first of them.
+const groupBytes = 4 << 20
+
+// intent is what somebody wants done to a topic's logs, and waits for.
+type intent struct {
+	bodies [][]byte // messages
+	body   []byte   // or a deferred publish
+	due    int64
+	do     func() error // or anything else that must not happen beside a commit
+
+	err   error
+	id    uint64        // of the deferred publish
+	lead  bool          // set with done: the waiter is to lead
+	done  chan struct{} // holds one
+	batch []*intent     // what it carries out as leader
+}
+
+func (p *intent) size() (n int) {
+	for _, b := range p.bodies {
+		n += len(b)
+	}
+	return n + len(p.body)
+}
+
+var intents = sync.Pool{New: func() any { return &intent{done: make(chan struct{}, 1)} }}
+
+// commits is the queue of those who want to write to a topic's logs. The first
+// to come leads: it writes for all who wait meanwhile, in one go, and hands the
+// lead to the first of those who have come since. So one write, and one fsync,
+// serves everybody who waited for the one before, and nobody leads for long.
+type commits struct {
+	mu      sync.Mutex
+	waiting []*intent
+	busy    bool // somebody leads
+
+	// Owned by whoever leads.
+	pieces  []queue.Piece
+	records []journal.Record
+	later   []journal.Record
+	frames  []byte
+}
+
+// commit has an intent carried out, and returns when it is.
+func (t *Topic) commit(p *intent) error {
+	c := &t.logs.commits
+	p.err, p.lead = nil, false
+	c.mu.Lock()
+	c.waiting = append(c.waiting, p)
+	if c.busy {
+		c.mu.Unlock()
+		<-p.done
+		if !p.lead {
+			return p.err
+		}
+		c.mu.Lock()
+	}
+	c.busy = true
+	p.batch = c.take(p.batch[:0])
+	c.mu.Unlock()
+
+	t.carryOut(p.batch)
+
+	var next *intent
+	c.mu.Lock()
+	if c.busy = len(c.waiting) > 0; c.busy {
+		next = c.waiting[0]
+		next.lead = true
+	}
+	c.mu.Unlock()
+	if next != nil {
+		next.done <- struct{}{}
+	}
+	for _, q := range p.batch {
+		if q != p {
+			q.done <- struct{}{}
+		}
+	}
+	clear(p.batch)
+	return p.err
+}
+
+// take takes the intents that are to be carried out together: those of
+// publishers up to groupBytes, or one of another kind.
+func (c *commits) take(batch []*intent) []*intent {
+	size, n := 0, 0
+	for _, p := range c.waiting {
+		if n > 0 && (p.do != nil || size > groupBytes) {
+			break
+		}
+		batch = append(batch, p)
+		n++
+		if p.do != nil {
+			break
+		}
+		size += p.size()
+	}
+	rest := copy(c.waiting, c.waiting[n:])
+	clear(c.waiting[rest:])
+	c.waiting = c.waiting[:rest]
+	return batch
+}
+
+// carryOut does what the batch wants, and leaves the result in each intent.
+func (t *Topic) carryOut(batch []*intent) {
+	if do := batch[0].do; do != nil {
+		batch[0].err = do()
+		return
+	}
+	if !t.logs.made.Load() { // whoever creates the topic is still at it
+		if err := t.save(); err != nil {
+			fail(batch, err)
+			return
+		}
+	}
+	now := t.broker.Now()
+	c := &t.logs.commits
+	if err := t.lock(); err != nil {
+		fail(batch, err)
+		return
+	}
+	sync := t.level() == Fsync
+	t.stage(batch, now)
+	c.pieces = t.core.Staged(c.pieces[:0])
+	t.mu.Unlock()
+
+	err := t.write(sync)
+	var laterErr error
+	first := t.logs.side.End()
+	if len(c.later) > 0 {
+		laterErr = t.wrap("side log", t.logs.side.Commit(c.later, sync))
+	}
+
+	t.mu.Lock()
+	if t.gone { // deleted while it was written: there is nobody left to have it
+		t.core.Rollback()
+		t.mu.Unlock()
+		fail(batch, ErrGone)
+		return
+	}
+	if err == nil {
+		t.core.Commit()
+	} else {
+		t.core.Rollback()
+	}
+	for _, p := range batch {
+		switch {
+		case p.err != nil:
+		case p.body == nil:
+			p.err = err
+		case laterErr != nil:
+			p.err = laterErr
+		default:
+			t.core.Deferred(p.id, queue.Side|first, len(p.body), p.due, now)
+			first++
+		}
+	}
+	t.dropExcess()
+	t.committed(errors.Join(err, laterErr))
+	t.published(now)
+	t.soil(now)
+	if len(c.later) > 0 {
+		t.unlock()
+		return
+	}
+	t.release(t.core.HasWorkFor(nil))
+}
+
+// stage puts what is to be published into the core, unseen yet, and what is
+// deferred into c.later. What is refused has its error set. Under mu.
+func (t *Topic) stage(batch []*intent, now int64) {
+	c := &t.logs.commits
+	c.later, c.frames = c.later[:0], c.frames[:0]
+	staged, deferred := 0, uint64(0)
+	space := t.broker.space()
+	for _, p := range batch {
+		if p.err = space; p.err == nil {
+			p.err = t.overfull(staged + max(len(p.bodies), 1))
+		}
+		if p.err != nil {
+			continue
+		}
+		if p.body == nil { // there is no deferred publish without a body
+			t.core.Stage(p.bodies, now)
+			staged += len(p.bodies)
+			continue
+		}
+		p.id = t.core.DeferID()
+		frame := protocol.AppendMessage(nil, now, 0, p.id, p.body)
+		c.later = append(c.later, journal.Record{
+			Kind: journal.Deferred, Position: t.logs.side.End() + deferred, FirstID: p.id, Count: 1,
+			Published: now, Due: p.due, Frames: [][]byte{frame},
+		})
+		deferred++
+	}
+}
+
+// write writes what is staged to the log.
+func (t *Topic) write(sync bool) error {
+	c := &t.logs.commits
+	if len(c.pieces) == 0 {
+		return nil
+	}
+	now := t.broker.Now()
+	c.records = c.records[:0]
+	for _, p := range c.pieces {
+		c.records = append(c.records, journal.Record{
+			Kind: journal.Messages, Position: p.Position, FirstID: p.FirstID, Count: p.Messages,
+			Published: now, Frames: p.Frames,
+		})
+	}
+	return t.wrap("log", t.logs.main.Commit(c.records, sync))
+}
+
+func (t *Topic) wrap(what string, err error) error {
+	if err != nil {
+		err = fmt.Errorf("topic %s: writing its %s: %w", t.name, what, err)
+	}
+	return err
+}
+
+func fail(batch []*intent, err error) {
+	for _, p := range batch {
+		p.err = err
+	}
+}
+
+// alone carries something out between two commits.
+func (t *Topic) alone(do func() error) error {
+	return t.commit(&intent{do: do, done: make(chan struct{}, 1)})
+}
+
+// publishLogged is Publish for a topic with a log.
+func (t *Topic) publishLogged(bodies [][]byte) error {
+	p := intents.Get().(*intent)
+	p.bodies, p.body, p.do = bodies, nil, nil
+	err := t.commit(p)
+	p.bodies = nil
+	intents.Put(p)
+	return err
+}
+
+// deferLogged is Defer for a topic with a log.
+func (t *Topic) deferLogged(body []byte, due int64) error {
+	p := intents.Get().(*intent)
+	p.bodies, p.body, p.due, p.do = nil, body, due, nil
+	err := t.commit(p)
+	p.body = nil
+	intents.Put(p)
+	return err
+}

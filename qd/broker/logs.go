@@ -1,0 +1,150 @@
+package broker
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/millrace-mq/millrace/protocol"
+	"github.com/millrace-mq/millrace/qd/acks"
+	"github.com/millrace-mq/millrace/qd/journal"
+	"github.com/millrace-mq/millrace/qd/queue"
+)
+
+// logs are what a topic has on disk at the levels disk and fsync: a folder of
+// its own that says all there is to know of it.
+//
+//	topics/<name>.<number>/
+//	    topic.json        name, policy, pauses, channels
+//	    log/              the messages, in the order of their publication
+//	    side/             deferred publishes, and messages moved out of the log's way
+//	    acks/<channel>.N  how far each channel has come
+type logs struct {
+	dir     string
+	main    *journal.Log
+	side    *journal.Log
+	commits commits
+
+	made   atomic.Bool // the folder is there, and will be after a power cut
+	filing sync.Mutex  // held while topic.json is written, and for nothing else
+	filed  uint64      // which of the topic's changes is in topic.json; under filing
+
+	// Under Topic.mu.
+	change  uint64 // counts what has to go into topic.json
+	files   uint64 // counts the files of channels, which are never named alike
+	held    map[*queue.Channel]*holding
+	soiled  bool  // there is something to be written behind
+	tending bool  // tend runs
+	tendAt  int64 // when it is to run; 0 is never
+
+	upkeep upkeep // owned by tend, and by start and stop
+}
+
+// holding is a channel's file.
+type holding struct {
+	number uint64
+	from   uint64 // position at which the channel began
+	side   uint64 // the same in the side log
+
+	// Owned by tend, and by start and stop.
+	file             *acks.File // nil until it is needed
+	behind           bool       // a change could not be written: all must be
+	synced           bool       // what is in the file survives a power cut
+	cursor, deferred uint64     // as written
+	open             []queue.Range
+}
+
+const (
+	topicsDir     = "topics"
+	deletedSuffix = ".deleted"
+)
+
+// topicDir is the folder of a topic with a log.
+func (b *Broker) topicDir(name string, number uint64) string {
+	return filepath.Join(b.DataPath, topicsDir, fmt.Sprintf("%s.%x", name, number))
+}
+
+// parseTopicDir takes the name of a topic's folder apart.
+func parseTopicDir(base string) (name string, number uint64, ok bool) {
+	i := strings.LastIndexByte(base, '.')
+	if i < 0 {
+		return "", 0, false
+	}
+	number, err := strconv.ParseUint(base[i+1:], 16, 64)
+	return base[:i], number, err == nil
+}
+
+func (l *logs) acksPath(channel string, number uint64) string {
+	return filepath.Join(l.dir, "acks", fmt.Sprintf("%s.%x", channel, number))
+}
+
+// openLogs opens the logs in a topic's folder, or those of a new one.
+func (b *Broker) openLogs(name string, number uint64) (*logs, error) {
+	l := &logs{dir: b.topicDir(name, number), change: 1, held: make(map[*queue.Channel]*holding)}
+	report := func(f journal.Finding) {
+		b.log.Error("messages on disk are damaged or missing; what is left of them is set aside", "topic", name, "finding", f.String())
+	}
+	var err error
+	if l.main, err = journal.Open(b.FS, filepath.Join(l.dir, "log"), journal.Options{SegmentBytes: b.SegmentBytes, Report: report}); err != nil {
+		return nil, fmt.Errorf("topic %s: opening its log: %w", name, err)
+	}
+	l.side, err = journal.Open(b.FS, filepath.Join(l.dir, "side"), journal.Options{SegmentBytes: b.SegmentBytes, Report: report, Sparse: true})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("topic %s: opening its side log: %w", name, err), l.main.Close())
+	}
+	return l, nil
+}
+
+// addChannel opens a channel that is not there yet: at a position of the log if
+// at is not nil, else where channels usually begin. Under mu; save must follow.
+func (t *Topic) addChannel(name string, at *uint64) *queue.Channel {
+	now := t.broker.Now()
+	if t.logs == nil {
+		return t.core.AddChannel(name, now)
+	}
+	side := t.core.LogState().BaseSide
+	var c *queue.Channel
+	if at != nil {
+		c = t.core.OpenChannelAt(name, *at, now)
+	} else {
+		c = t.core.AddChannel(name, now)
+	}
+	if !protocol.Ephemeral(name) {
+		t.logs.files++
+		// Deferred publishes that it has just been given are in the side log, from
+		// there on: its file need not have them yet.
+		t.logs.held[c] = &holding{number: t.logs.files, from: c.Cursor(), side: side}
+		t.logs.change++
+	}
+	return c
+}
+
+// deleteFiles deletes the folder of a topic that is gone. The folder loses its
+// name first: a crash leaves a whole topic or none.
+func (t *Topic) deleteFiles() error {
+	l, b := t.logs, t.broker
+	err := t.alone(func() error { return errors.Join(l.main.Close(), l.side.Close()) })
+	l.filing.Lock() // nobody writes topic.json any more
+	defer l.filing.Unlock()
+	gone := l.dir + deletedSuffix
+	if err := b.FS.Rename(l.dir, gone); err != nil {
+		return errors.Join(err, fmt.Errorf("deleting topic %s: %w", t.name, err))
+	}
+	return errors.Join(err, b.FS.SyncDir(filepath.Dir(l.dir)), removeAll(b.FS, gone))
+}
+
+// forgetFile gives up the file of a channel that was deleted, and returns its
+// path. Under mu.
+func (t *Topic) forgetFile(c *queue.Channel) string {
+	if t.logs == nil || t.logs.held[c] == nil {
+		return ""
+	}
+	path := t.logs.acksPath(c.Name(), t.logs.held[c].number)
+	delete(t.logs.held, c)
+	t.logs.change++
+	return path
+}

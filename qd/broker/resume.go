@@ -1,0 +1,246 @@
+package broker
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/millrace-mq/millrace/protocol"
+	"github.com/millrace-mq/millrace/qd/acks"
+	"github.com/millrace-mq/millrace/qd/journal"
+	"github.com/millrace-mq/millrace/qd/queue"
+)
+
+// loadTopics opens the topics that have logs. It returns the highest number in
+// use.
+func (b *Broker) loadTopics() (highest uint64, err error) {
+	root := filepath.Join(b.DataPath, topicsDir)
+	names, err := b.FS.List(root)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, errors.Join(b.FS.MkdirAll(root), b.FS.SyncDir(b.DataPath))
+	}
+	if err != nil {
+		return 0, err
+	}
+	for _, base := range names {
+		path := filepath.Join(root, base)
+		if strings.HasSuffix(base, deletedSuffix) {
+			if err := removeAll(b.FS, path); err != nil {
+				return 0, fmt.Errorf("deleting what is left of a deleted topic: %w", err)
+			}
+			continue
+		}
+		name, number, ok := parseTopicDir(base)
+		if !ok || !protocol.ValidName(name) {
+			b.log.Warn("a folder among the topics is not a topic's; it is left alone", "folder", path)
+			continue
+		}
+		highest = max(highest, number)
+		if err := b.resume(name, number); err != nil {
+			return 0, fmt.Errorf("topic %s: %w", name, err)
+		}
+	}
+	return highest, nil
+}
+
+// resume opens a topic from its folder.
+func (b *Broker) resume(name string, number uint64) error {
+	if b.topics[name] != nil {
+		b.log.Error("a topic is there twice; the later one is left alone", "topic", name, "folder", b.topicDir(name, number))
+		return nil
+	}
+	record, whole, err := b.readTopicFile(b.topicDir(name, number))
+	if err != nil {
+		return err
+	}
+	l, err := b.openLogs(name, number)
+	if err != nil {
+		return err
+	}
+	if !whole {
+		if record, err = b.guess(l, record); err != nil {
+			return err
+		}
+	}
+	t := b.add(name, number)
+	t.logs, t.policy = l, record.Policy
+	l.files, l.change = record.Files, 1
+	if whole {
+		l.filed = 1
+		l.made.Store(true)
+	}
+	r := resumption{Topic: t, record: record, whole: whole}
+	if err := r.read(); err != nil {
+		return err
+	}
+	r.assemble()
+	t.mu.Lock()
+	t.soil(b.Now())
+	t.unlock()
+	return nil
+}
+
+// guess makes up for a lost topic.json: channels are those that have files.
+func (b *Broker) guess(l *logs, r topicRecord) (topicRecord, error) {
+	names, err := b.FS.List(filepath.Join(l.dir, "acks"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return r, err
+	}
+	for _, base := range names {
+		i := strings.LastIndexByte(base, '.')
+		if i < 0 {
+			continue
+		}
+		file, err := strconv.ParseUint(base[i+1:], 16, 64)
+		if err != nil || !protocol.ValidName(base[:i]) {
+			continue
+		}
+		r.Channels = append(r.Channels, channelRecord{Name: base[:i], File: file})
+		r.Files = max(r.Files, file)
+	}
+	// Of a channel that was deleted and created again, the later file counts.
+	slices.SortFunc(r.Channels, func(x, y channelRecord) int {
+		return cmp.Or(strings.Compare(x.Name, y.Name), cmp.Compare(y.File, x.File))
+	})
+	r.Channels = slices.CompactFunc(r.Channels, func(x, y channelRecord) bool { return x.Name == y.Name })
+	return r, nil
+}
+
+// resumption is a topic being put together again.
+type resumption struct {
+	*Topic
+	record   topicRecord
+	whole    bool // the record is: topic.json was there
+	channels []resumed
+	end      uint64 // position of the next message
+	sideEnd  uint64
+	waiting  []queue.Entry // deferred publishes that no channel has yet
+}
+
+// resumed is a channel of it.
+type resumed struct {
+	channelRecord
+	file    *acks.File
+	state   acks.State
+	entries []queue.Entry
+	late    []queue.Entry // deferred publishes that are not in its file yet
+	lost    bool          // its file was damaged: what the side log has and the file does not know may be the channel's
+}
+
+// read reads the channels' files, and from the logs what they refer to.
+func (r *resumption) read() error {
+	l := r.logs
+	r.end = max(l.main.End(), r.record.State.PausedAt, r.record.State.Base)
+	r.sideEnd = max(l.side.End(), r.record.State.PausedSide, r.record.State.BaseSide)
+	for _, record := range r.record.Channels {
+		c := resumed{channelRecord: record}
+		if err := r.readChannel(&c); err != nil {
+			return fmt.Errorf("channel %s: %w", c.Name, err)
+		}
+		r.channels = append(r.channels, c)
+		r.end, r.sideEnd = max(r.end, c.state.Cursor), max(r.sideEnd, c.state.Deferred)
+	}
+	return r.readDeferred()
+}
+
+func (r *resumption) readChannel(c *resumed) error {
+	file, state, found, err := acks.Open(r.broker.FS, r.logs.acksPath(c.Name, c.File))
+	if err != nil {
+		return err
+	}
+	if found.Missing { // it had done nothing yet, or its file is lost
+		state.Cursor, state.Deferred = c.From, c.FromSide
+		c.lost = !r.whole
+	}
+	if found.Damaged > 0 {
+		c.lost = true
+		r.broker.log.Error("what a channel had done is damaged from some point on; messages since then come again",
+			"topic", r.name, "channel", c.Name, "file", r.logs.acksPath(c.Name, c.File))
+	}
+	c.file, c.state = file, state
+	var open []uint64
+	for _, span := range state.Open {
+		for p := span.From; p < span.To; p++ {
+			open = append(open, p)
+		}
+	}
+	err = r.logs.main.Get(open, func(i int, m journal.Message) error {
+		if m.Err == nil {
+			c.entries = append(c.entries, queue.Entry{ID: m.ID, Place: open[i], Attempts: 1, Reason: queue.Stopped})
+		}
+		return nil
+	})
+	for _, e := range state.Entries {
+		c.entries = append(c.entries, queue.Entry{
+			ID: e.ID, Place: e.Place, Due: e.Due, Attempts: e.Attempts, State: queue.State(e.State), Reason: queue.Reason(e.Reason),
+		})
+	}
+	slices.SortFunc(c.entries, func(x, y queue.Entry) int { return cmp.Compare(x.ID, y.ID) })
+	return err
+}
+
+// readDeferred finds the deferred publishes that came after a channel's file was
+// last written, or that no channel has yet.
+func (r *resumption) readDeferred() error {
+	state := r.record.State
+	base := state.BaseSide
+	if state.Paused {
+		base = state.PausedSide
+	}
+	from := r.sideEnd
+	if len(r.channels) == 0 || state.Paused {
+		from = base
+	}
+	known := make([]map[uint64]bool, len(r.channels))
+	for i, c := range r.channels {
+		from = min(from, c.state.Deferred)
+		if c.lost {
+			from = 0
+			known[i] = make(map[uint64]bool, len(c.entries))
+			for _, e := range c.entries {
+				known[i][e.ID] = true
+			}
+		}
+	}
+	return r.logs.side.Scan(from, func(h journal.Header, _ []byte) error {
+		e := queue.Entry{ID: h.FirstID, Place: queue.Side | h.Position, Due: h.Due}
+		fresh := h.Kind == journal.Deferred
+		waits := fresh && h.Position >= base && (len(r.channels) == 0 || state.Paused)
+		if waits {
+			r.waiting = append(r.waiting, e)
+			return nil
+		}
+		for i := range r.channels {
+			c := &r.channels[i]
+			if fresh && h.Position >= c.state.Deferred || c.lost && !known[i][e.ID] {
+				c.late = append(c.late, e)
+			}
+		}
+		return nil
+	})
+}
+
+// assemble makes the core.
+func (r *resumption) assemble() {
+	l, b := r.logs, r.broker
+	holes := r.record.State.Holes
+	if end := l.main.End(); end < r.end {
+		holes = append(holes, queue.Hole{From: end, To: r.end})
+	}
+	r.record.State.Holes = holes
+	r.core = queue.NewLoggedTopic(b.coreConfig(r.name), r.record.State, l.main.Start(), r.end, r.sideEnd, r.waiting)
+	now := b.Now()
+	for _, c := range r.channels {
+		core := r.core.ResumeChannel(c.Name, c.Paused, c.state.Cursor, c.entries, now)
+		core.SetMaxAttempts(c.MaxAttempts)
+		for _, e := range c.late {
+			core.TakeIn(e, now)
+		}
+		l.held[core] = &holding{number: c.File, from: c.From, side: c.FromSide, file: c.file, behind: true}
+	}
+}

@@ -1,0 +1,238 @@
+package broker
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/millrace-mq/millrace/qd/journal"
+	"github.com/millrace-mq/millrace/qd/queue"
+)
+
+const (
+	// sweepEvery is how often the side log is looked through for segments that are
+	// not worth tending.
+	sweepEvery = 10 * time.Second
+	// worthKeeping is the part of a segment's messages, one in so many, that are
+	// rather left there than moved, so that the segment could go.
+	worthKeeping = 4
+	// retentionLook is how often a topic that is idle is looked at for segments
+	// that have become too old.
+	retentionLook = 15 * time.Second
+)
+
+// keepUp deletes segments that nobody needs. again is when to look again though
+// nothing happens; 0 is never.
+func (t *Topic) keepUp() (again time.Duration, err error) {
+	t.mu.Lock()
+	gone, low, policy := t.gone, t.core.Low(), t.policy
+	idle := t.broker.Now()-t.lastPub > int64(idleAfter)
+	t.mu.Unlock()
+	if gone {
+		return 0, nil
+	}
+	if cut := t.cut(low, policy, idle); cut > t.logs.main.Start() {
+		err = t.trim(cut)
+	}
+	if now := t.broker.Now(); now-t.logs.upkeep.swept > int64(sweepEvery) && len(t.logs.side.Segments()) > 1 {
+		t.logs.upkeep.swept = now
+		err = errors.Join(err, t.sweep())
+	}
+	if idle {
+		err = errors.Join(err, t.alone(func() error { t.logs.main.Rest(); t.logs.side.Rest(); return nil }))
+	} else {
+		again = idleAfter
+	}
+	if policy.RetentionAge > 0 && t.logs.main.Start() < t.logs.main.End() {
+		again = retentionLook
+	}
+	if len(t.logs.side.Segments()) > 1 {
+		again = sweepEvery
+	}
+	return again, err
+}
+
+// cut returns the position before which whole segments can go: all channels are
+// done with them, and no retention asks for them.
+func (t *Topic) cut(low uint64, policy Policy, idle bool) uint64 {
+	segments := t.logs.main.Segments()
+	now := t.broker.Now()
+	bytes := t.logs.main.Bytes()
+	cut := t.logs.main.Start()
+	for i, s := range segments {
+		last := i == len(segments)-1
+		if s.End > low || last && !idle {
+			break
+		}
+		if policy.retains() {
+			newest := t.broker.Now()
+			if !last {
+				newest = segments[i+1].Oldest
+			}
+			old := policy.RetentionAge > 0 && newest != 0 && now-newest > int64(policy.RetentionAge)
+			much := policy.RetentionBytes > 0 && bytes-s.Bytes >= policy.RetentionBytes
+			if !old && !much || last {
+				break
+			}
+		}
+		bytes -= s.Bytes
+		cut = s.End
+	}
+	return cut
+}
+
+// trim deletes the segments before cut. Messages in them that are parked are
+// moved to the side log first, unless they are too many.
+func (t *Topic) trim(cut uint64) error {
+	var places []uint64
+	collect := func() {
+		places = places[:0]
+		t.core.Parked(func(place uint64, _ bool) {
+			if place&queue.Side == 0 && place < cut {
+				places = append(places, place)
+			}
+		})
+	}
+	t.mu.Lock()
+	cut = min(cut, t.core.Low())
+	collect()
+	if start := t.logs.main.Start(); len(places) > 0 && uint64(len(places)) > (cut-start)/worthKeeping {
+		// Only the segments before the first of them.
+		cut = slices.Min(places)
+		collect()
+	}
+	parked := 0
+	for _, c := range t.core.Channels() {
+		parked += c.Parked()
+	}
+	t.mu.Unlock()
+	if err := t.move(places); err != nil {
+		return err
+	}
+	// What the channels' files say must not be older than what is deleted. For a
+	// channel with nothing parked it may: then it would begin at the oldest
+	// segment, which is right. So a disk that is quite full can be emptied.
+	if err := t.writeBehind(true); err != nil && parked > 0 {
+		return err
+	}
+	err := t.alone(func() error { return t.logs.main.RemoveBefore(cut) })
+	t.mu.Lock()
+	t.core.Trimmed(t.logs.main.Start())
+	t.unlock()
+	return t.wrap("log", err)
+}
+
+// sweep deletes the segments of the side log in which nothing, or little, is
+// still parked.
+func (t *Topic) sweep() error {
+	segments := t.logs.side.Segments()
+	segments = segments[:len(segments)-1]
+	places := make([][]uint64, len(segments))
+	stuck := make([]bool, len(segments))
+	t.mu.Lock()
+	parked := 0
+	t.core.Parked(func(place uint64, movable bool) {
+		if place&queue.Side == 0 {
+			return
+		}
+		parked++
+		pos := place &^ queue.Side
+		i, _ := slices.BinarySearchFunc(segments, pos, func(s journal.Segment, pos uint64) int {
+			if s.End <= pos {
+				return -1
+			}
+			return 1
+		})
+		if i < len(segments) && pos >= segments[i].First {
+			places[i] = append(places[i], place)
+			stuck[i] = stuck[i] || !movable
+		}
+	})
+	low := t.core.SideLow()
+	t.mu.Unlock()
+	var errs []error
+	for i, s := range segments {
+		if stuck[i] || s.End > low || uint64(len(places[i])) > (s.End-s.First)/worthKeeping {
+			continue
+		}
+		err := t.move(places[i])
+		if err == nil {
+			err = t.writeBehind(true)
+		}
+		if err == nil {
+			err = t.alone(func() error { return t.logs.side.RemoveSegment(s.Number) })
+		}
+		errs = append(errs, t.wrap("side log", err))
+	}
+	return errors.Join(errs...)
+}
+
+// move copies parked messages to the end of the side log, and tells the core.
+func (t *Topic) move(places []uint64) error {
+	const atOnce = 4096
+	slices.Sort(places)
+	places = slices.Compact(places)
+	for len(places) > 0 {
+		n := min(len(places), atOnce)
+		if err := t.alone(func() error { return t.moveSome(places[:n]) }); err != nil {
+			return fmt.Errorf("topic %s: moving parked messages: %w", t.name, err)
+		}
+		places = places[n:]
+	}
+	return nil
+}
+
+func (t *Topic) moveSome(places []uint64) error {
+	var records []journal.Record
+	moved := make(map[uint64]uint64, len(places))
+	next := t.logs.side.End()
+	err := t.bodies(places, func(i int, m journal.Message) {
+		if m.Err != nil {
+			return // it is damaged: who fetches it will say so
+		}
+		records = append(records, journal.Record{
+			Kind: journal.Moved, Position: next, FirstID: m.ID, Count: 1,
+			Published: m.Published, Due: m.Due, Frames: [][]byte{slices.Clone(m.Frame)},
+		})
+		moved[places[i]] = next | queue.Side
+		next++
+	})
+	if err == nil && len(records) > 0 {
+		err = t.logs.side.Commit(records, true)
+	}
+	if err != nil {
+		return err
+	}
+	t.mu.Lock()
+	if !t.gone {
+		t.core.MovedTo(moved)
+	}
+	t.unlock()
+	return nil
+}
+
+// bodies reads messages from where they lie.
+func (t *Topic) bodies(places []uint64, f func(i int, m journal.Message)) error {
+	for _, side := range []bool{false, true} {
+		var positions []uint64
+		var index []int
+		for i, p := range places {
+			if (p&queue.Side != 0) == side {
+				positions = append(positions, p&^queue.Side)
+				index = append(index, i)
+			}
+		}
+		log := t.logs.main
+		if side {
+			log = t.logs.side
+		}
+		if len(positions) == 0 {
+			continue
+		}
+		if err := log.Get(positions, func(i int, m journal.Message) error { f(index[i], m); return nil }); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,50 @@
+package broker
+
+import (
+	"context"
+	"time"
+)
+
+// spaceLook is how often the disk's free space is looked at.
+const spaceLook = time.Second
+
+// watchSpace keeps an eye on the disk's free space: below the floor, publishes
+// to topics with logs are refused, so that there is room for what consumers
+// answer, and they can make more.
+func (b *Broker) watchSpace(ctx context.Context) {
+	tick := time.NewTicker(spaceLook)
+	defer tick.Stop()
+	for {
+		b.lookAtSpace()
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+func (b *Broker) lookAtSpace() {
+	free, err := b.FS.Free(b.DataPath)
+	if err != nil {
+		return // writing will tell
+	}
+	was := b.low.Load()
+	switch low := int64(free) < b.MinFree; {
+	case low && was == nil:
+		e := &SpaceError{Path: b.DataPath, Free: int64(free), Floor: b.MinFree}
+		b.low.Store(e)
+		b.disk.fail(e)
+	case !low && was != nil:
+		b.low.Store(nil)
+		b.disk.recover()
+	}
+}
+
+// space is nil, or why publishes are refused.
+func (b *Broker) space() error {
+	if e := b.low.Load(); e != nil {
+		return e
+	}
+	return nil
+}

@@ -1,0 +1,415 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"hash/crc32"
+	iofs "io/fs"
+	"math/rand/v2"
+	"path/filepath"
+)
+
+// Commit writes records behind the end of the log, all or none of them, and if
+// sync is set returns when they are on the device. After an error End is as it
+// was and the same positions are used by the next commit. Positions must rise
+// and may leave gaps. With no records, Commit only makes up for a failed sync.
+func (l *Log) Commit(records []Record, sync bool) error {
+	if l.isClosed() {
+		return l.errClosed("writing to")
+	}
+	total, err := l.check(records)
+	if err != nil {
+		return err
+	}
+	if err := l.rescue(); err != nil {
+		return err
+	}
+	if len(records) == 0 {
+		if sync {
+			return l.Sync()
+		}
+		return nil
+	}
+	t, err := l.target(total, records[0].Position)
+	if err != nil {
+		return err
+	}
+	size := l.encode(&t, records)
+	err = t.file.file.WriteAt(t.off, l.buffers...)
+	clear(l.buffers) // keep no caller's memory
+	if err != nil {
+		l.undo(&t)
+		return fmt.Errorf("writing to segment %s: %w", t.seg.path, err)
+	}
+	if sync {
+		if err := l.syncTarget(&t); err != nil {
+			return err
+		}
+	}
+	l.publish(&t, records, size, sync)
+	return nil
+}
+
+// target is where a commit goes.
+type target struct {
+	seg   *segment
+	file  *handle
+	off   int64
+	fresh bool // seg has been made for this commit and is not yet part of the log
+}
+
+// check looks at records before anything is written, and adds up their sizes.
+func (l *Log) check(records []Record) (total int64, err error) {
+	l.mu.RLock()
+	next := l.end
+	l.mu.RUnlock()
+	for i := range records {
+		rec := &records[i]
+		h := Header{Position: rec.Position, FirstID: rec.FirstID, Count: rec.Count, Length: rec.length()}
+		if rec.Position < next || !h.sane() {
+			return 0, fmt.Errorf("log %s at position %d: no such record can be written: position %d, ID %d, %d messages, %d bytes",
+				l.dir, next, h.Position, h.FirstID, h.Count, h.Length)
+		}
+		next = h.End()
+		total += h.size()
+	}
+	return total, nil
+}
+
+func (r *Record) length() int {
+	n := 0
+	for _, b := range r.Frames {
+		n += len(b)
+	}
+	return n
+}
+
+// target finds the segment that n bytes go to, and begins one if need be.
+func (l *Log) target(n int64, pos uint64) (target, error) {
+	if err := l.sweep(); err != nil {
+		return target{}, err
+	}
+	l.mu.RLock()
+	s := l.lastLocked()
+	first := pos
+	if l.begun {
+		// Not pos: whatever a failed commit has left behind end must be covered.
+		first = l.end
+	}
+	room := s != nil && !s.sealed && (s.size+n <= l.options.SegmentBytes || s.size == segmentHeaderSize)
+	var off int64
+	if room {
+		off = s.size
+	}
+	l.mu.RUnlock()
+	if !room {
+		return l.create(first)
+	}
+	if l.out == nil || l.out.seg != s {
+		l.dropOut()
+		file, err := l.files.acquire(s)
+		if err != nil {
+			return target{}, err
+		}
+		l.out = file
+	}
+	return target{seg: s, file: l.out, off: off}, nil
+}
+
+// sweep removes the file that a failed commit has left: its name would cover
+// what is committed to the segment before.
+func (l *Log) sweep() error {
+	if l.stale == "" {
+		return nil
+	}
+	if err := l.fs.Remove(l.stale); err != nil && !errors.Is(err, iofs.ErrNotExist) {
+		return fmt.Errorf("removing what a failed commit has left: %w", err)
+	}
+	l.stale = ""
+	l.mu.Lock()
+	l.loose++
+	l.mu.Unlock()
+	return nil
+}
+
+// create makes the file of the next segment. It becomes part of the log when
+// something has been written to it.
+func (l *Log) create(first uint64) (target, error) {
+	s, err := l.newSegment(first)
+	if err != nil {
+		return target{}, err
+	}
+	file, err := l.fs.Create(s.path)
+	if err != nil {
+		return target{}, fmt.Errorf("creating segment %s: %w", s.path, err)
+	}
+	return target{seg: s, file: l.files.adopt(s, file), fresh: true}, nil
+}
+
+// newSegment prepares the next segment, and makes its directory if need be.
+func (l *Log) newSegment(first uint64) (*segment, error) {
+	if err := l.sweep(); err != nil {
+		return nil, err
+	}
+	if !l.exists {
+		if err := l.fs.MkdirAll(l.dir); err != nil {
+			return nil, fmt.Errorf("making the log %s: %w", l.dir, err)
+		}
+		l.exists = true
+		l.mu.Lock()
+		l.unlinked = true
+		l.mu.Unlock()
+	}
+	l.mu.RLock()
+	number := l.nextNumberLocked()
+	l.mu.RUnlock()
+	return &segment{
+		number: number, first: first, salt: rand.Uint32(),
+		path: l.path(segmentName(number, first)),
+	}, nil
+}
+
+// headerOf is the header of a segment about to be written.
+func (l *Log) headerOf(s *segment) segmentHeader {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return segmentHeader{number: s.number, first: s.first, synced: l.syncedBelowLocked(s.number), salt: s.salt}
+}
+
+// encode lays out in l.buffers what a commit writes, and returns the offset
+// behind it.
+func (l *Log) encode(t *target, records []Record) int64 {
+	need := segmentHeaderSize + len(records)*recordHeaderSize
+	if cap(l.arena) < need {
+		l.arena = make([]byte, need)
+	}
+	arena, end := l.arena[:need], t.off
+	l.buffers = l.buffers[:0]
+	if t.fresh {
+		h := l.headerOf(t.seg)
+		h.put(arena)
+		l.buffers = append(l.buffers, arena[:segmentHeaderSize])
+		end = segmentHeaderSize
+	}
+	arena = arena[segmentHeaderSize:]
+	for i := range records {
+		rec := &records[i]
+		h := Header{
+			Kind: rec.Kind, Length: rec.length(), Count: rec.Count, Position: rec.Position, FirstID: rec.FirstID,
+			Published: rec.Published, Due: rec.Due, salt: t.seg.salt,
+		}
+		l.buffers = append(l.buffers, arena[:recordHeaderSize])
+		for _, b := range rec.Frames {
+			h.bodyCRC = crc32.Update(h.bodyCRC, castagnoli, b)
+			l.buffers = append(l.buffers, b)
+		}
+		h.put(arena)
+		arena = arena[recordHeaderSize:]
+		end += h.size()
+	}
+	return end
+}
+
+// undo takes back a write that failed or whose sync failed.
+func (l *Log) undo(t *target) {
+	if t.fresh {
+		l.files.forget(t.seg)
+		l.files.release(t.file)
+		l.stale = t.seg.path
+		_ = l.sweep() // or by the next commit
+		return
+	}
+	l.syncing.Lock()
+	err := t.file.file.Truncate(t.off)
+	l.syncing.Unlock()
+	if err != nil {
+		// What is left there is covered by the next segment.
+		l.mu.Lock()
+		t.seg.sealed = true
+		l.mu.Unlock()
+	}
+}
+
+// syncTarget brings a commit to the device, with its segment's name.
+func (l *Log) syncTarget(t *target) error {
+	l.syncing.Lock()
+	err := t.file.file.Sync()
+	written := err == nil
+	if written {
+		err = l.syncNames(t.fresh || !l.isNamed(t.seg))
+	} else if err = fmt.Errorf("syncing segment %s: %w", t.seg.path, err); !t.fresh {
+		l.fail(t.seg, err) // before another sync of it can succeed
+	}
+	l.syncing.Unlock()
+	if err == nil {
+		l.mu.Lock()
+		t.seg.named = true
+		l.mu.Unlock()
+	} else if t.fresh || written {
+		l.undo(t)
+	}
+	return err
+}
+
+func (l *Log) isNamed(s *segment) bool {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return s.named
+}
+
+// publish makes a commit part of the log.
+func (l *Log) publish(t *target, records []Record, size int64, synced bool) {
+	if t.fresh {
+		l.dropOut()
+		l.out = t.file
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := t.seg
+	if t.fresh {
+		l.addLocked(s)
+		s.safe = s.begin()
+	}
+	off := t.off
+	if t.fresh {
+		off = segmentHeaderSize
+	}
+	if !s.known && off == segmentHeaderSize && len(records) > 0 {
+		s.oldest, s.lowID, s.known = records[0].Published, records[0].FirstID, true
+	}
+	for i := range records {
+		s.addMark(mark{records[i].Position, off})
+		off += recordHeaderSize + int64(records[i].length())
+		l.end = records[i].Position + uint64(records[i].Count)
+	}
+	s.size, s.limit = size, l.end
+	if synced {
+		s.safe = mark{l.end, size}
+	}
+}
+
+// addLocked makes s the last segment. What earlier ones say about positions at
+// or behind its first is covered.
+func (l *Log) addLocked(s *segment) {
+	for _, old := range l.segments {
+		old.limit = min(old.limit, s.first)
+	}
+	if old := l.lastLocked(); old != nil {
+		old.sealed = true
+	}
+	l.segments = append(l.segments, s)
+	l.begun = true
+}
+
+// fail notes that a sync of s has failed. A mark beside the file says so to the
+// next process, if this one is killed: it would read the records from the
+// kernel's memory, and its syncs would succeed without writing them.
+func (l *Log) fail(s *segment, err error) {
+	l.mu.Lock()
+	s.broken, s.sealed = err, true
+	l.mu.Unlock()
+	if mark, err := l.fs.Create(s.path + unsafeSuffix); err == nil {
+		mark.Close() // as good as it gets: the disk is failing
+	}
+}
+
+// Sync returns when everything committed before the call is on the device. After
+// an error, what was committed since the last successful sync may not survive a
+// power cut, and Sync fails until the next Commit has written it anew.
+func (l *Log) Sync() error {
+	if l.isClosed() {
+		return l.errClosed("syncing")
+	}
+	l.syncing.Lock()
+	defer l.syncing.Unlock()
+	dirty, names, err := l.unsynced()
+	if err != nil {
+		return err
+	}
+	for _, d := range dirty {
+		if err := l.syncSegment(d); err != nil {
+			return err
+		}
+	}
+	if err := l.syncNames(len(names) > 0); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, s := range names {
+		s.named = true
+	}
+	return nil
+}
+
+// unsyncedPart is what of a segment is to be synced: all before the mark.
+type unsyncedPart struct {
+	seg *segment
+	to  mark
+}
+
+// unsynced lists what is to be synced. It is an error if a sync has failed and
+// what was lost has not been written anew.
+func (l *Log) unsynced() (dirty []unsyncedPart, names []*segment, err error) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	for _, s := range l.segments {
+		if s.unsafe() {
+			return nil, nil, fmt.Errorf("not yet written anew: %w", s.broken)
+		}
+		if s.safe.off < s.size && s.broken == nil {
+			dirty = append(dirty, unsyncedPart{s, mark{s.limit, s.size}})
+		}
+		if !s.named {
+			names = append(names, s)
+		}
+	}
+	return dirty, names, nil
+}
+
+func (l *Log) syncSegment(d unsyncedPart) error {
+	file, err := l.files.acquire(d.seg)
+	if err != nil {
+		if !l.holds(d.seg) {
+			return nil // removed meanwhile
+		}
+		return err
+	}
+	defer l.files.release(file)
+	if err := file.file.Sync(); err != nil {
+		err = fmt.Errorf("syncing segment %s: %w", d.seg.path, err)
+		l.fail(d.seg, err)
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if d.to.off > d.seg.safe.off {
+		d.seg.safe = d.to
+	}
+	return nil
+}
+
+// syncNames brings the names of the log to the device: those in its directory if
+// asked for or if one must be off it, and its own if that is not known to be
+// there. l.syncing is held.
+func (l *Log) syncNames(inside bool) error {
+	l.mu.RLock()
+	loose, unlinked := l.loose, l.unlinked
+	l.mu.RUnlock()
+	if inside || loose > 0 {
+		if err := l.fs.SyncDir(l.dir); err != nil {
+			return fmt.Errorf("syncing the directory %s: %w", l.dir, err)
+		}
+	}
+	if unlinked {
+		parent := filepath.Dir(l.dir)
+		if err := l.fs.SyncDir(parent); err != nil {
+			return fmt.Errorf("syncing the directory %s: %w", parent, err)
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.loose -= loose // not 0: a commit may have failed meanwhile
+	l.unlinked = l.unlinked && !unlinked
+	return nil
+}
