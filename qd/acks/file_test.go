@@ -230,3 +230,41 @@ func TestRemove(t *testing.T) {
 		t.Error("no error of a remove that is not durable")
 	}
 }
+
+// On a full disk nothing is left behind that takes room, and nothing is lost.
+func TestNoRoom(t *testing.T) {
+	for _, damaged := range []bool{false, true} {
+		d := newDisk()
+		f, _, _ := open(t, d)
+		c := newChannel(1)
+		c.step(100)
+		must(t, f.Replace(c.snapshot()))
+		must(t, f.Append(acks.Delta{Cursor: 9}, true))
+		want := acks.State{Cursor: 9, Entries: c.current().Entries}
+		var err error
+		if damaged {
+			d.Flip(path, 30, 1)
+			want = acks.State{}
+		}
+		paths, before := d.Paths(), d.Bytes(path)
+		d.SetCapacity(int64(len(before)) + 50)
+		if damaged {
+			_, _, _, err = acks.Open(d, path)
+		} else {
+			err = f.Replace(c.snapshot())
+		}
+		if !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), path) {
+			t.Errorf("damaged %v: %v, want ENOSPC and the path", damaged, err)
+		}
+		if !slices.Equal(d.Paths(), paths) || !slices.Equal(d.Bytes(path), before) {
+			t.Errorf("damaged %v: files %q, were %q", damaged, d.Paths(), paths)
+		}
+		if !damaged { // the old file is as good as before
+			must(t, f.Append(acks.Delta{Cursor: 10}, true))
+			want.Cursor = 10
+		}
+		d.SetCapacity(1 << 20)
+		_, s, _ := open(t, d)
+		sameState(t, "with room", s, want)
+	}
+}

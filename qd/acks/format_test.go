@@ -126,6 +126,33 @@ func TestUnknownVersion(t *testing.T) {
 	}
 }
 
+// A file begins with a snapshot and has no other.
+func TestSnapshotComesFirst(t *testing.T) {
+	record := func(before uint32, d Delta) ([]byte, uint32) {
+		e := encoder{delta: &d, before: before}
+		return e.append(nil), e.before
+	}
+	snapshot, crc := record(0, Delta{Reset: true, Cursor: 1})
+	another, _ := record(crc, Delta{Reset: true, Cursor: 2})
+	delta, _ := record(0, Delta{Cursor: 3})
+	tests := []struct {
+		name   string
+		bytes  []byte
+		cursor uint64
+		want   Finding
+	}{
+		{"a delta first", delta, 0, Finding{Damaged: 1}},
+		{"a second snapshot", slices.Concat(snapshot, another), 1, Finding{Torn: int64(len(another)), From: int64(len(snapshot))}},
+	}
+	for _, tt := range tests {
+		d := disktest.New()
+		d.SetBytes("f", tt.bytes)
+		if s, got, err := Load(d, "f"); err != nil || s.Cursor != tt.cursor || got != tt.want {
+			t.Errorf("%s: cursor %d, found %+v, %v; want cursor %d, %+v", tt.name, s.Cursor, got, err, tt.cursor, tt.want)
+		}
+	}
+}
+
 // What does not keep to the format is no record, even with the right checksum.
 func TestInvalidRecords(t *testing.T) {
 	tests := []struct {

@@ -163,7 +163,11 @@ func testFaultOfOpen(t *testing.T, kind string, n int, reads bool) (met bool) {
 		}
 	}
 	d.Heal()
-	for end, left := range map[string]*disktest.Disk{"killed": d.Kill(), "power cut": d.Crash(disktest.None, nil)} {
+	after := map[string]*disktest.Disk{"killed": d.Kill(), "power cut": d.Crash(disktest.None, nil)}
+	for i := range 10 {
+		after[fmt.Sprintf("power cut, some, seed %d", i)] = d.Crash(disktest.Some, seeded(i))
+	}
+	for end, left := range after {
 		kept := false
 		for _, p := range left.Paths() {
 			kept = kept || string(left.Bytes(p)) == before

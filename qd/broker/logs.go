@@ -84,7 +84,11 @@ func (l *logs) acksPath(channel string, number uint64) string {
 
 // openLogs opens the logs in a topic's folder, or those of a new one.
 func (b *Broker) openLogs(name string, number uint64) (*logs, error) {
-	l := &logs{dir: b.topicDir(name, number), change: 1, held: make(map[*queue.Channel]*holding)}
+	return b.openLogsIn(b.topicDir(name, number), name)
+}
+
+func (b *Broker) openLogsIn(dir, name string) (*logs, error) {
+	l := &logs{dir: dir, change: 1, held: make(map[*queue.Channel]*holding)}
 	report := func(f journal.Finding) {
 		b.log.Error("messages on disk are damaged or missing; what is left of them is set aside", "topic", name, "finding", f.String())
 	}

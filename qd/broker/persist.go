@@ -70,12 +70,12 @@ func (b *Broker) load() error {
 		return err
 	}
 	b.drawn.Store(m.Reserved)
-	highest, err := b.loadTopics()
-	if err != nil {
+	if err := b.takeOver(context.Background(), m); err != nil {
 		return err
 	}
-	// Were the metadata lost, the folders still say which numbers were drawn.
-	b.drawn.Store(max(m.Reserved, highest))
+	if err := b.loadTopics(); err != nil {
+		return err
+	}
 	for _, tm := range m.Topics {
 		if err := b.restore(tm, m.Clean); err != nil {
 			return fmt.Errorf("topic %s: %w", tm.Name, err)

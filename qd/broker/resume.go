@@ -16,22 +16,21 @@ import (
 	"github.com/millrace-mq/millrace/qd/queue"
 )
 
-// loadTopics opens the topics that have logs. It returns the highest number in
-// use.
-func (b *Broker) loadTopics() (highest uint64, err error) {
+// loadTopics opens the topics that have logs.
+func (b *Broker) loadTopics() error {
 	root := filepath.Join(b.DataPath, topicsDir)
 	names, err := b.FS.List(root)
 	if errors.Is(err, fs.ErrNotExist) {
-		return 0, errors.Join(b.FS.MkdirAll(root), b.FS.SyncDir(b.DataPath))
+		return errors.Join(b.FS.MkdirAll(root), b.FS.SyncDir(b.DataPath))
 	}
 	if err != nil {
-		return 0, err
+		return err
 	}
 	for _, base := range names {
 		path := filepath.Join(root, base)
 		if strings.HasSuffix(base, deletedSuffix) {
 			if err := removeAll(b.FS, path); err != nil {
-				return 0, fmt.Errorf("deleting what is left of a deleted topic: %w", err)
+				return fmt.Errorf("deleting what is left of a deleted topic: %w", err)
 			}
 			continue
 		}
@@ -40,12 +39,20 @@ func (b *Broker) loadTopics() (highest uint64, err error) {
 			b.log.Warn("a folder among the topics is not a topic's; it is left alone", "folder", path)
 			continue
 		}
-		highest = max(highest, number)
+		b.inUse(number)
 		if err := b.resume(name, number); err != nil {
-			return 0, fmt.Errorf("topic %s: %w", name, err)
+			return fmt.Errorf("topic %s: %w", name, err)
 		}
 	}
-	return highest, nil
+	return nil
+}
+
+// inUse sees to it that a number is not drawn again, even if the metadata are
+// lost, or older than the logs because both come from a backup.
+func (b *Broker) inUse(number uint64) {
+	if b.drawn.Load() < number {
+		b.drawn.Store(number)
+	}
 }
 
 // resume opens a topic from its folder.
@@ -76,6 +83,9 @@ func (b *Broker) resume(name string, number uint64) error {
 	}
 	r := resumption{Topic: t, record: record, whole: whole}
 	if err := r.read(); err != nil {
+		return err
+	}
+	if err := r.lastIDs(); err != nil {
 		return err
 	}
 	r.assemble()
@@ -225,6 +235,25 @@ func (r *resumption) readDeferred() error {
 	})
 }
 
+// lastIDs looks which IDs the logs have used.
+func (r *resumption) lastIDs() error {
+	for _, log := range []*journal.Log{r.logs.main, r.logs.side} {
+		if log.Start() == log.End() {
+			continue
+		}
+		err := log.Get([]uint64{log.End() - 1}, func(_ int, m journal.Message) error {
+			if m.Err == nil {
+				r.broker.inUse(m.ID / queue.IDExtent)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // assemble makes the core.
 func (r *resumption) assemble() {
 	l, b := r.logs, r.broker
@@ -239,7 +268,7 @@ func (r *resumption) assemble() {
 		core := r.core.ResumeChannel(c.Name, c.Paused, c.state.Cursor, c.entries, now)
 		core.SetMaxAttempts(c.MaxAttempts)
 		for _, e := range c.late {
-			core.TakeIn(e, now)
+			core.TakeIn(e)
 		}
 		l.held[core] = &holding{number: c.File, from: c.From, side: c.FromSide, file: c.file, behind: true}
 	}

@@ -1,8 +1,10 @@
 package journal
 
-// SizeOfHeaders are the sizes of a segment's and a record's header, for tests
-// that damage files.
+// Sizes of headers, for tests that damage files.
 const (
 	SegmentHeaderSize = segmentHeaderSize
 	RecordHeaderSize  = recordHeaderSize
 )
+
+// Reseal makes the CRC of a header right again.
+var Reseal = reseal

@@ -49,7 +49,11 @@ func TestEveryFault(t *testing.T) {
 	for _, sync := range []bool{false, true} {
 		for _, reads := range []bool{false, true} {
 			for _, torn := range []bool{false, true} {
+				if torn && reads {
+					continue // nothing is written badly
+				}
 				t.Run(fmt.Sprintf("sync=%t,reads=%t,torn=%t", sync, reads, torn), func(t *testing.T) {
+					t.Parallel()
 					for n := 0; sweep(t, n, sync, reads, torn); n++ {
 					}
 				})
@@ -100,7 +104,7 @@ func (w *world) crashes(what string, seed int) {
 	w.after(w.disk.Kill(), what+", killed", w.acked)
 	w.after(w.disk.Crash(disktest.None, seeded(seed)), what+", crash None", w.durable)
 	w.after(w.disk.Crash(disktest.All, seeded(seed)), what+", crash All", w.durable)
-	for i := range 3 {
+	for i := range 2 {
 		w.after(w.disk.Crash(disktest.Some, seeded(100*seed+i)), fmt.Sprintf("%s, crash Some %d", what, i), w.durable)
 	}
 }

@@ -17,7 +17,7 @@ const goldenSegment = "" +
 	"e803000000000000" + // first position
 	"0600000000000000" + // synced
 	"efbeadde" + // salt
-	"4f7b8a4e" // CRC
+	"b7cde368" // CRC
 
 const goldenRecord = "" +
 	"b4e1d2c3" + "01" + "02" + "0000" + // magic, version, kind, flags
@@ -30,7 +30,7 @@ const goldenRecord = "" +
 	"efbeadde" + // salt
 	"78563412" + // body CRC
 	"00000000" +
-	"9a1a0b5f" // CRC
+	"abde612a" // CRC
 
 var (
 	goldenSegmentHeader = segmentHeader{number: 7, first: 1000, synced: 6, salt: 0xdeadbeef}

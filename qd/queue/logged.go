@@ -357,7 +357,7 @@ func (t *Topic) Low() uint64 {
 	for _, c := range t.channels {
 		low = min(low, c.low())
 	}
-	return low
+	return max(low, t.log.first)
 }
 
 func (c *Channel) low() uint64 {

@@ -24,7 +24,6 @@ type logLife struct {
 	staged   int            // calls of Stage since the last commit
 	written  bool           // and what they staged is in the log
 	stagedAt int            // the number of the first of them
-	op int
 	fragile  bool           // the disk damages what it has
 }
 

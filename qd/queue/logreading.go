@@ -14,6 +14,7 @@ type reading struct {
 // nextSpan returns what comes at the cursor, with a hold on its block.
 func (c *Channel) nextSpan() (s span, ok, stalled bool) {
 	c.skipHoles()
+	c.passAhead()
 	t := c.topic
 	if c.cursor >= t.limit() {
 		return s, false, false
@@ -37,18 +38,18 @@ func (c *Channel) nextSpan() (s span, ok, stalled bool) {
 
 // takeAhead takes the block with the message at the cursor from those loaded.
 func (c *Channel) takeAhead() *Block {
-	for c.reading.ahead.len() > 0 {
-		b := c.reading.ahead.at(0)
-		if b.pos > c.cursor {
-			return nil // the log had nothing between, or the cursor was moved
-		}
-		c.reading.ahead.pop()
-		if c.cursor < b.end() {
-			return b
-		}
-		c.topic.drop(b)
+	if a := &c.reading.ahead; a.len() > 0 && a.at(0).pos <= c.cursor {
+		return a.pop()
 	}
-	return nil
+	return nil // the log had nothing between, or the cursor was moved
+}
+
+// passAhead lets go of loaded blocks that the cursor is behind, since memory had
+// their messages, too, or it was moved.
+func (c *Channel) passAhead() {
+	for a := &c.reading.ahead; a.len() > 0 && a.at(0).end() <= c.cursor; {
+		c.topic.drop(a.pop())
+	}
 }
 
 // skipHoles moves the cursor behind positions without messages.
@@ -82,6 +83,7 @@ func (c *Channel) atHand() int {
 func (c *Channel) moveTo(pos uint64) {
 	c.cursor = pos
 	c.stalled = false
+	c.passAhead()
 	if ch := c.current; ch != nil {
 		ch.left = true
 		c.leave()
@@ -172,6 +174,7 @@ func (t *Topic) Loaded(w Work, block *Block, pos uint64) {
 			t.drop(block)
 		}
 	}
+	c.passAhead()
 	for _, o := range t.channels {
 		o.skipHoles()
 	}

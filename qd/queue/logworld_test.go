@@ -275,7 +275,7 @@ func (w *logWorld) resume(name string, paused bool, maxAttempts int) {
 		to = w.state.PausedSide
 	}
 	for _, e := range w.publishes(k.progress.Deferred, to) {
-		c.TakeIn(e, w.now)
+		c.TakeIn(e)
 	}
 }
 

@@ -137,7 +137,7 @@ func (t *Topic) Pause() {
 	t.paused = true
 	t.pausedAt = t.end
 	if t.log != nil {
-		t.log.sideLimit = t.log.side
+		t.log.sideLimit = t.log.untaken()
 		if len(t.channels) == 0 {
 			t.pausedAt = t.log.base
 		}

@@ -118,7 +118,11 @@ func (t *Topic) ResumeChannel(name string, paused bool, cursor uint64, entries [
 }
 
 // TakeIn gives the channel a deferred publish that it had not yet at a crash.
-func (c *Channel) TakeIn(e Entry, now int64) { c.takeIn(e.compact(), now) }
+func (c *Channel) TakeIn(e Entry) {
+	c.counts.Deferred++
+	c.note(Change{Entry: e})
+	c.parking.shelf.push(e.compact()) // also if it is due: so they come in the order of their times
+}
 
 // OpenChannelAt opens a channel that begins at a position of the log, or at the
 // oldest message that is kept, if that is later.
