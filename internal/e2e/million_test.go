@@ -32,11 +32,7 @@ func TestMillionLinesAndARestart(t *testing.T) {
 // TestSoak repeats longer journeys with stops at random moments, for as many
 // minutes as SOAK says.
 func TestSoak(t *testing.T) {
-	minutes, err := strconv.ParseFloat(os.Getenv("SOAK"), 64)
-	if err != nil {
-		t.Skip("SOAK is not set to a number of minutes")
-	}
-	end := time.Now().Add(time.Duration(minutes * float64(time.Minute)))
+	end := time.Now().Add(soaking(t))
 	for n := 1; n == 1 || time.Now().Before(end); n++ {
 		j := journey{lines: 2 * millionLines}
 		for at := 0.0; ; {
@@ -49,6 +45,17 @@ func TestSoak(t *testing.T) {
 			return
 		}
 	}
+}
+
+// soaking is how long a soak test should go on, by SOAK, which is a number of
+// minutes; without it the test does not run.
+func soaking(t *testing.T) time.Duration {
+	t.Helper()
+	minutes, err := strconv.ParseFloat(os.Getenv("SOAK"), 64)
+	if err != nil {
+		t.Skip("SOAK is not set to a number of minutes")
+	}
+	return time.Duration(minutes * float64(time.Minute))
 }
 
 func (j journey) run(t *testing.T) {

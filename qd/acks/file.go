@@ -42,9 +42,10 @@ var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
 // Open loads the file at path and makes it ready for Append. A torn end is cut
 // off. A damaged file is copied to path.damaged-N, with the first N ≥ 1 that is
-// free, and then replaced by a snapshot of what is certain. It creates no file
-// where there is none. Its directory must exist. A power cut can still take
-// back what was found, until an Append with sync or a Replace has succeeded.
+// free, and then replaced by a snapshot of what is certain; if that cannot be
+// done it is an error, and the file stays. Open creates no file where there is
+// none. Its directory must exist. A power cut can still take back what was
+// found, until an Append with sync or a Replace has succeeded.
 func Open(fsys disk.FS, path string) (*File, State, Finding, error) {
 	l, err := load(fsys, path)
 	if err != nil {

@@ -5,8 +5,8 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"maps"
 	"math/rand/v2"
-	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -188,7 +188,7 @@ func TestInvalidRecords(t *testing.T) {
 
 // TestTable puts and drops, in every kind of order, and compares with a map.
 func TestTable(t *testing.T) {
-	const n = 3 * minTail
+	const n = 2*minTail + 1000
 	orders := []struct {
 		name string
 		id   func(rng *rand.Rand, i int) uint64
@@ -200,7 +200,7 @@ func TestTable(t *testing.T) {
 		{"ascending twice", func(_ *rand.Rand, i int) uint64 { return uint64(i % (n / 2)) }},
 	}
 	for _, order := range orders {
-		for _, drops := range []int{0, 3, 10} {
+		for _, drops := range []int{0, 3} {
 			rng := rand.New(rand.NewPCG(1, uint64(drops)))
 			want := map[uint64]Entry{}
 			var tab table
@@ -218,7 +218,7 @@ func TestTable(t *testing.T) {
 			for _, e := range tab.all() {
 				got[e.ID] = e
 			}
-			if !reflect.DeepEqual(got, want) {
+			if !maps.Equal(got, want) {
 				t.Errorf("%s, %d of 10 dropped: %d entries, want %d", order.name, drops, len(got), len(want))
 			}
 			if all := tab.all(); len(all) != len(got) || !slices.IsSortedFunc(all, func(a, b Entry) int { return int(a.ID) - int(b.ID) }) {

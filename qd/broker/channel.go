@@ -76,7 +76,10 @@ func (t *Topic) Unpause() error {
 
 // EmptyChannel drops all messages of a channel.
 func (t *Topic) EmptyChannel(name string) error {
-	return t.changeChannel(name, (*queue.Channel).Empty)
+	if err := t.changeChannel(name, (*queue.Channel).Empty); err != nil {
+		return err
+	}
+	return t.writeNow()
 }
 
 // PauseChannel holds back a channel's deliveries.

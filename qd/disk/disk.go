@@ -43,7 +43,8 @@ type File interface {
 	WriteAt(off int64, buffers ...[]byte) error
 	// Sync returns when all that was written before the call is on the device.
 	// After an error none of it may ever get there, even if a later Sync
-	// succeeds.
+	// succeeds, though reads see it, those of the next process too. Only what is
+	// written again can be synced again.
 	Sync() error
 	// Truncate makes the file so many bytes long.
 	Truncate(size int64) error

@@ -30,7 +30,7 @@ func (l *Log) FindID(id uint64) (pos uint64, ok bool, err error) {
 		if err != nil {
 			return 0, false, err
 		}
-		if i := id - h.FirstID; id >= h.FirstID && i < uint64(h.Count) && h.Position+i < r.limit {
+		if i := id - h.FirstID; id >= h.FirstID && i < uint64(h.Count) {
 			return h.Position + i, true, nil
 		}
 		from = max(from, h.End())

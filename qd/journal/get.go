@@ -70,7 +70,7 @@ func (g *getter) message(pos uint64) (Message, error) {
 // record at r is.
 func (g *getter) find(pos uint64) (Message, error) {
 	r, h := g.r, &g.p.header
-	if !g.p.verified || pos >= h.End() || pos < h.Position+uint64(g.p.index) || pos >= r.limit {
+	if !g.p.verified || pos >= h.End() || pos < h.Position+uint64(g.p.index) {
 		if g.p.verified {
 			r.skip(h)
 		}

@@ -172,6 +172,12 @@ func (l *Log) discard(s *segment) error {
 	if err := l.fs.Rename(s.path, to); err != nil {
 		return fmt.Errorf("moving %s, which is no segment, to %s: %w", s.path, to, err)
 	}
+	// With a power cut the name could come back, and cover what is committed next.
+	for _, d := range []string{dir, l.dir} {
+		if err := l.fs.SyncDir(d); err != nil {
+			return fmt.Errorf("syncing the directory %s: %w", d, err)
+		}
+	}
 	l.report(Finding{Damage: NoSegment, File: s.path, Segment: s.number, Length: s.size, Saved: to})
 	return nil
 }

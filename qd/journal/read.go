@@ -112,7 +112,7 @@ func (r *reader) more(p *place, c *Chunk, limit int) bool {
 	}
 	next, g, err := r.probe()
 	if err != nil || g.end != 0 || next.Position != c.Position+n || next.FirstID != c.FirstID+n ||
-		next.Kind != c.Kind || next.Due != c.Due || len(c.Frames)+next.Length > limit || next.End() > r.limit {
+		next.Kind != c.Kind || next.Due != c.Due || len(c.Frames)+next.Length > limit {
 		return false
 	}
 	r.mark(next.Position)
@@ -150,14 +150,14 @@ func (r *reader) advance(p *place, pos uint64) error {
 }
 
 // advanceBytes moves p on by whole messages of its record that take at most
-// limit bytes together, but by one at least, and not beyond the segment's limit.
+// limit bytes together, but by one at least.
 func (r *reader) advanceBytes(p *place, limit int64) error {
 	h := &p.header
-	if h.End() <= r.limit && int64(h.Length)-p.off <= limit {
+	if int64(h.Length)-p.off <= limit {
 		p.index, p.off = h.Count, int64(h.Length)
 		return nil
 	}
-	for used := int64(0); p.index < h.Count && h.Position+uint64(p.index) < r.limit; {
+	for used := int64(0); p.index < h.Count; {
 		n, err := r.frame(p)
 		if err != nil {
 			return err

@@ -172,7 +172,10 @@ func (r *reader) parse(off int64) (Header, error) {
 	if err != nil && !errors.Is(err, errDamaged) {
 		return h, fmt.Errorf("reading segment %s at offset %d: %w", r.seg.path, off, err)
 	}
-	if err == nil && (h.salt != r.seg.salt || off+h.size() > r.stop) {
+	// A record across the limit is no one's: later segments begin where commits
+	// end. A crash has brought back what a failed commit had written.
+	across := h.Position < r.limit && h.End() > r.limit
+	if err == nil && (h.salt != r.seg.salt || off+h.size() > r.stop || across) {
 		return h, errDamaged
 	}
 	return h, err
@@ -277,7 +280,7 @@ func (r *reader) corrupt(h *Header) {
 
 // whole is the stretch of the record at r.off.
 func (r *reader) whole(h *Header) gap {
-	return gap{off: r.off, end: r.off + h.size(), from: h.Position, to: min(h.End(), r.limit)}
+	return gap{off: r.off, end: r.off + h.size(), from: h.Position, to: h.End()}
 }
 
 // bytes returns n bytes of the file from off on, fewer only at r.stop, valid

@@ -198,6 +198,7 @@ func (l *logLife) settle() {
 		}
 	}
 	for _, r := range l.channels {
+		lookAudit(l.t, r.c)
 		for _, m := range r.members {
 			ready := r.c.parking.ready.n + r.c.parking.shelf.ready()
 			if !r.c.Paused() && m.k.credit() > 0 && (ready > 0 || r.c.unread() > 0 && !r.c.crowded()) {

@@ -221,12 +221,13 @@ func TestCrash(t *testing.T) {
 // A write is torn between sectors, in any way, but not within one.
 func TestCrashTearsSectors(t *testing.T) {
 	w := newWorld(t)
-	f := w.durable("a", string(sectors("aaaa")))
+	before := sectors("aaaa")
+	f := w.durable("a", string(before))
 	w.must(f.WriteAt(100, sectors("bbb")[:3*512-200])) // all of the first three but 100 bytes at either end
 	seen := map[string]bool{}
 	for seed := range 500 {
 		b := w.Crash(disktest.Some, seeded(seed)).Bytes("a")
-		for i, want := range sectors("aaaa") {
+		for i, want := range before {
 			inside := i >= 100 && i < 3*512-100
 			if c := b[i]; c != want && (c != 'b' || !inside) || inside && c != b[max(i/512*512, 100)] {
 				t.Fatalf("seed %d: byte %d is %c", seed, i, c)
@@ -244,12 +245,13 @@ func TestCrashTearsLength(t *testing.T) {
 	w := newWorld(t)
 	f := w.durable("a", string(sectors("a")))
 	w.must(f.WriteAt(512, sectors("bcd")))
+	written := sectors("abcd")
 	lengths, zeroes := map[int]bool{}, 0
 	for seed := range 500 {
 		b := w.Crash(disktest.Some, seeded(seed)).Bytes("a")
 		lengths[len(b)] = true
 		for i, c := range b {
-			if c != 0 && c != sectors("abcd")[i] {
+			if c != 0 && c != written[i] {
 				t.Fatalf("seed %d: byte %d is %c", seed, i, c)
 			}
 		}

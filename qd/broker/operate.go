@@ -1,0 +1,248 @@
+package broker
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/millrace-mq/millrace/protocol"
+	"github.com/millrace-mq/millrace/qd/queue"
+)
+
+// This file is what operators ask of a topic with a log.
+
+// Place names a position in a topic's log: "earliest", "latest", a message ID of
+// 16 hex digits, or a time, in nanoseconds or milliseconds since the Unix epoch
+// or as RFC 3339 has it.
+type Place struct {
+	name string
+	id   uint64
+	time time.Time
+}
+
+// ErrBadPlace is returned for text that names no place.
+var ErrBadPlace = errors.New("must be earliest, latest, a message ID of 16 hex digits, or a time (RFC 3339, or milliseconds or nanoseconds since 1970)")
+
+// ParsePlace reads what Place describes.
+func ParsePlace(text string) (Place, error) {
+	if text == "earliest" || text == "latest" {
+		return Place{name: text}, nil
+	}
+	if at, err := time.Parse(time.RFC3339Nano, text); err == nil {
+		return Place{name: "time", time: at}, nil
+	}
+	// An ID is longer than milliseconds and shorter than nanoseconds.
+	if id, ok := protocol.ParseID([]byte(text)); ok {
+		return Place{name: "id", id: id}, nil
+	}
+	if n, err := strconv.ParseInt(text, 10, 64); err == nil && n >= 0 {
+		if len(text) <= 14 {
+			return Place{name: "time", time: time.UnixMilli(n)}, nil
+		}
+		return Place{name: "time", time: time.Unix(0, n)}, nil
+	}
+	return Place{}, ErrBadPlace
+}
+
+// ErrNoMessage is returned for a message that a topic does not have.
+var ErrNoMessage = errors.New("no such message")
+
+// position finds the place in the topic's log.
+func (t *Topic) position(p Place) (uint64, error) {
+	if t.logs == nil {
+		return 0, ErrNeedsLog
+	}
+	log := t.logs.main
+	switch p.name {
+	case "earliest":
+		return log.Start(), nil
+	case "latest":
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		return t.core.End(), nil
+	case "id":
+		pos, ok, err := log.FindID(p.id)
+		if err == nil && !ok {
+			err = ErrNoMessage
+		}
+		return pos, err
+	}
+	pos, err := log.FindTime(p.time.UnixNano())
+	if err != nil {
+		err = fmt.Errorf("topic %s: looking for a time in its log: %w", t.name, err)
+	}
+	return pos, err
+}
+
+// Seek moves a channel: what lies at or behind the place will be delivered
+// (again), what lies before it will not. What is in flight or was requeued is
+// forgotten; deferred publishes and dead messages stay.
+func (t *Topic) Seek(channel string, to Place) error {
+	pos, err := t.position(to)
+	if err != nil {
+		return err
+	}
+	now := t.broker.Now()
+	err = t.changeChannel(channel, func(c *queue.Channel) { c.Seek(pos, now) })
+	if err == nil {
+		err = t.writeNow()
+	}
+	if err != nil {
+		return err
+	}
+	t.broker.log.Info("channel moved", "topic", t.name, "channel", channel, "position", pos)
+	return nil
+}
+
+// CreateChannelAt creates a channel that begins at a place of the log.
+func (t *Topic) CreateChannelAt(name string, at Place) error {
+	pos, err := t.position(at)
+	if err != nil {
+		return err
+	}
+	if err := t.lock(); err != nil {
+		return err
+	}
+	created := t.core.Channel(name) == nil
+	if created {
+		t.addChannel(name, &pos)
+	}
+	t.unlock()
+	if created {
+		t.broker.log.Info("channel created", "topic", t.name, "channel", name, "position", pos)
+		t.broker.notify()
+	}
+	return t.save()
+}
+
+// SetPolicy replaces the topic's policy. A change of the level to or from memory
+// is refused (ErrLevel) while the topic has messages.
+func (t *Topic) SetPolicy(p Policy) error {
+	if err := t.lock(); err != nil {
+		return err
+	}
+	was, old := t.level(), t.policy
+	want := t.broker.Durability
+	if p.Durability != nil {
+		want = *p.Durability
+	}
+	if (want == Memory) != (was == Memory) {
+		t.unlock()
+		return ErrLevel
+	}
+	if t.logs == nil && (p.retains() || p.DropOldest) {
+		t.unlock()
+		return ErrNeedsLog
+	}
+	t.policy = p
+	if t.logs != nil {
+		t.logs.change++
+		t.soil(t.broker.Now())
+	}
+	t.unlock()
+	signal(t.broker.changed)
+	if want == Fsync && was == Disk {
+		// What was acknowledged so far shall survive as much as what comes.
+		if err := errors.Join(t.wrap("log", t.logs.main.Sync()), t.wrap("side log", t.logs.side.Sync())); err != nil {
+			t.mu.Lock()
+			t.policy = old
+			t.mu.Unlock()
+			return err
+		}
+	}
+	return t.save()
+}
+
+// ErrLevel is returned for a change of level that would need the messages to be
+// stored another way.
+var ErrLevel = errors.New("the level of a topic cannot be changed from or to memory: create it anew")
+
+// Revive puts dead messages of a channel in line again: the one with the ID, or
+// all. It returns how many.
+func (t *Topic) Revive(channel string, id uint64, all bool) (n int, err error) {
+	now := t.broker.Now()
+	return t.bury(channel, id, all, func(c *queue.Channel, id uint64) error { return c.Revive(id, now) })
+}
+
+// DeleteDead drops dead messages of a channel: the one with the ID, or all. It
+// returns how many.
+func (t *Topic) DeleteDead(channel string, id uint64, all bool) (n int, err error) {
+	return t.bury(channel, id, all, (*queue.Channel).Delete)
+}
+
+func (t *Topic) bury(channel string, id uint64, all bool, do func(c *queue.Channel, id uint64) error) (n int, err error) {
+	changed := t.changeChannel(channel, func(c *queue.Channel) {
+		ids := []uint64{id}
+		if all {
+			ids = c.DeadIDs()
+		}
+		for _, id := range ids {
+			if err = do(c, id); err != nil {
+				return
+			}
+			n++
+		}
+	})
+	if changed != nil {
+		return n, changed
+	}
+	// Whoever has decided on a message does not want to do it twice.
+	return n, errors.Join(err, t.writeNow())
+}
+
+// writeNow writes down how far the channels have come, rather than behind.
+func (t *Topic) writeNow() error {
+	if t.logs == nil {
+		return nil
+	}
+	for {
+		t.mu.Lock()
+		busy, progress := t.logs.tending, t.progress
+		if !busy && !t.gone {
+			t.logs.tending = true
+		}
+		gone := t.gone
+		t.mu.Unlock()
+		if gone {
+			return nil
+		}
+		if !busy {
+			break
+		}
+		<-progress
+	}
+	err := t.writeBehind(t.Level() == Fsync)
+	t.mu.Lock()
+	t.logs.tending = false
+	t.announce()
+	if t.logs.soiled {
+		t.tendBy(t.broker.Now() + int64(behindBy))
+	}
+	t.settle()
+	return err
+}
+
+// LogStats is what a topic has on disk at the levels disk and fsync.
+type LogStats struct {
+	Segments      int
+	Bytes         int64
+	Oldest        int64 // when the oldest message that is kept was published, ns; 0 if not known
+	Damaged, Lost uint64
+}
+
+// LogStats returns what the topic has on disk; ok is false at level memory.
+func (t *Topic) LogStats() (s LogStats, ok bool) {
+	if t.logs == nil {
+		return s, false
+	}
+	main, side := t.logs.main.Stats(), t.logs.side.Stats()
+	s = LogStats{
+		Segments: main.Segments + side.Segments, Bytes: main.Bytes + side.Bytes,
+		Damaged: main.Damaged + side.Damaged, Lost: main.Lost + side.Lost,
+	}
+	if segments := t.logs.main.Segments(); len(segments) > 0 {
+		s.Oldest = segments[0].Oldest
+	}
+	return s, true
+}
