@@ -175,7 +175,7 @@ func (p *producer) post(ctx context.Context, web *http.Client, path string, cont
 type manner struct {
 	ready    int
 	timeout  time.Duration // of messages; 0 is the daemon's default
-	slow     bool          // it answers ready messages a few ms after they came
+	slow     time.Duration // it rests after each batch of answers
 	requeue  int           // one message in so many is requeued, for up to 50 ms; 0 is none
 	withhold int           // one in so many is not answered until it times out; 0 is none
 	leave    int           // after so many messages it disconnects with some unanswered; 0 is never
@@ -225,8 +225,8 @@ func (c *consumer) consume(ctx context.Context) error {
 		if c.manner.leave > 0 && n >= c.manner.leave && !c.kind() {
 			return c.goAway(w)
 		}
-		if c.manner.slow && !c.kind() {
-			pause(ctx, 3*time.Millisecond)
+		if c.manner.slow > 0 && !c.kind() {
+			pause(ctx, c.manner.slow)
 		}
 	}
 }

@@ -24,8 +24,14 @@ type Ledger struct {
 	lanes    []*Lane
 	channels []*Channel
 
-	mu    sync.Mutex
-	kills []time.Duration // since begun; kills[n] ended life n
+	mu   sync.Mutex
+	ends []ending // of lives
+}
+
+// ending is how a life ended.
+type ending struct {
+	at      time.Duration // since begun
+	orderly bool
 }
 
 // New returns empty books.
@@ -35,15 +41,21 @@ func New() *Ledger { return &Ledger{begun: time.Now()} }
 func (l *Ledger) Life() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return len(l.kills)
+	return len(l.ends)
 }
 
 // Killed records that the daemon was sent SIGKILL at the time given, and is
 // gone: whoever connects from now on, connects to the next life.
-func (l *Ledger) Killed(at time.Time) {
+func (l *Ledger) Killed(at time.Time) { l.end(ending{at: at.Sub(l.begun)}) }
+
+// Stopped records that the daemon has stopped in an orderly way, after which
+// nothing is forgotten.
+func (l *Ledger) Stopped() { l.end(ending{orderly: true}) }
+
+func (l *Ledger) end(e ending) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.kills = append(l.kills, at.Sub(l.begun))
+	l.ends = append(l.ends, e)
 }
 
 // Lane is what one producer publishes to one topic, in order, one connection
@@ -97,7 +109,6 @@ type Channel struct {
 	mu      sync.Mutex
 	entries [][]entry // by lane and sequence number
 	highest []int     // of each lane, the last that came for the first time
-	done    int       // finished at least once
 	repeats []repeat
 	refused map[uint64]bool // FINs that came too late, by message ID
 	faults  faults
@@ -134,13 +145,6 @@ func (l *Ledger) AddChannel(topic, name string, strict bool) *Channel {
 	c.faults.of = topic + "/" + name
 	l.channels = append(l.channels, c)
 	return c
-}
-
-// Finished is how many messages the channel's consumers have finished.
-func (c *Channel) Finished() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.done
 }
 
 // Reader is a consumer of a channel, one connection after the other. It belongs
@@ -235,9 +239,6 @@ func (r *Reader) Finish(k Key, now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e := &c.entries[k.Lane][k.Seq]
-	if e.finished == 0 {
-		c.done++
-	}
 	e.finished, e.finLife = c.ledger.ticks(now), uint16(r.life)
 }
 

@@ -12,12 +12,13 @@ type Verdict struct {
 	Published    int // messages that were attempted
 	Acknowledged int
 	Missing      int   // acknowledged messages that a channel has not finished; counted per channel
-	Repeats      []int // for each kill, how many deliveries there were after it of what had been finished before
+	Repeats      []int // for each end of a life, how many deliveries there were after it of what had been finished before
 	// Oldest is the longest time between the sending of a FIN and a kill that made
 	// its message come again.
 	Oldest time.Duration
 	Late   int      // deliveries again of what was finished after it had timed out
 	Faults []string // promises that were broken, the first few of each kind and channel
+	ends   []ending
 	broken [faultKinds]int
 }
 
@@ -44,15 +45,21 @@ func (v *Verdict) String() string {
 	if len(v.Repeats) > 0 {
 		most = slices.Max(v.Repeats)
 	}
+	kills := 0
+	for _, e := range v.ends {
+		if !e.orderly {
+			kills++
+		}
+	}
 	return fmt.Sprintf("%d kills, %d published, %d acknowledged; %s; %d finished ones repeated (%d at most after one kill), the oldest FIN %v before it",
-		len(v.Repeats), v.Published, v.Acknowledged, strings.Join(kinds, ", "), repeats, most, v.Oldest.Round(time.Millisecond))
+		kills, v.Published, v.Acknowledged, strings.Join(kinds, ", "), repeats, most, v.Oldest.Round(time.Millisecond))
 }
 
 // Audit judges the books when everything is drained and nobody records any
 // more. bound is how long before a kill something may have been done that the
 // daemon has forgotten after it.
 func (l *Ledger) Audit(bound time.Duration) *Verdict {
-	v := &Verdict{Repeats: make([]int, len(l.kills))}
+	v := &Verdict{Repeats: make([]int, len(l.ends)), ends: l.ends}
 	for _, n := range l.lanes {
 		v.Published += int(n.attempted.Load())
 		v.Acknowledged += n.count
@@ -87,8 +94,13 @@ func (c *Channel) auditRepeats(v *Verdict, bound time.Duration) {
 			c.faults.add(again, "%v %s in life %d and came again in it", r.key, what, r.life)
 			continue
 		}
+		end := l.ends[r.lifeThen]
+		if end.orderly {
+			c.faults.add(again, "%v %s and came again after an orderly stop", r.key, what)
+			continue
+		}
 		// What was done while the process was being killed is of age 0.
-		age := max(0, l.kills[r.lifeThen]-time.Duration(r.before-1)*tick)
+		age := max(0, end.at-time.Duration(r.before-1)*tick)
 		if age > bound {
 			c.faults.add(again, "%v %s %v before the kill that ended life %d, and came again in life %d", r.key, what, age, r.lifeThen, r.life)
 		}
