@@ -104,13 +104,18 @@ func (k killing) run(t *testing.T) *ledger.Verdict {
 	return v
 }
 
-// killAgain kills and starts qd, 5 to 700 ms after it was ready each time.
-// loaded is how long it was up.
+// killAgain kills and starts qd, 5 to 700 ms after it was ready. Each fifth life
+// is longer than that: else nothing could be older than the books allow what is
+// forgotten to be, nor would messages time out. loaded is how long qd was up.
 func (k killing) killAgain(t *testing.T, c *crowd, qd *process) (last *process, loaded time.Duration) {
 	random := rand.New(rand.NewPCG(k.seed, 0))
-	for range k.rounds {
+	for n := range k.rounds {
 		up := time.Now()
-		pause(t.Context(), time.Duration(5+random.IntN(696))*time.Millisecond)
+		life := time.Duration(5+random.IntN(696)) * time.Millisecond
+		if n%5 == 4 {
+			life += 2 * forgetful
+		}
+		pause(t.Context(), life)
 		at := time.Now()
 		loaded += at.Sub(up)
 		qd.signal(syscall.SIGKILL)

@@ -6,11 +6,9 @@
 package api
 
 import (
-	"errors"
 	"log/slog"
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
 
 	"github.com/millrace-mq/millrace/internal/httpapi"
@@ -91,8 +89,23 @@ func New(c Config) http.Handler {
 		r.On("POST", change.old, change.handle)
 		r.On("GET", change.old, change.handle)
 	}
+	a.routeOperations(r)
 	routeDebug(r)
 	return httpapi.Patient(r, bodyTimeout, answerTimeout)
+}
+
+// routeOperations routes what nsqd does not have. Nothing is changed unless all
+// arguments are right.
+func (a *api) routeOperations(r *httpapi.Router) {
+	r.On("GET", "/topic/policy", a.topicPolicy)
+	r.On("POST", "/topic/policy", a.setTopicPolicy)
+	r.On("GET", "/channel/policy", a.channelPolicy)
+	r.On("POST", "/channel/policy", a.setChannelPolicy)
+	r.On("POST", "/channel/seek", a.seek)
+	r.On("GET", "/channel/messages", a.channelMessages)
+	r.On("GET", "/message", a.message)
+	r.On("POST", "/message/revive", a.onDead((*broker.Topic).Revive))
+	r.On("POST", "/message/delete", a.onDead((*broker.Topic).DeleteDead))
 }
 
 // ping answers OK, or why the disk cannot be written.
@@ -130,46 +143,4 @@ func (a *api) info(*http.Request, url.Values) (any, error) {
 		a.Info.StartTime.Unix(), a.Info.MaxHeartbeatInterval, a.Info.MaxOutputBufferSize,
 		a.Info.MaxOutputBufferTimeout, a.Info.MaxDeflateLevel, a.Info.TopologyZone, a.Info.TopologyRegion,
 	}, nil
-}
-
-// argument returns the query's first value for name. An empty one counts.
-func argument(q url.Values, name string) (string, error) {
-	values, given := q[name]
-	if !given {
-		return "", badRequest("MISSING_ARG_" + strings.ToUpper(name))
-	}
-	return values[0], nil
-}
-
-// nameArgument returns the query's value for name, which must be the name of a
-// topic or channel; invalid is the code for one that is not.
-func nameArgument(q url.Values, name, invalid string) (string, error) {
-	value, err := argument(q, name)
-	if err == nil && !protocol.ValidName(value) {
-		err = badRequest(invalid)
-	}
-	return value, err
-}
-
-func badRequest(code string) error { return &httpapi.Error{Status: http.StatusBadRequest, Code: code} }
-
-func tooLarge(code string) error {
-	return &httpapi.Error{Status: http.StatusRequestEntityTooLarge, Code: code}
-}
-
-func notFound(code string) error { return &httpapi.Error{Status: http.StatusNotFound, Code: code} }
-
-var errExiting = &httpapi.Error{Status: http.StatusServiceUnavailable, Code: "EXITING"}
-
-// refusal is what a client is told of an error of the broker's.
-func refusal(err error) error {
-	switch {
-	case errors.Is(err, broker.ErrExiting):
-		return errExiting
-	case errors.Is(err, broker.ErrNoTopic), errors.Is(err, broker.ErrGone):
-		return notFound("TOPIC_NOT_FOUND")
-	case errors.Is(err, broker.ErrNoChannel):
-		return notFound("CHANNEL_NOT_FOUND")
-	}
-	return err
 }

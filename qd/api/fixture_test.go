@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -35,6 +36,7 @@ type daemon struct {
 	broker  *broker.Broker
 	config  api.Config
 	handler http.Handler
+	stop    func() // checks the books and stops it, once
 }
 
 // start makes a daemon with what adjust, if not nil, does to its settings.
@@ -62,11 +64,10 @@ func start(t testing.TB, adjust func(*broker.Settings, *api.Config)) *daemon {
 		t.Fatal(err)
 	}
 	config.Broker = b
-	d := &daemon{t, b, config, api.New(config)}
-	ctx, stop := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- b.Run(ctx) }()
-	t.Cleanup(func() {
+	stop := sync.OnceFunc(func() {
 		for _, topic := range b.Topics() {
 			topic.View(func(core *queue.Topic) {
 				if err := core.Audit(); err != nil {
@@ -74,7 +75,7 @@ func start(t testing.TB, adjust func(*broker.Settings, *api.Config)) *daemon {
 				}
 			})
 		}
-		stop()
+		cancel()
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
@@ -82,6 +83,8 @@ func start(t testing.TB, adjust func(*broker.Settings, *api.Config)) *daemon {
 			t.Error(err)
 		}
 	})
+	d := &daemon{t, b, config, api.New(config), stop}
+	t.Cleanup(stop)
 	return d
 }
 

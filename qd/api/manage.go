@@ -21,21 +21,12 @@ func (a *api) changes() []change {
 		{"/topic/empty", "/empty_topic", a.emptyTopic},
 		{"/topic/pause", "/pause_topic", a.onTopic((*broker.Topic).Pause)},
 		{"/topic/unpause", "/unpause_topic", a.onTopic((*broker.Topic).Unpause)},
-		{"/channel/create", "/create_channel", a.onChannel((*broker.Topic).CreateChannel)},
+		{"/channel/create", "/create_channel", a.createChannel},
 		{"/channel/delete", "/delete_channel", a.onChannel((*broker.Topic).DeleteChannel)},
 		{"/channel/empty", "/empty_channel", a.onChannel((*broker.Topic).EmptyChannel)},
 		{"/channel/pause", "/pause_channel", a.onChannel((*broker.Topic).PauseChannel)},
 		{"/channel/unpause", "/unpause_channel", a.onChannel((*broker.Topic).UnpauseChannel)},
 	}
-}
-
-func (a *api) createTopic(r *http.Request, q url.Values) (any, error) {
-	name, err := nameArgument(q, "topic", "INVALID_TOPIC")
-	if err != nil {
-		return nil, err
-	}
-	_, err = a.Broker.Topic(r.Context(), name)
-	return nil, refusal(err)
 }
 
 func (a *api) deleteTopic(_ *http.Request, q url.Values) (any, error) {
@@ -73,11 +64,7 @@ func (a *api) onTopic(do func(*broker.Topic) error) httpapi.Handler {
 // in its topic.
 func (a *api) onChannel(do func(t *broker.Topic, channel string) error) httpapi.Handler {
 	return func(_ *http.Request, q url.Values) (any, error) {
-		topic, err := nameArgument(q, "topic", "INVALID_ARG_TOPIC")
-		if err != nil {
-			return nil, err
-		}
-		channel, err := nameArgument(q, "channel", "INVALID_ARG_CHANNEL")
+		topic, channel, err := channelArguments(q)
 		if err != nil {
 			return nil, err
 		}

@@ -99,22 +99,26 @@ func (a *api) store(ctx context.Context, topic string, bodies [][]byte, delay ti
 	for errors.Is(err, broker.ErrGone) { // deleted meanwhile: its successor takes them
 		err = a.tryStore(ctx, topic, bodies, delay)
 	}
-	switch {
-	case err == nil:
+	if err == nil {
 		return "OK", nil
-	case errors.Is(err, queue.ErrNoMemory):
-		return nil, &httpapi.Error{Status: http.StatusServiceUnavailable, Code: "NO_MEMORY"}
-	case a.Broker.Health() != nil: // which is in the log, once
-		return nil, errInternal
 	}
-	return nil, refusal(err)
+	err = refusal(err)
+	if _, told := errors.AsType[*httpapi.Error](err); !told && a.Broker.Health() != nil {
+		// The log has it once already, and not for every publish again.
+		err = sentence(http.StatusInternalServerError, "DISK_FAILED", err)
+	}
+	return nil, err
 }
 
 func (a *api) tryStore(ctx context.Context, topic string, bodies [][]byte, delay time.Duration) error {
 	t, err := a.Broker.Find(topic)
 	if err != nil {
+		// Refuse before the topic is there: it would stay.
 		if delay > 0 && a.Broker.MemoryFull() {
-			return queue.ErrNoMemory // before the topic is there: it would stay
+			return queue.ErrNoMemory
+		}
+		if err := a.Broker.Room(topic); err != nil {
+			return err
 		}
 		if t, err = a.Broker.Topic(ctx, topic); err != nil {
 			return err
@@ -154,8 +158,6 @@ func (u *upload) release() {
 	u.body, u.bodies = u.body[:0], u.bodies[:0]
 	uploads.Put(u)
 }
-
-var errInternal = &httpapi.Error{Status: http.StatusInternalServerError, Code: "INTERNAL_ERROR"}
 
 // read takes in the body of r, of limit bytes at most; tooBig is the code for
 // one that is longer. Memory follows what has arrived, whatever the request

@@ -32,6 +32,10 @@ type topicStats struct {
 	MessageBytes uint64         `json:"message_bytes"`
 	Paused       bool           `json:"paused"`
 	Latency      latencyStats   `json:"e2e_processing_latency"`
+
+	Durability broker.Level `json:"durability"`
+	*logStats
+	policyStats
 }
 
 type channelStats struct {
@@ -54,6 +58,14 @@ type channelStats struct {
 	EmptiedCount  uint64 `json:"emptied_count"`
 	DroppedCount  uint64 `json:"dropped_count"`
 	LostCount     uint64 `json:"lost_count"`
+
+	// Dead messages: how many there are, and how many have died, were put in line
+	// again, or deleted, since the channel was opened.
+	DeadCount    int    `json:"dead_count"`
+	BuriedCount  uint64 `json:"buried_count"`
+	RevivedCount uint64 `json:"revived_count"`
+	DeletedCount uint64 `json:"deleted_count"`
+	MaxAttempts  int    `json:"max_attempts"` // 0 is any number
 }
 
 // latencyStats says that no latencies are measured.
@@ -153,6 +165,7 @@ func (a *api) topics(s selection) []topicStats {
 			continue
 		}
 		snapshot.introduce(members, s.topic)
+		snapshot.readLog(t)
 		slices.SortFunc(snapshot.Channels, func(x, y channelStats) int { return strings.Compare(x.Name, y.Name) })
 		all = append(all, snapshot)
 	}
@@ -203,6 +216,8 @@ func readChannel(c *queue.Channel) channelStats {
 		ClientCount: c.ConsumerCount(), Paused: c.Paused(),
 		FinishedCount: counts.Finished, EmptiedCount: counts.Emptied,
 		DroppedCount: counts.Dropped, LostCount: counts.Lost,
+		DeadCount: c.Dead(), BuriedCount: counts.Buried, RevivedCount: counts.Revived,
+		DeletedCount: counts.Deleted, MaxAttempts: c.MaxAttempts(),
 	}
 }
 
@@ -210,10 +225,8 @@ func readChannel(c *queue.Channel) channelStats {
 // them with their channels, the longest connected first.
 func (t *topicStats) introduce(members []member, topic string) {
 	for _, m := range members {
-		if k, ok := m.owner.(*broker.Consumer); ok {
-			if owner, ok := k.Owner.(interface{ Client() session.Client }); ok {
-				m.stats.describe(owner.Client(), topic)
-			}
+		if client, ok := holder(m.owner); ok {
+			m.stats.describe(client, topic)
 		}
 		c := &t.Channels[m.channel]
 		c.Clients = append(c.Clients, m.stats)

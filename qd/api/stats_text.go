@@ -63,18 +63,33 @@ func (m *memoryStats) print(w *bytes.Buffer) {
 }
 
 func (t *topicStats) print(w *bytes.Buffer) {
-	fmt.Fprintf(w, "\n%s[%-15s] depth: %-5d be-depth: %-5d msgs: %-8d e2e%%: \n",
-		pauseMark(t.Paused), t.Name, t.Depth, t.BackendDepth, t.MessageCount)
+	fmt.Fprintf(w, "\n%s[%-15s] depth: %-5d be-depth: %-5d msgs: %-8d e2e%%: %s\n",
+		pauseMark(t.Paused), t.Name, t.Depth, t.BackendDepth, t.MessageCount, t.damage())
 	for i := range t.Channels {
 		c := &t.Channels[i]
-		fmt.Fprintf(w, "   %s[%-25s] depth: %-5d be-depth: %-5d inflt: %-4d def: %-4d re-q: %-5d timeout: %-5d msgs: %-8d e2e%%: \n",
+		fmt.Fprintf(w, "   %s[%-25s] depth: %-5d be-depth: %-5d inflt: %-4d def: %-4d re-q: %-5d timeout: %-5d msgs: %-8d e2e%%: %s\n",
 			pauseMark(c.Paused), c.Name, c.Depth, c.BackendDepth, c.InFlightCount, c.DeferredCount,
-			c.RequeueCount, c.TimeoutCount, c.MessageCount)
+			c.RequeueCount, c.TimeoutCount, c.MessageCount, c.dead())
 		for j := range c.Clients {
 			w.WriteString("        ")
 			c.Clients[j].printConsumer(w)
 		}
 	}
+}
+
+// damage and dead are behind all of nsqd's columns, and empty when all is well.
+func (t *topicStats) damage() string {
+	if l := t.logStats; l != nil && l.Damaged+l.Lost > 0 {
+		return fmt.Sprintf("damaged: %-5d lost: %-5d", l.Damaged, l.Lost)
+	}
+	return ""
+}
+
+func (c *channelStats) dead() string {
+	if c.DeadCount > 0 {
+		return fmt.Sprintf("dead: %-5d", c.DeadCount)
+	}
+	return ""
 }
 
 func pauseMark(paused bool) string {

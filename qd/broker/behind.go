@@ -7,6 +7,7 @@ import (
 
 	"github.com/millrace-mq/millrace/protocol"
 	"github.com/millrace-mq/millrace/qd/acks"
+	"github.com/millrace-mq/millrace/qd/journal"
 	"github.com/millrace-mq/millrace/qd/queue"
 )
 
@@ -218,14 +219,26 @@ func (t *Topic) sync() error {
 	if now-l.upkeep.syncedAt < int64(t.broker.SyncTimeout) {
 		return nil
 	}
-	l.upkeep.syncedAt = now
-	return errors.Join(t.wrap("log", l.main.Sync()), t.wrap("side log", l.side.Sync()))
+	err := errors.Join(t.wrap("log", t.syncLog(l.main)), t.wrap("side log", t.syncLog(l.side)))
+	if err == nil {
+		l.upkeep.syncedAt = now
+	}
+	return err
+}
+
+// syncLog syncs a log. What a failed sync leaves in doubt only a commit can
+// write anew, and it may be long until the next message comes.
+func (t *Topic) syncLog(l *journal.Log) error {
+	if l.Sync() == nil {
+		return nil
+	}
+	return t.alone(func() error { return l.Commit(nil, true) })
 }
 
 // stowLogs is the orderly stop of a topic with a log. Nobody uses it any more.
 func (t *Topic) stowLogs() error {
 	l := t.logs
-	err := errors.Join(t.save(), t.writeBehind(true), t.wrap("log", l.main.Sync()), t.wrap("side log", l.side.Sync()))
+	err := errors.Join(t.save(), t.writeBehind(true), t.wrap("log", t.syncLog(l.main)), t.wrap("side log", t.syncLog(l.side)))
 	return errors.Join(err, l.main.Close(), l.side.Close())
 }
 

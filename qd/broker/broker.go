@@ -20,7 +20,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/millrace-mq/millrace/protocol"
 	"github.com/millrace-mq/millrace/qd/disk"
 	"github.com/millrace-mq/millrace/qd/queue"
 	"github.com/millrace-mq/millrace/qd/spill"
@@ -78,9 +77,10 @@ type Broker struct {
 	changed chan struct{} // there is something to be written down
 	saving  sync.Mutex    // held while the metadata file is written, and for nothing else
 
-	mu       sync.RWMutex // guards what follows
-	topics   map[string]*Topic
-	watchers map[chan struct{}]struct{}
+	mu        sync.RWMutex // guards what follows
+	topics    map[string]*Topic
+	watchers  map[chan struct{}]struct{}
+	leftovers map[string][]string // by topic, folders of deleted ones that could not be deleted
 }
 
 // Open takes the data path, and everything on it, into use. The Broker must
@@ -94,15 +94,16 @@ func Open(s Settings) (*Broker, error) {
 		return nil, err
 	}
 	b := &Broker{
-		Settings: s,
-		log:      s.Log,
-		epoch:    time.Now(),
-		memory:   newMemory(s.MemoryBytes),
-		dir:      dir,
-		stopping: make(chan struct{}),
-		changed:  make(chan struct{}, 1),
-		topics:   make(map[string]*Topic),
-		watchers: make(map[chan struct{}]struct{}),
+		Settings:  s,
+		log:       s.Log,
+		epoch:     time.Now(),
+		memory:    newMemory(s.MemoryBytes),
+		dir:       dir,
+		stopping:  make(chan struct{}),
+		changed:   make(chan struct{}, 1),
+		topics:    make(map[string]*Topic),
+		watchers:  make(map[chan struct{}]struct{}),
+		leftovers: make(map[string][]string),
 	}
 	if b.FS == nil {
 		b.FS = disk.OS
@@ -118,7 +119,7 @@ func Open(s Settings) (*Broker, error) {
 		err = b.load()
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("opening data path %s: %w", s.DataPath, err), dir.Close())
+		return nil, errors.Join(fmt.Errorf("opening data path %s: %w", s.DataPath, err), b.abandon(), dir.Close())
 	}
 	return b, nil
 }
@@ -190,7 +191,8 @@ func (b *Broker) Topic(ctx context.Context, name string) (*Topic, error) {
 	return b.Create(ctx, name, Policy{})
 }
 
-// Create is Topic, with a policy for the topic if it is new.
+// Create is Topic, with a policy for the topic if it is new: one that needs a
+// log is refused (ErrNeedsLog) if the topic would have none.
 func (b *Broker) Create(ctx context.Context, name string, policy Policy) (*Topic, error) {
 	if t, err := b.Find(name); err == nil {
 		return t, nil
@@ -232,13 +234,13 @@ func (b *Broker) Create(ctx context.Context, name string, policy Policy) (*Topic
 // prepare makes a topic of the level that it should have. Nothing is on disk
 // yet.
 func (b *Broker) prepare(name string, policy Policy) (*Topic, error) {
-	level := b.Durability
-	if policy.Durability != nil {
-		level = *policy.Durability
+	kept := b.keepsLog(name, policy)
+	if !kept && policy.needsLog() {
+		return nil, ErrNeedsLog
 	}
 	t := b.newTopic(name, b.draw())
 	t.policy = policy
-	if level == Memory || protocol.Ephemeral(name) {
+	if !kept {
 		return t, nil
 	}
 	l, err := b.openLogs(name, t.number)
@@ -291,7 +293,7 @@ func (b *Broker) DeleteTopic(name string) error {
 	t := b.topics[name]
 	if t == nil {
 		b.mu.Unlock()
-		return ErrNoTopic
+		return b.deleteLeftovers(name) // who was told of an error tries again
 	}
 	return b.remove(t)
 }
@@ -334,7 +336,7 @@ func (b *Broker) remove(t *Topic) error {
 	}
 	b.notify()
 	b.log.Info("topic deleted", "topic", t.name)
-	if !worked {
+	if !worked || t.logs != nil { // a log's deletion must survive a crash that comes after the answer
 		return t.purge()
 	}
 	b.workers.Go(func() { // the disk worker is at its last piece of work

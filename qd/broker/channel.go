@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -40,7 +41,9 @@ func (t *Topic) deleteChannel(pick func(core *queue.Topic) *queue.Channel) error
 	c := pick(t.core)
 	if c == nil {
 		t.unlock()
-		return ErrNoChannel
+		// Whoever tries again after an error is not told so before it will be true
+		// after a crash too.
+		return cmp.Or(t.save(), ErrNoChannel)
 	}
 	orphans := t.core.RemoveChannel(c)
 	deserted := len(t.core.Channels()) == 0

@@ -138,7 +138,7 @@ func (t *Topic) carryOut(batch []*intent) {
 
 	err := t.write(sync)
 	var laterErr error
-	first := t.logs.side.End()
+	first := t.logs.sideEnd()
 	if len(c.later) > 0 {
 		laterErr = t.wrap("side log", t.logs.side.Commit(c.later, sync))
 	}
@@ -200,7 +200,7 @@ func (t *Topic) stage(batch []*intent, now int64) {
 		p.id = t.core.DeferID()
 		frame := protocol.AppendMessage(nil, now, 0, p.id, p.body)
 		c.later = append(c.later, journal.Record{
-			Kind: journal.Deferred, Position: t.logs.side.End() + deferred, FirstID: p.id, Count: 1,
+			Kind: journal.Deferred, Position: t.logs.sideEnd() + deferred, FirstID: p.id, Count: 1,
 			Published: now, Due: p.due, Frames: [][]byte{frame},
 		})
 		deferred++

@@ -3,6 +3,7 @@ package broker
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -27,6 +28,7 @@ type logs struct {
 	dir     string
 	main    *journal.Log
 	side    *journal.Log
+	taken   uint64 // no position of the side log below is given out any more
 	commits commits
 
 	made   atomic.Bool // the folder is there, and will be after a power cut
@@ -75,8 +77,13 @@ func parseTopicDir(base string) (name string, number uint64, ok bool) {
 		return "", 0, false
 	}
 	number, err := strconv.ParseUint(base[i+1:], 16, 64)
-	return base[:i], number, err == nil
+	return base[:i], number, err == nil && strconv.FormatUint(number, 16) == base[i+1:]
 }
+
+// sideEnd is the position of the next message of the side log. It is not that
+// log's end if a power cut has taken messages that channels know of: one that
+// came to lie in their place would be taken for them.
+func (l *logs) sideEnd() uint64 { return max(l.side.End(), l.taken) }
 
 func (l *logs) acksPath(channel string, number uint64) string {
 	return filepath.Join(l.dir, "acks", fmt.Sprintf("%s.%x", channel, number))
@@ -134,11 +141,50 @@ func (t *Topic) deleteFiles() error {
 	err := t.alone(func() error { return errors.Join(l.main.Close(), l.side.Close()) })
 	l.filing.Lock() // nobody writes topic.json any more
 	defer l.filing.Unlock()
-	gone := l.dir + deletedSuffix
-	if err := b.FS.Rename(l.dir, gone); err != nil {
-		return errors.Join(err, fmt.Errorf("deleting topic %s: %w", t.name, err))
+	b.mu.Lock()
+	b.leftovers[t.name] = append(b.leftovers[t.name], l.dir)
+	b.mu.Unlock()
+	return errors.Join(err, b.deleteLeftovers(t.name))
+}
+
+// deleteLeftovers deletes the folders of deleted topics of a name, those among
+// them for which that has failed before: or the name, once free, would be that
+// of a topic that comes back at the next start. ErrNoTopic: there are none.
+func (b *Broker) deleteLeftovers(name string) error {
+	b.mu.Lock()
+	dirs := b.leftovers[name]
+	delete(b.leftovers, name)
+	b.mu.Unlock()
+	if len(dirs) == 0 {
+		return ErrNoTopic
 	}
-	return errors.Join(err, b.FS.SyncDir(filepath.Dir(l.dir)), removeAll(b.FS, gone))
+	var errs []error
+	for _, dir := range dirs {
+		if err := b.deleteFolder(dir); err != nil {
+			errs = append(errs, fmt.Errorf("deleting topic %s: %w", name, err))
+			b.mu.Lock()
+			b.leftovers[name] = append(b.leftovers[name], dir)
+			b.mu.Unlock()
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// deleteFolder deletes a topic's folder. Nothing in it is touched before its
+// other name survives a power cut.
+func (b *Broker) deleteFolder(dir string) error {
+	gone := dir + deletedSuffix
+	err := b.FS.Rename(dir, gone)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil // it was never made, or this is another attempt
+	}
+	if err == nil {
+		err = b.FS.SyncDir(filepath.Dir(dir))
+	}
+	if err == nil {
+		err = removeAll(b.FS, gone)
+	}
+	return err
 }
 
 // forgetFile gives up the file of a channel that was deleted, and returns its

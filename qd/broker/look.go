@@ -41,7 +41,7 @@ func (t *Topic) Messages(channel string, state queue.LookState, after uint64, li
 	if err != nil || from >= to {
 		return seen, err
 	}
-	unread, err := t.readOn(from, to, after, limit)
+	unread, err := t.readOn(channel, from, to, after, limit)
 	seen = append(seen, unread...)
 	slices.SortStableFunc(seen, func(x, y Seen) int { return cmp.Compare(x.ID, y.ID) })
 	return seen[:min(len(seen), limit)], err
@@ -79,7 +79,7 @@ func (s *Seen) open(frame []byte) {
 }
 
 // readOn reads messages from the log that were never delivered to a channel.
-func (t *Topic) readOn(from, to, after uint64, limit int) (seen []Seen, err error) {
+func (t *Topic) readOn(channel string, from, to, after uint64, limit int) (seen []Seen, err error) {
 	const step = 64 << 10
 	if pos, ok, err := t.logs.main.FindID(after); err != nil {
 		return nil, err
@@ -96,9 +96,10 @@ func (t *Topic) readOn(from, to, after uint64, limit int) (seen []Seen, err erro
 			return seen, err
 		}
 		frames := chunk.Frames
+		unread := t.unread(channel, chunk.Position, chunk.Count)
 		for i := uint64(0); i < uint64(chunk.Count) && len(seen) < limit; i++ {
 			size := 4 + binary.BigEndian.Uint32(frames)
-			if id, pos := chunk.FirstID+i, chunk.Position+i; id > after && pos < to {
+			if id, pos := chunk.FirstID+i, chunk.Position+i; id > after && pos < to && unread[i] {
 				s := Seen{Seen: queue.Seen{ID: id, State: queue.Ready, Place: pos}}
 				s.open(slices.Clone(frames[:size]))
 				seen = append(seen, s)
@@ -108,6 +109,20 @@ func (t *Topic) readOn(from, to, after uint64, limit int) (seen []Seen, err erro
 		from, buffer = chunk.Position+uint64(chunk.Count), chunk.Frames
 	}
 	return seen, nil
+}
+
+// unread says of n positions of the log from pos on whether what lies there is
+// still to be delivered to a channel: the log keeps what was emptied, too.
+func (t *Topic) unread(channel string, pos uint64, n int) []bool {
+	unread := make([]bool, n)
+	t.View(func(core *queue.Topic) {
+		if c := core.Channel(channel); c != nil {
+			for i := range unread {
+				unread[i] = c.Unread(pos + uint64(i))
+			}
+		}
+	})
+	return unread
 }
 
 // began is the position at which a channel began, as far as is known. Under mu.

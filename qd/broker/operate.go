@@ -116,22 +116,30 @@ func (t *Topic) CreateChannelAt(name string, at Place) error {
 	return t.save()
 }
 
-// SetPolicy replaces the topic's policy. A change of the level to or from memory
-// is refused (ErrLevel) while the topic has messages.
+// SetPolicy replaces the topic's policy, with the refusals of ChangePolicy.
 func (t *Topic) SetPolicy(p Policy) error {
+	return t.ChangePolicy(func(now *Policy) { *now = p })
+}
+
+// ChangePolicy changes the topic's policy, of which change gets a copy under the
+// topic's lock: of two changes at the same time, neither undoes the other. A
+// change of the level to or from memory is refused (ErrLevel), and at level
+// memory so is what needs a log (ErrNeedsLog).
+func (t *Topic) ChangePolicy(change func(p *Policy)) error {
 	if err := t.lock(); err != nil {
 		return err
 	}
 	was, old := t.level(), t.policy
-	want := t.broker.Durability
-	if p.Durability != nil {
-		want = *p.Durability
-	}
-	if (want == Memory) != (was == Memory) {
+	p := old
+	change(&p)
+	want := t.broker.levelOf(p)
+	// A topic that is there keeps its kind if the daemon's level has changed, and
+	// its other settings can be changed all the same.
+	if !p.sameDurability(old) && (want == Memory) != (was == Memory) {
 		t.unlock()
 		return ErrLevel
 	}
-	if t.logs == nil && (p.retains() || p.DropOldest) {
+	if t.logs == nil && p.needsLog() {
 		t.unlock()
 		return ErrNeedsLog
 	}

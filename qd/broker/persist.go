@@ -85,6 +85,17 @@ func (b *Broker) load() error {
 	return b.saveNow()
 }
 
+// abandon closes what load has opened before it failed.
+func (b *Broker) abandon() error {
+	var errs []error
+	for _, t := range b.topics {
+		if t.logs != nil {
+			errs = append(errs, t.logs.main.Close(), t.logs.side.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // checkFolders compares the folders of disk queues with the metadata. Without
 // metadata nobody knows whose they are, nor which IDs were given out.
 func (b *Broker) checkFolders(m meta) error {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/millrace-mq/millrace/protocol"
 	"github.com/millrace-mq/millrace/qd/queue"
 )
 
@@ -30,6 +31,30 @@ type Policy struct {
 func (p Policy) bounded() bool { return p.MaxMessages > 0 || p.MaxBytes > 0 }
 
 func (p Policy) retains() bool { return p.RetentionAge > 0 || p.RetentionBytes > 0 }
+
+// needsLog reports whether there is something in the policy that a topic of
+// level memory cannot do.
+func (p Policy) needsLog() bool { return p.retains() || p.DropOldest }
+
+func (p Policy) sameDurability(q Policy) bool {
+	if p.Durability == nil || q.Durability == nil {
+		return p.Durability == q.Durability
+	}
+	return *p.Durability == *q.Durability
+}
+
+// levelOf is the level that a policy asks for.
+func (b *Broker) levelOf(p Policy) Level {
+	if p.Durability != nil {
+		return *p.Durability
+	}
+	return b.Durability
+}
+
+// keepsLog reports whether a new topic of that name and policy has a log.
+func (b *Broker) keepsLog(name string, policy Policy) bool {
+	return b.levelOf(policy) != Memory && !protocol.Ephemeral(name)
+}
 
 // BacklogError is returned to publishers when a topic's backlog is as large as
 // it may be.

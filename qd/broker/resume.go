@@ -26,6 +26,7 @@ func (b *Broker) loadTopics() error {
 	if err != nil {
 		return err
 	}
+	newest := newestFolders(names)
 	for _, base := range names {
 		path := filepath.Join(root, base)
 		if strings.HasSuffix(base, deletedSuffix) {
@@ -40,6 +41,11 @@ func (b *Broker) loadTopics() error {
 			continue
 		}
 		b.inUse(number)
+		if number < newest[name] {
+			b.log.Error("a topic is there twice; the earlier one, whose deletion must have failed, is left alone until the later one is deleted", "topic", name, "folder", path)
+			b.leftovers[name] = append(b.leftovers[name], path)
+			continue
+		}
 		if err := b.resume(name, number); err != nil {
 			return fmt.Errorf("topic %s: %w", name, err)
 		}
@@ -55,12 +61,20 @@ func (b *Broker) inUse(number uint64) {
 	}
 }
 
+// newestFolders are, by topic, the highest numbers of its folders. There are
+// more than one if a deletion has failed and the name was used again.
+func newestFolders(names []string) map[string]uint64 {
+	newest := make(map[string]uint64)
+	for _, base := range names {
+		if name, number, ok := parseTopicDir(base); ok {
+			newest[name] = max(newest[name], number)
+		}
+	}
+	return newest
+}
+
 // resume opens a topic from its folder.
 func (b *Broker) resume(name string, number uint64) error {
-	if b.topics[name] != nil {
-		b.log.Error("a topic is there twice; the later one is left alone", "topic", name, "folder", b.topicDir(name, number))
-		return nil
-	}
 	record, whole, err := b.readTopicFile(b.topicDir(name, number))
 	if err != nil {
 		return err
@@ -69,15 +83,19 @@ func (b *Broker) resume(name string, number uint64) error {
 	if err != nil {
 		return err
 	}
+	t := b.add(name, number)
+	t.logs = l // closed with the topic if what follows fails
 	if !whole {
 		if record, err = b.guess(l, record); err != nil {
 			return err
 		}
 	}
-	t := b.add(name, number)
-	t.logs, t.policy = l, record.Policy
+	t.policy = record.Policy
 	l.files, l.change = record.Files, 1
 	if whole {
+		if err := b.completeTopicDir(l.dir); err != nil {
+			return err
+		}
 		l.filed = 1
 		l.made.Store(true)
 	}
@@ -262,6 +280,7 @@ func (r *resumption) assemble() {
 		holes = append(holes, queue.Hole{From: end, To: r.end})
 	}
 	r.record.State.Holes = holes
+	l.taken = r.sideEnd
 	r.core = queue.NewLoggedTopic(b.coreConfig(r.name), r.record.State, l.main.Start(), r.end, r.sideEnd, r.waiting)
 	now := b.Now()
 	for _, c := range r.channels {

@@ -116,10 +116,13 @@ func (t *Topic) trim(cut uint64) error {
 	if err := t.writeBehind(true); err != nil && parked > 0 {
 		return err
 	}
+	start := t.logs.main.Start()
 	err := t.alone(func() error { return t.logs.main.RemoveBefore(cut) })
-	t.mu.Lock()
-	t.core.Trimmed(t.logs.main.Start())
-	t.unlock()
+	if now := t.logs.main.Start(); now > start { // else there is nothing new to be written behind
+		t.mu.Lock()
+		t.core.Trimmed(now)
+		t.unlock()
+	}
 	return t.wrap("log", err)
 }
 
@@ -128,6 +131,12 @@ func (t *Topic) trim(cut uint64) error {
 func (t *Topic) sweep() error {
 	segments := t.logs.side.Segments()
 	segments = segments[:len(segments)-1]
+	var own []int // those with messages of their own, whose positions rise
+	for i, s := range segments {
+		if s.First < s.End {
+			own = append(own, i)
+		}
+	}
 	places := make([][]uint64, len(segments))
 	stuck := make([]bool, len(segments))
 	t.mu.Lock()
@@ -138,13 +147,14 @@ func (t *Topic) sweep() error {
 		}
 		parked++
 		pos := place &^ queue.Side
-		i, _ := slices.BinarySearchFunc(segments, pos, func(s journal.Segment, pos uint64) int {
-			if s.End <= pos {
+		at, _ := slices.BinarySearchFunc(own, pos, func(i int, pos uint64) int {
+			if segments[i].End <= pos {
 				return -1
 			}
 			return 1
 		})
-		if i < len(segments) && pos >= segments[i].First {
+		if at < len(own) && pos >= segments[own[at]].First {
+			i := own[at]
 			places[i] = append(places[i], place)
 			stuck[i] = stuck[i] || !movable
 		}
@@ -186,7 +196,7 @@ func (t *Topic) move(places []uint64) error {
 func (t *Topic) moveSome(places []uint64) error {
 	var records []journal.Record
 	moved := make(map[uint64]uint64, len(places))
-	next := t.logs.side.End()
+	next := t.logs.sideEnd()
 	err := t.bodies(places, func(i int, m journal.Message) {
 		if m.Err != nil {
 			return // it is damaged: who fetches it will say so

@@ -48,3 +48,12 @@ func (b *Broker) space() error {
 	}
 	return nil
 }
+
+// Room is nil, or the *SpaceError for which a publish to a new topic of that name
+// would be refused.
+func (b *Broker) Room(topic string) error {
+	if !b.keepsLog(topic, Policy{}) {
+		return nil
+	}
+	return b.space()
+}

@@ -93,6 +93,20 @@ func (b *Broker) makeTopicDir(dir string) error {
 	return b.FS.SyncDir(filepath.Dir(dir))
 }
 
+// completeTopicDir makes what a topic's folder lacks though topic.json is there:
+// a power cut may have kept that name and not the other, and who copies a
+// folder may leave out what is empty.
+func (b *Broker) completeTopicDir(dir string) error {
+	_, err := b.FS.List(filepath.Join(dir, "acks"))
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := b.makeTopicDir(dir); err != nil {
+		return err
+	}
+	return b.FS.SyncDir(dir)
+}
+
 func (b *Broker) writeTopicFile(dir string, record topicRecord) error {
 	text, err := json.MarshalIndent(record, "", " ")
 	if err != nil {

@@ -90,7 +90,7 @@ func sweep(t *testing.T, n int, sync, reads, torn bool) bool {
 		}
 		w.isExactly(what)
 		// What a fault leaves shows in the steps that follow it at once.
-		if since++; since <= 3 || i == len(history)-1 {
+		if since++; since <= 2 || i == len(history)-1 {
 			w.crashes(what, n+i)
 		}
 	}

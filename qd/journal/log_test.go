@@ -5,10 +5,8 @@ import (
 	"io"
 	"io/fs"
 	"maps"
-	"math/rand/v2"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 
@@ -111,23 +109,23 @@ func TestVersion(t *testing.T) {
 func TestLarge(t *testing.T) {
 	w := newWorld(t, journal.Options{SegmentBytes: 1 << 20})
 	w.must(w.commit(false, 100, 10))
-	w.must(w.commit(false, 1000, 5000))
+	w.must(w.commit(false, 3000, 2000))
 	w.must(w.commit(false, 3<<20, 1)) // a single message beyond the window
 	w.must(w.commit(false, 100, 10))
-	for _, limit := range []int{1, 100_000, 4 << 20, 64 << 20} {
+	for _, limit := range []int{1, 100_000, 64 << 20} {
 		if got := w.readAll(limit); !maps.Equal(got, w.acked) {
 			t.Errorf("limit %d: %d messages of %d", limit, len(got), len(w.acked))
 		}
 	}
-	for _, pos := range []uint64{3, 10, 2500, 5009, 5010, 5011, 5020} {
+	for _, pos := range []uint64{3, 10, 1500, 2009, 2010, 2011, 2020} {
 		got, err := readFrom(t, w.log, pos, 50_000)
-		if err != nil || len(got) != 5021-int(pos) || got[pos] != w.acked[pos] {
+		if err != nil || len(got) != 2021-int(pos) || got[pos] != w.acked[pos] {
 			t.Errorf("from %d: %d messages, %v", pos, len(got), err)
 		}
 	}
 	reads := w.disk.Reads()
-	if _, err := readFrom(t, w.log, 0, 256<<10); err != nil || w.disk.Reads()-reads > 150 {
-		t.Errorf("%d reads for 20 MB in chunks of 256 KiB: the record is checked for every chunk", w.disk.Reads()-reads)
+	if _, err := readFrom(t, w.log, 0, 256<<10); err != nil || w.disk.Reads()-reads > 90 {
+		t.Errorf("%d reads for 11 MB in chunks of 256 KiB: the record is checked for every chunk", w.disk.Reads()-reads)
 	}
 }
 
@@ -269,6 +267,9 @@ func TestRemove(t *testing.T) {
 	if _, err := w.disk.List(dir); !errors.Is(err, fs.ErrNotExist) || w.disk.Handles() != 0 {
 		t.Errorf("purged: %v, %d open files", err, w.disk.Handles())
 	}
+	if _, err := w.disk.Crash(disktest.None, nil).List(dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("purged, after a crash: %v", err)
+	}
 }
 
 func TestSparse(t *testing.T) {
@@ -316,6 +317,14 @@ func TestFewFiles(t *testing.T) {
 	}
 	w.must(w.commit(false, 10, 1))
 	w.isExactly("rested")
+	w.must(w.sync())
+	w.must(w.commit(true, 500, 1))
+	w.must(w.log.Close())
+	w.open()
+	// The last header says that the others are on the device.
+	if n := w.operations(func() { w.must(w.sync()) }); n > 5 {
+		t.Errorf("%d operations for a sync of a log just opened", n)
+	}
 	w.must(w.log.Close())
 	if n := w.disk.Handles(); n != 0 {
 		t.Errorf("%d open files when closed", n)
@@ -344,61 +353,5 @@ func TestFullDisk(t *testing.T) {
 	w.on(w.disk.Kill()).isExactly("killed")
 	if refused < 20 {
 		t.Errorf("%d refused", refused)
-	}
-}
-
-// TestConcurrent reads, syncs and asks while commits and removals go on.
-func TestConcurrent(t *testing.T) {
-	w := newWorld(t, journal.Options{SegmentBytes: 5000})
-	done := make(chan struct{})
-	var wg sync.WaitGroup
-	for i := range 3 {
-		wg.Go(func() {
-			rng := rand.New(rand.NewPCG(uint64(i), 1))
-			for {
-				select {
-				case <-done:
-					return
-				default:
-				}
-				pos := w.log.Start()
-				if _, err := readFrom(t, w.log, pos+rng.Uint64N(20), 1000); err != nil {
-					t.Errorf("read: %v", err)
-					return
-				}
-				err := w.log.Get([]uint64{pos, pos + 30}, func(int, journal.Message) error { return nil })
-				if _, _, err2 := w.log.FindID(1<<33 + pos); err != nil || err2 != nil {
-					t.Errorf("get: %v, find: %v", err, err2)
-				}
-				w.log.BytesFrom(pos + 10)
-			}
-		})
-	}
-	wg.Go(func() {
-		for {
-			select {
-			case <-done:
-				return
-			default:
-			}
-			if err := w.log.Sync(); err != nil {
-				t.Errorf("sync: %v", err)
-			}
-		}
-	})
-	for i := range 600 {
-		w.must(w.commit(i%50 == 0, 60, 1+i%4))
-		switch i % 20 {
-		case 5:
-			w.must(w.removeBefore(max(w.log.End(), 300) - 300))
-		case 9:
-			w.log.Rest()
-		}
-	}
-	close(done)
-	wg.Wait()
-	w.holds(w.acked, "at last")
-	if len(w.findings) > 0 {
-		t.Errorf("findings: %v", w.findings)
 	}
 }

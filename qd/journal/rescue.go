@@ -56,20 +56,9 @@ func (l *Log) rescue() error {
 		}
 	}
 	l.mu.Unlock()
-	return l.unmark(marked)
-}
-
-// unmark removes the marks of failed syncs, once the copy's name is on the
-// device.
-func (l *Log) unmark(segments []*segment) error {
-	l.syncing.Lock()
-	defer l.syncing.Unlock()
-	if err := l.syncNames(true); err != nil {
-		return err
-	}
-	for _, s := range segments {
+	for _, old := range marked {
 		// A mark that stays costs another copy at the next start, no more.
-		_ = l.fs.Remove(s.path + unsafeSuffix)
+		_ = l.fs.Remove(old.path + unsafeSuffix)
 	}
 	return nil
 }

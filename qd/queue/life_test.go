@@ -315,7 +315,9 @@ func (l *life) settle() {
 		}
 	}
 	for _, ln := range l.channels {
-		lookAudit(l.t, ln.c)
+		if l.made%8 == 0 { // it copies what there is
+			lookAudit(l.t, ln.c)
+		}
 		for _, m := range ln.members {
 			if ln.c.Depth() > 0 && !ln.c.Paused() && m.k.credit() > 0 {
 				l.t.Fatalf("channel %s: a consumer sleeps with a credit of %d while %d messages wait (%d on disk)",

@@ -1,0 +1,40 @@
+package api
+
+import (
+	"time"
+
+	"github.com/millrace-mq/millrace/qd/broker"
+)
+
+// logStats is what a topic has on disk. Topics of level memory have none of it.
+type logStats struct {
+	Segments int    `json:"log_segments"`
+	Bytes    int64  `json:"log_bytes"`
+	Oldest   int64  `json:"oldest,omitempty"` // when the oldest kept message was published, ns since the Unix epoch
+	Damaged  uint64 `json:"damaged_records"`  // found since the start
+	Lost     uint64 `json:"lost_count"`       // messages in them, and missing ones, as far as is known
+}
+
+// policyStats is what was set for a topic.
+type policyStats struct {
+	RetentionAge   time.Duration `json:"retention_age,omitempty"` // ns
+	RetentionBytes int64         `json:"retention_bytes,omitempty"`
+	MaxMessages    int           `json:"max_messages,omitempty"`
+	MaxBytes       int64         `json:"max_bytes,omitempty"`
+	Overflow       string        `json:"overflow,omitempty"` // if there is a bound
+}
+
+// readLog adds what the topic's log and policy are.
+func (t *topicStats) readLog(from *broker.Topic) {
+	p := from.Policy()
+	t.Durability = from.Level()
+	t.policyStats = policyStats{
+		RetentionAge: p.RetentionAge, RetentionBytes: p.RetentionBytes, MaxMessages: p.MaxMessages, MaxBytes: p.MaxBytes,
+	}
+	if p.MaxMessages > 0 || p.MaxBytes > 0 {
+		t.Overflow = overflow(p)
+	}
+	if s, ok := from.LogStats(); ok {
+		t.logStats = &logStats{s.Segments, s.Bytes, s.Oldest, s.Damaged, s.Lost}
+	}
+}

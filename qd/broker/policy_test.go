@@ -1,0 +1,225 @@
+package broker
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/millrace-mq/millrace/protocol"
+	"github.com/millrace-mq/millrace/qd/queue"
+)
+
+func (m *machine) policy(topic string, p Policy) *Topic {
+	m.t.Helper()
+	t := m.topic(topic)
+	if err := t.SetPolicy(p); err != nil {
+		m.t.Fatal(err)
+	}
+	return t
+}
+
+func place(t *testing.T, text string) Place {
+	t.Helper()
+	p, err := ParsePlace(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// TestRetention keeps what is finished, as long as it was told to.
+func TestRetention(t *testing.T) {
+	m := boot(t, Disk, nil)
+	for name, p := range map[string]Policy{
+		"none": {}, "bytes": {RetentionBytes: 300 << 10}, "age": {RetentionAge: time.Hour},
+	} {
+		topic := m.policy(name, p)
+		c := subscribe(t, topic, "c", 2500)
+		publish(t, topic, 0, 3000, 200)
+		c.consume(3000)
+	}
+	m.quiet()
+	m.kill()
+	for name, want := range map[string]struct{ least, most int64 }{
+		"none": {0, 128 << 10}, "bytes": {300 << 10, 364 << 10}, "age": {700 << 10, 1 << 20},
+	} {
+		topic := m.topic(name)
+		if bytes := topic.logs.main.Bytes(); bytes < want.least || bytes > want.most {
+			t.Errorf("%s: %d bytes are kept", name, bytes)
+		}
+	}
+	topic := m.topic("age")
+	if err := topic.CreateChannelAt("again", place(t, "earliest")); err != nil {
+		t.Fatal(err)
+	}
+	inOrder(t, subscribe(t, topic, "again", 2500).consume(3000), 0)
+}
+
+func TestSeek(t *testing.T) {
+	m := boot(t, Disk, nil)
+	topic := m.policy("t", Policy{RetentionAge: time.Hour})
+	c := subscribe(t, topic, "c", 2500)
+	publish(t, topic, 0, 1000, 200)
+	first := c.consume(1000)
+	between := time.Now()
+	publish(t, topic, 1000, 2000, 200)
+	c.consume(1000)
+	id := protocol.FormatID(first[700].id)
+	for _, test := range []struct {
+		to   string
+		from int
+	}{
+		{"earliest", 0},
+		{string(id[:]), 700},
+		{between.Format(time.RFC3339Nano), 1000},
+		{"latest", 2000},
+	} {
+		if err := topic.Seek("c", place(t, test.to)); err != nil {
+			t.Fatal(err)
+		}
+		m.kill()
+		topic = m.topic("t")
+		c = subscribe(t, topic, "c", 2500)
+		if n := 2000 - test.from; n > 0 {
+			inOrder(t, c.consume(n), test.from)
+		}
+		if got := c.poll(); got != nil {
+			t.Errorf("after a move to %s, %d more", test.to, len(got))
+		}
+		m.quiet()
+	}
+	if err := topic.Seek("c", place(t, "0123456789abcdef")); !errors.Is(err, ErrNoMessage) {
+		t.Errorf("moving to a message that is not there: %v", err)
+	}
+	if err := topic.Seek("nowhere", place(t, "earliest")); !errors.Is(err, ErrNoChannel) {
+		t.Errorf("moving a channel that is not there: %v", err)
+	}
+}
+
+// TestBounds fills a topic up to its bound of messages or bytes.
+func TestBounds(t *testing.T) {
+	m := boot(t, Disk, nil)
+	for name, p := range map[string]Policy{"messages": {MaxMessages: 1000}, "bytes": {MaxBytes: 250_000}} {
+		topic := m.policy(name, p)
+		c := subscribe(t, topic, "c", 2500)
+		n := 0
+		var full *BacklogError
+		for ; full == nil; n++ {
+			if err := topic.Publish([][]byte{body(n, 200)}); err != nil && !errors.As(err, &full) {
+				t.Fatal(err)
+			}
+		}
+		n--
+		if n < 700 || n > 1100 {
+			t.Errorf("%s: full after %d messages", name, n)
+		}
+		inOrder(t, c.consume(n), 0)
+		publish(t, topic, n, n+1, 200)
+		inOrder(t, c.consume(1), n)
+	}
+	for name, p := range map[string]Policy{
+		"oldest messages": {MaxMessages: 1000, DropOldest: true}, "oldest bytes": {MaxBytes: 250_000, DropOldest: true},
+	} {
+		topic := m.policy(name[:6]+name[7:10], p)
+		if err := topic.CreateChannel("c"); err != nil {
+			t.Fatal(err)
+		}
+		publish(t, topic, 0, 5000, 200)
+		var depth int
+		var dropped uint64
+		topic.View(func(core *queue.Topic) {
+			depth, dropped = core.Channel("c").Depth(), core.Channel("c").Counts().Dropped
+		})
+		if depth < 700 || depth > 1100 || depth+int(dropped) != 5000 {
+			t.Errorf("%s: %d left, %d dropped", name, depth, dropped)
+		}
+		inOrder(t, subscribe(t, topic, "c", 2500).consume(depth), 5000-depth)
+	}
+}
+
+// TestPolicyKept sets everything there is to set, and is killed.
+func TestPolicyKept(t *testing.T) {
+	m := boot(t, Disk, nil)
+	level := Fsync
+	want := Policy{
+		Durability: &level, RetentionAge: time.Hour, RetentionBytes: 1 << 20, MaxMessages: 5, MaxBytes: 7, DropOldest: true,
+	}
+	topic := m.policy("t", want)
+	if err := topic.CreateChannel("c"); err != nil {
+		t.Fatal(err)
+	}
+	for _, do := range []func() error{
+		topic.Pause, func() error { return topic.PauseChannel("c") }, func() error { return topic.SetMaxAttempts("c", 3) },
+	} {
+		if err := do(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m.kill()
+	topic = m.topic("t")
+	if topic.Level() != Fsync {
+		t.Errorf("level %v", topic.Level())
+	}
+	got := topic.Policy()
+	if *got.Durability != Fsync {
+		t.Errorf("durability %v", *got.Durability)
+	}
+	if got.Durability = want.Durability; got != want {
+		t.Errorf("%+v", got)
+	}
+	topic.View(func(core *queue.Topic) {
+		if c := core.Channel("c"); !core.Paused() || !c.Paused() || c.MaxAttempts() != 3 {
+			t.Errorf("paused %v, channel paused %v, max attempts %d", core.Paused(), c.Paused(), c.MaxAttempts())
+		}
+	})
+	memory := Memory
+	if err := topic.SetPolicy(Policy{Durability: &memory}); !errors.Is(err, ErrLevel) {
+		t.Errorf("to memory: %v", err)
+	}
+}
+
+// TestDeadKept buries messages for each reason, is killed, revives one and
+// deletes one.
+func TestDeadKept(t *testing.T) {
+	m := boot(t, Disk, nil)
+	topic := m.topic("t")
+	publish(t, topic, 0, 3, 10)
+	c := subscribe(t, topic, "c", 10)
+	if err := topic.SetMaxAttempts("c", 2); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		for _, g := range c.receive(3) {
+			if err := c.Requeue(g.id, 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if got := c.poll(); got != nil {
+		t.Fatalf("a message is delivered a third time: %v", got)
+	}
+	m.quiet()
+	m.kill()
+	topic = m.topic("t")
+	var dead []uint64
+	topic.View(func(core *queue.Topic) { dead = core.Channel("c").DeadIDs() })
+	if len(dead) != 3 {
+		t.Fatalf("%d are dead", len(dead))
+	}
+	if _, err := topic.Revive("c", dead[1], false); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := topic.DeleteDead("c", dead[0], false); err != nil {
+		t.Fatal(err)
+	}
+	m.kill()
+	topic = m.topic("t")
+	topic.View(func(core *queue.Topic) {
+		if c := core.Channel("c"); c.Dead() != 1 || c.Depth() != 1 {
+			t.Errorf("%d dead, %d ready", c.Dead(), c.Depth())
+		}
+	})
+	if g := subscribe(t, topic, "c", 10).consume(1)[0]; g.number != 1 || g.attempts != 1 {
+		t.Errorf("message %d, attempts %d", g.number, g.attempts)
+	}
+}

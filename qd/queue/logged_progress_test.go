@@ -1,0 +1,359 @@
+package queue
+
+import (
+	"cmp"
+	"fmt"
+	"runtime"
+	"slices"
+	"testing"
+)
+
+// keepAll writes down how far all channels have come.
+func (w *logWorld) keepAll() {
+	for _, c := range w.topic.Channels() {
+		w.keep(c)
+	}
+}
+
+// crashed is the channel after a crash.
+func (w *logWorld) crashed(c *Channel) *Channel {
+	w.settled()
+	w.crash()
+	w.audit()
+	return w.topic.Channel(c.Name())
+}
+
+// TestResumedFirst crashes with messages in flight, requeued and deferred: the
+// first two come before everything else, in the order of their IDs.
+func TestResumedFirst(t *testing.T) {
+	w := newLogWorld(t, 1000, 1)
+	c := w.topic.AddChannel("c", 1)
+	w.publish(20, 10)
+	w.deferred(5)
+	k := subscribe(c, 10)
+	var run Run
+	c.Next(k, &run, 1<<20, 1)
+	first := idOf(run.Frames)
+	for _, i := range []uint64{7, 2} {
+		if err := c.Requeue(k, first+i, 0, 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.Finish(k, []uint64{first + 4}, nil)
+	for range 2 { // the second crash comes before anything was done
+		w.keepAll()
+		c = w.crashed(c)
+		if c.Depth() != 19 || c.Deferred() != 1 {
+			t.Errorf("depth %d, deferred %d", c.Depth(), c.Deferred())
+		}
+	}
+	w.now = 10
+	w.topic.Expire(w.now)
+	got := w.deliver(c, subscribe(c, 1000))
+	i := slices.Index(got, 20)
+	if want := slices.Concat(upTo(0, 4), upTo(5, 10)); i < 9 || !slices.Equal(got[:9], want) {
+		t.Errorf("first come %v", got)
+	}
+	if slices.Sort(got); !slices.Equal(got, slices.Concat(upTo(0, 4), upTo(5, 21))) {
+		t.Errorf("all are %v", got)
+	}
+}
+
+// TestMaxAttempts brings messages back for every reason there is, as often as
+// they may be delivered: then they are dead, and say why.
+func TestMaxAttempts(t *testing.T) {
+	tests := map[Reason]func(w *logWorld, c *Channel, k *Consumer, id uint64) *Channel{
+		TimedOut: func(w *logWorld, c *Channel, _ *Consumer, _ uint64) *Channel {
+			w.now += 2000
+			w.topic.Expire(w.now)
+			return c
+		},
+		Requeued: func(w *logWorld, c *Channel, k *Consumer, id uint64) *Channel {
+			if err := c.Requeue(k, id, 0, w.now); err != nil {
+				w.t.Fatal(err)
+			}
+			return c
+		},
+		Disconnected: func(w *logWorld, c *Channel, k *Consumer, _ uint64) *Channel {
+			c.Unsubscribe(k, w.now)
+			return c
+		},
+		Stopped: func(w *logWorld, c *Channel, _ *Consumer, _ uint64) *Channel {
+			w.keepAll()
+			return w.crashed(c)
+		},
+	}
+	for reason, comeBack := range tests {
+		t.Run(reason.String(), func(t *testing.T) {
+			w := newLogWorld(t, 1000, 1)
+			c := w.topic.AddChannel("c", 1)
+			c.SetMaxAttempts(2)
+			w.publish(1, 10)
+			var run Run
+			for attempt := range 2 {
+				k := subscribe(c, 1)
+				w.work(1)
+				if !c.Next(k, &run, 1<<20, w.now) {
+					t.Fatalf("attempt %d does not come", attempt+1)
+				}
+				frame := w.framesOf(&run)[0]
+				if int(attemptsOf(frame)) != attempt+1 {
+					t.Fatalf("attempt %d says that it is %d", attempt+1, attemptsOf(frame))
+				}
+				c.Release(&run)
+				c = comeBack(w, c, k, idOf(frame))
+			}
+			k := subscribe(c, 1)
+			if got := w.deliver(c, k); len(got) > 0 || c.Dead() != 1 || c.Counts().Buried != 1 {
+				t.Fatalf("delivered %v, dead %d", got, c.Dead())
+			}
+			seen, _, _ := c.Look(DeadMessages, 0, 10)
+			if len(seen) != 1 || seen[0].Reason != reason || seen[0].Attempts != 2 || seen[0].Due != w.now {
+				t.Errorf("dead are %+v", seen)
+			}
+			w.keepAll()
+			c = w.crashed(c)
+			if err := c.Revive(c.DeadIDs()[0], w.now); err != nil {
+				t.Fatal(err)
+			}
+			if got := w.deliver(c, subscribe(c, 1)); !slices.Equal(got, []int{0}) {
+				t.Errorf("revived and delivered: %v", got)
+			}
+		})
+	}
+}
+
+// TestLimitLowered lowers the number of attempts below those that a message in
+// line has had. It dies when it is its turn, and what was never delivered comes
+// in its place at once.
+func TestLimitLowered(t *testing.T) {
+	for name, topic := range map[string]*Topic{"memory": newWorld(t, "t", 1000, 1).topic, "log": newLogWorld(t, 1000, 1).topic} {
+		t.Run(name, func(t *testing.T) {
+			c := topic.AddChannel("c", 1)
+			publish := topic.Publish
+			if topic.Logged() {
+				publish = func(bodies [][]byte, now int64) { topic.Stage(bodies, now); topic.Commit() }
+			}
+			publish([][]byte{make([]byte, 8)}, 1)
+			k := subscribe(c, 1)
+			var run Run
+			c.Next(k, &run, 1<<20, 1)
+			id := idOf(run.Frames)
+			if err := c.Requeue(k, id, 0, 1); err != nil {
+				t.Fatal(err)
+			}
+			publish([][]byte{make([]byte, 8)}, 1)
+			c.SetMaxAttempts(1)
+			if !c.Next(k, &run, 1<<20, 1) || idOf(run.Frames) != id+1 || c.Dead() != 1 {
+				t.Errorf("a run of %d; dead are %d", run.N, c.Dead())
+			}
+			c.Empty()
+			if err := topic.Audit(); err != nil || c.Dead() != 1 {
+				t.Errorf("%v; after emptying, dead are %d", err, c.Dead())
+			}
+			c.Release(&run)
+			topic.RemoveChannel(c)
+			if n := topic.Store.(*heapStore).charged; n != 0 {
+				t.Errorf("after all is deleted, %d bytes are charged", n)
+			}
+		})
+	}
+}
+
+// TestSeek moves a channel with messages in all states back and forth.
+func TestSeek(t *testing.T) {
+	tests := []struct {
+		pos     uint64
+		dead    int
+		deliver []int // first of all what is in line
+	}{
+		{100, 0, slices.Concat([]int{30}, upTo(0, 30))},
+		{101, 1, slices.Concat([]int{30}, upTo(1, 30))},
+		{0, 0, slices.Concat([]int{30}, upTo(0, 30))}, // the oldest that is kept
+		{115, 1, slices.Concat([]int{30}, upTo(15, 30))},
+		{125, 1, slices.Concat([]int{30}, upTo(25, 30))},
+		{1000, 1, []int{30}},
+	}
+	for _, test := range tests {
+		t.Run(fmt.Sprint(test.pos), func(t *testing.T) {
+			w := newLogWorld(t, 0, 1)
+			c := w.topic.AddChannel("c", 1)
+			for range 3 {
+				w.block(10)
+			}
+			k := subscribe(c, 20)
+			w.deliver(c, k)
+			c.SetMaxAttempts(1)
+			id := idOf(w.main[100].frame)
+			for i, delay := range []int64{0, 0, 100} {
+				if i == 1 {
+					c.SetMaxAttempts(0) // only the first one is dead
+				}
+				if err := c.Requeue(k, id+uint64(i), delay, 1); err != nil {
+					t.Fatal(err)
+				}
+			}
+			w.deferred(0)
+			w.deferred(50)
+			c.Seek(test.pos, 1)
+			w.audit()
+			if c.Dead() != test.dead || c.Deferred() != 1 || c.InFlight() != 0 || c.Depth() != len(test.deliver) {
+				t.Errorf("dead %d, deferred %d, in flight %d, depth %d", c.Dead(), c.Deferred(), c.InFlight(), c.Depth())
+			}
+			failed := 0
+			if c.Finish(k, []uint64{id + 5}, func(int, error) { failed++ }); failed != 1 {
+				t.Error("a message that was forgotten is finished")
+			}
+			k.SetReady(1000)
+			got := w.deliver(c, k)
+			slices.SortStableFunc(got, func(a, b int) int { return cmp.Compare(b/30, a/30) })
+			if !slices.Equal(got, test.deliver) {
+				t.Errorf("delivered: %v", got)
+			}
+			w.keepAll()
+		})
+	}
+}
+
+// TestDiesAgain has a message die, come again after a Seek and die again: it is
+// dead once, and can be revived once.
+func TestDiesAgain(t *testing.T) {
+	w := newLogWorld(t, 1000, 1)
+	c := w.topic.AddChannel("c", 1)
+	c.SetMaxAttempts(1)
+	k := subscribe(c, 10)
+	w.publish(1, 10)
+	for range 2 {
+		if got := w.deliver(c, k); !slices.Equal(got, []int{0}) {
+			t.Fatalf("delivered: %v", got)
+		}
+		if err := c.Requeue(k, idOf(w.main[100].frame), 0, 1); err != nil || c.Dead() != 1 {
+			t.Fatalf("%v, dead %d", err, c.Dead())
+		}
+		w.audit()
+		c.Seek(100, 1)
+	}
+	if c.Dead() != 0 || w.store.charged != 0 {
+		t.Errorf("dead %d, charged %d", c.Dead(), w.store.charged)
+	}
+}
+
+// TestTrimmedBeyond removes more of the log than channels, one of them in a
+// paused topic, are done with.
+func TestTrimmedBeyond(t *testing.T) {
+	for _, channels := range [][]string{nil, {"c"}, {"c", "d"}} {
+		t.Run(fmt.Sprint(len(channels)), func(t *testing.T) {
+			w := newLogWorld(t, 0, 1)
+			for _, name := range channels {
+				w.topic.AddChannel(name, 1)
+			}
+			w.block(10)
+			w.topic.Pause()
+			w.block(10)
+			w.cut(115)
+			w.audit()
+			if w.topic.Low() != 115 {
+				t.Errorf("low is %d", w.topic.Low())
+			}
+			if n := w.topic.Depth(); n != 5 {
+				t.Errorf("%d messages are held back", n)
+			}
+			if len(channels) == 0 {
+				w.topic.AddChannel("c", 1)
+			}
+			w.audit()
+			w.topic.Unpause(1)
+			for _, c := range w.topic.Channels() {
+				if got := w.deliver(c, subscribe(c, 1000)); !slices.Equal(got, upTo(15, 20)) {
+					t.Errorf("channel %s: delivered %v", c.Name(), got)
+				}
+			}
+		})
+	}
+}
+
+// TestMovedWhileFetched moves a message to the side log, and removes it from the
+// main one, while its body is being read there.
+func TestMovedWhileFetched(t *testing.T) {
+	w := newLogWorld(t, 0, 1)
+	c := w.topic.AddChannel("c", 1)
+	k := subscribe(c, 10)
+	w.block(3)
+	w.deliver(c, k)
+	for i := range uint64(3) {
+		if err := c.Requeue(k, idOf(w.main[100].frame)+i, 10, 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.now = 20
+	w.topic.Expire(w.now)
+	job, ok := w.topic.Work()
+	if !ok || job.Kind != Fetch {
+		t.Fatalf("the work is %v", job.Kind)
+	}
+	w.trim(103)
+	w.read(job)()
+	if got := w.deliver(c, k); !slices.Equal(got, upTo(0, 3)) || c.Counts().Lost > 0 {
+		t.Errorf("delivered: %v, lost %d", got, c.Counts().Lost)
+	}
+}
+
+// TestPausedWithoutChannels pauses a topic that holds deferred publishes for a
+// channel to come, and crashes when that has: it must have them once.
+func TestPausedWithoutChannels(t *testing.T) {
+	w := newLogWorld(t, 0, 1)
+	w.deferred(0)
+	w.topic.Pause()
+	w.deferred(0)
+	c := w.topic.AddChannel("c", 1)
+	w.keepAll()
+	c = w.crashed(c)
+	if c.Depth() != 0 || w.topic.Depth() != 2 {
+		t.Errorf("depth %d, %d are held back", c.Depth(), w.topic.Depth())
+	}
+	w.topic.Unpause(1)
+	if got := w.deliver(c, subscribe(c, 10)); !slices.Equal(got, upTo(0, 2)) {
+		t.Errorf("delivered: %v", got)
+	}
+}
+
+// TestMemoryOfDeferred has a million deferred messages, which must take less
+// than 60 bytes each.
+func TestMemoryOfDeferred(t *testing.T) {
+	const n = 1_000_000
+	if per := memoryOf(t, n); per > 60 || per < 32 {
+		t.Errorf("%.1f bytes for each of %d deferred messages", per, n)
+	}
+}
+
+// BenchmarkDeferred measures the memory that ten million deferred messages take.
+func BenchmarkDeferred(b *testing.B) {
+	const n = 10_000_000
+	for b.Loop() {
+		b.ReportMetric(memoryOf(b, n), "B/message")
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/message")
+}
+
+// memoryOf is how many bytes each of n deferred messages takes, when what is
+// due has been written down.
+func memoryOf(t testing.TB, n int) float64 {
+	w := newLogWorld(t, 0, 1)
+	c := w.topic.AddChannel("c", 1)
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	var p Progress
+	for i := range n {
+		w.topic.Deferred(uint64(i+1), Side|uint64(i), 100, int64(1000+i*7919%n), 1)
+		if i%1000 == 0 {
+			c.Progress(&p)
+		}
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if c.Deferred() != n {
+		t.Fatalf("%d messages are deferred", c.Deferred())
+	}
+	return float64(after.HeapAlloc-before.HeapAlloc) / float64(n)
+}
