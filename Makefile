@@ -5,6 +5,7 @@
 FUZZTIME ?= 3s
 SOAK ?= 10
 BENCHFLAGS ?=
+LEVELS ?= memory disk fsync
 
 # A check is silent unless it fails: then it says everything and make ends.
 quiet = out=$$($(1) 2>&1) || { printf '%s\n' "$$out"; exit 1; }
@@ -75,8 +76,11 @@ gonsq: build
 	elif [ "$$CI" = true ]; then echo "$$out"; exit 1; \
 	else echo 'skipped: go-nsq cannot be downloaded'; fi
 
+# Every level has a table of its own, and the disk a line.
 bench: build
-	@build/bench all --start build/qd --tcp-address=127.0.0.1:24150 --http-address=127.0.0.1:24151 $(BENCHFLAGS)
+	@build/bench disk --dir .
+	@for level in $(LEVELS); do echo "## $$level"; \
+	build/bench all --start "build/qd --durability $$level" --tcp-address=127.0.0.1:24150 --http-address=127.0.0.1:24151 $(BENCHFLAGS) || exit 1; done
 
 soak:
 	@echo 'sending text through the programs while qd is stopped and started, for $(SOAK) minutes'

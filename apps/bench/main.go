@@ -7,10 +7,12 @@ import (
 	"flag"
 	"fmt"
 	"net"
+	"os"
 
 	"github.com/millrace-mq/millrace/apps/bench/null"
 	"github.com/millrace-mq/millrace/apps/bench/report"
 	"github.com/millrace-mq/millrace/apps/bench/work"
+	"github.com/millrace-mq/millrace/apps/bench/yardstick"
 	"github.com/millrace-mq/millrace/internal/program"
 )
 
@@ -32,6 +34,7 @@ var workloads = map[string]struct {
 	"both":    {"publish batches and consume them at once, one channel", []flags{(*work.Settings).Streaming}},
 	"fanout":  {"publish batches and consume them at once on several channels", []flags{(*work.Settings).Streaming, (*work.Settings).FanOut}},
 	"single":  {"publish message by message", []flags{(*work.Settings).Passes, (*work.Settings).Single}},
+	"waiting": {"publish message by message on many connections, each waiting for its answer", []flags{(*work.Settings).Passes, (*work.Settings).Waiting}},
 	"spill":   {"publish, then drain, on a broker with --mem-queue-size 10000", []flags{(*work.Settings).Streaming}},
 	"latency": {"time from when a message was due to its receipt, at a fixed rate", []flags{(*work.Settings).Latencies}},
 	"idle":    {"CPU and memory of topics that nobody uses", []flags{(*work.Settings).Idle}},
@@ -43,6 +46,7 @@ func commands() (list []program.Command) {
 	}
 	return append(list,
 		program.Command{Name: "all", Synopsis: "every workload, on the broker and on null in turn; the medians as one table", Setup: all},
+		program.Command{Name: "disk", Synopsis: "what the disk takes and gives, without a broker", Setup: disk},
 		program.Command{Name: "null", Synopsis: "be a broker that only parses and answers: the ceiling for the others", Setup: serveNull},
 	)
 }
@@ -81,7 +85,7 @@ func all(fs *flag.FlagSet, std program.Stdio) func(context.Context) error {
 	fs.IntVar(&s.Rounds, "rounds", 3, "do everything this many `times` and show the medians")
 	for _, declare := range []flags{
 		(*work.Settings).Common, (*work.Settings).Streaming, (*work.Settings).FanOut,
-		(*work.Settings).Single, (*work.Settings).Latencies, (*work.Settings).Idle,
+		(*work.Settings).Single, (*work.Settings).Waiting, (*work.Settings).Latencies, (*work.Settings).Idle,
 	} {
 		declare(&s.Settings, fs)
 	}
@@ -95,6 +99,24 @@ func all(fs *flag.FlagSet, std program.Stdio) func(context.Context) error {
 			return interrupted(ctx, err)
 		}
 		return show(std, rows, *asJSON)
+	}
+}
+
+// disk is the setup of the look at the disk alone.
+func disk(fs *flag.FlagSet, std program.Stdio) func(context.Context) error {
+	dir := fs.String("dir", os.TempDir(), "`directory` on the disk")
+	bytes := fs.Int64("bytes", 1<<30, "`bytes` to write and read")
+	syncs := fs.Int("syncs", 300, "small `appends` to sync")
+	return func(ctx context.Context) error {
+		if *bytes < 1 || *syncs < 1 {
+			return fmt.Errorf("--bytes %d, --syncs %d: must be 1 or more", *bytes, *syncs)
+		}
+		d, err := yardstick.Measure(ctx, *dir, *bytes, *syncs)
+		if err != nil {
+			return interrupted(ctx, err)
+		}
+		_, err = fmt.Fprintln(std.Out, d)
+		return err
 	}
 }
 

@@ -195,7 +195,10 @@ func (b *Broker) Topic(ctx context.Context, name string) (*Topic, error) {
 // log is refused (ErrNeedsLog) if the topic would have none.
 func (b *Broker) Create(ctx context.Context, name string, policy Policy) (*Topic, error) {
 	if t, err := b.Find(name); err == nil {
-		return t, nil
+		if t.logs != nil && !t.logs.made.Load() {
+			err = t.save() // whoever created it may have been told of an error
+		}
+		return t, err
 	}
 	if b.exiting.Load() {
 		return nil, ErrExiting

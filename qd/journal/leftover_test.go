@@ -7,6 +7,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/millrace-mq/millrace/qd/disk"
 	"github.com/millrace-mq/millrace/qd/disk/disktest"
 	"github.com/millrace-mq/millrace/qd/journal"
 )
@@ -87,6 +88,55 @@ func TestFailedSync(t *testing.T) {
 			t.Errorf("%s: findings %v", level, c.findings)
 		}
 	}
+}
+
+// beside is a disk that does something after each write to a file, as another
+// goroutine might.
+type beside struct {
+	disk.FS
+	do func()
+}
+
+type besideFile struct {
+	disk.File
+	do func()
+}
+
+func (d beside) Create(path string) (disk.File, error) {
+	f, err := d.FS.Create(path)
+	return besideFile{f, d.do}, err
+}
+
+func (f besideFile) WriteAt(off int64, buffers ...[]byte) error {
+	err := f.File.WriteAt(off, buffers...)
+	f.do()
+	return err
+}
+
+// TestSyncFailsBeside has a Sync fail between the write and the sync of a commit,
+// which would succeed then: it must not vouch for what the kernel has dropped.
+func TestSyncFailsBeside(t *testing.T) {
+	w := newWorld(t, journal.Options{})
+	act := func() {}
+	var err error
+	w.log, err = journal.Open(beside{w.disk, func() { act() }}, dir, journal.Options{})
+	w.must(err)
+	w.must(w.commit(true, 10, 1))
+	w.must(w.commit(false, 10, 1))
+	act = func() {
+		act = func() {}
+		w.disk.FailAt(0, syscall.EIO)
+		if err := w.sync(); err == nil {
+			t.Error("a failed sync was acknowledged")
+		}
+	}
+	if err := w.commit(true, 10, 1); err == nil {
+		t.Error("a commit beside a failed sync was acknowledged")
+	}
+	w.must(w.commit(true, 10, 1))
+	w.must(w.sync())
+	w.isExactly("written anew")
+	w.on(w.disk.Crash(disktest.None, nil)).isExactly("crash")
 }
 
 // TestRescueDies cuts the power while what a failed sync left in doubt is being

@@ -8,6 +8,11 @@ import (
 // syncTarget brings a commit to the device, with its segment's name.
 func (l *Log) syncTarget(t *target) error {
 	l.syncing.Lock()
+	if err := l.brokenBy(t.seg); err != nil {
+		// A Sync beside the write has failed: another that succeeds means nothing.
+		l.syncing.Unlock()
+		return err
+	}
 	err := t.file.file.Sync()
 	written := err == nil
 	if written {
@@ -30,6 +35,13 @@ func (l *Log) isNamed(s *segment) bool {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	return s.named
+}
+
+// brokenBy is why a sync of s has failed, or nil.
+func (l *Log) brokenBy(s *segment) error {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return s.broken
 }
 
 // fail notes that a sync of s has failed. A mark beside the file says so to the

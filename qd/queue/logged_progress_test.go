@@ -59,6 +59,53 @@ func TestResumedFirst(t *testing.T) {
 	}
 }
 
+// TestResumedBeforeMemory has what was in flight at a crash still to be fetched
+// when something new, which is in memory, could be delivered.
+func TestResumedBeforeMemory(t *testing.T) {
+	w := newLogWorld(t, 1000, 1)
+	c := w.topic.AddChannel("c", 1)
+	w.publish(3, 10)
+	w.deliver(c, subscribe(c, 10))
+	w.keepAll()
+	c = w.crashed(c)
+	w.publish(2, 10)
+	if got := w.deliver(c, subscribe(c, 10)); !slices.Equal(got, upTo(0, 5)) {
+		t.Errorf("delivered: %v", got)
+	}
+}
+
+// TestStuckAtCrash has messages in flight for so long that they were moved out of
+// their blocks' way. A crash must find them.
+func TestStuckAtCrash(t *testing.T) {
+	w := newLogWorld(t, 1000, 1)
+	c := w.topic.AddChannel("c", 1)
+	k := subscribe(c, 1000)
+	var run Run
+	for range 100 {
+		w.block(10)
+		c.Next(k, &run, 1<<20, 1)
+		c.Release(&run)
+		id := idOf(w.main[len(w.main)-10].frame)
+		for i := range uint64(9) { // the first of each block is stuck
+			c.Finish(k, []uint64{id + 1 + i}, func(_ int, err error) { t.Fatal(err) })
+		}
+		w.keepAll()
+	}
+	if c.parking.flying < 50 {
+		t.Fatalf("%d messages were moved out of the way", c.parking.flying)
+	}
+	c = w.crashed(c)
+	got := w.deliver(c, subscribe(c, 1000))
+	for i := range got {
+		if got[i] != 10*i {
+			t.Fatalf("delivered: %v", got)
+		}
+	}
+	if len(got) != 100 {
+		t.Errorf("%d messages are delivered", len(got))
+	}
+}
+
 // TestMaxAttempts brings messages back for every reason there is, as often as
 // they may be delivered: then they are dead, and say why.
 func TestMaxAttempts(t *testing.T) {

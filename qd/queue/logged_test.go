@@ -379,3 +379,43 @@ func TestLostBodies(t *testing.T) {
 		t.Errorf("deleting what is not dead: %v", err)
 	}
 }
+
+// TestMemoryIsGivenUp delivers what is in memory, or drops it. Nothing is kept
+// there then, though nothing else happens.
+func TestMemoryIsGivenUp(t *testing.T) {
+	tests := map[string]func(w *logWorld){
+		"delivered": func(w *logWorld) {
+			var run Run
+			for _, name := range []string{"a", "b"} {
+				c := w.topic.OpenChannelAt(name, 0, 1)
+				defer func() {
+					k := subscribe(c, 1000)
+					for c.Next(k, &run, 1<<20, 1) {
+						finishAll(w.t, c, k)
+					}
+				}()
+			}
+		},
+		"emptied": func(w *logWorld) { w.topic.Empty() },
+		"removed": func(w *logWorld) { w.cut(130) },
+		"tight": func(w *logWorld) {
+			w.store.tight = true
+			w.topic.HasWork()
+		},
+	}
+	for name, do := range tests {
+		t.Run(name, func(t *testing.T) {
+			w := newLogWorld(t, 1000, 1)
+			for range 3 {
+				w.block(10)
+			}
+			if w.store.blocks != 3 {
+				t.Fatalf("%d blocks are in memory", w.store.blocks)
+			}
+			if do(w); w.store.blocks != 0 {
+				t.Errorf("%d blocks are still held", w.store.blocks)
+			}
+			w.audit()
+		})
+	}
+}

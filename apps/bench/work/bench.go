@@ -34,6 +34,7 @@ func Works() []Work {
 		{"both", inMemory, true, (*bench).both},
 		{"fanout", inMemory, true, (*bench).fanOut},
 		{"single", inMemory, true, (*bench).single},
+		{"waiting", inMemory, true, (*bench).waiting},
 		{"spill", spilling, false, (*bench).spill},
 		{"latency", inMemory, false, (*bench).latency},
 		{"idle", byDefault, false, (*bench).idle},

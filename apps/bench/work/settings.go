@@ -30,6 +30,7 @@ type Settings struct {
 	Channels    int     // of fanout
 	Connections int     // of single
 	InFlight    int     // PUBs that a connection of single keeps unanswered
+	Waiters     int     // publishing connections of waiting
 	Rate        int     // of latency, messages a second
 	Topics      int     // of idle
 	Stall       time.Duration
@@ -72,6 +73,11 @@ func (s *Settings) Single(fs *flag.FlagSet) {
 	fs.IntVar(&s.InFlight, "in-flight", 100, "`PUBs` that a connection of single keeps unanswered")
 }
 
+// Waiting declares the flag of waiting.
+func (s *Settings) Waiting(fs *flag.FlagSet) {
+	fs.IntVar(&s.Waiters, "waiters", 64, "publishing `connections` of waiting, with one PUB in flight each")
+}
+
 // Latencies declares the flags of latency.
 func (s *Settings) Latencies(fs *flag.FlagSet) {
 	fs.IntVar(&s.Rate, "rate", 5000, "`messages` a second of latency")
@@ -101,6 +107,7 @@ func (s *Settings) Validate(fs *flag.FlagSet) error {
 	least("channels", int64(s.Channels), 1)
 	least("connections", int64(s.Connections), 1)
 	least("in-flight", int64(s.InFlight), 1)
+	least("waiters", int64(s.Waiters), 1)
 	least("rate", int64(s.Rate), 1)
 	least("topics", int64(s.Topics), 1)
 	if s.Seconds <= 0 {

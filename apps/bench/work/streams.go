@@ -34,6 +34,14 @@ func (b *bench) single(ctx context.Context) ([]report.Result, error) {
 	})
 }
 
+// waiting publishes message by message, each connection waiting for the answer:
+// what commits in groups are for.
+func (b *bench) waiting(ctx context.Context) ([]report.Result, error) {
+	return b.onlyPublish(ctx, "waiting", func(topic string) load.Stream {
+		return load.Stream{Topic: topic, Producers: b.Waiters, Batch: 1, Size: b.Size, Window: 1}
+	})
+}
+
 func (b *bench) onlyPublish(ctx context.Context, work string, stream func(topic string) load.Stream) ([]report.Result, error) {
 	var m meter
 	err := b.passes(ctx, &m, channelNames(1), func(ctx context.Context, topic string) error {

@@ -16,7 +16,7 @@ import (
 // small is a load that a test's broker carries in no time.
 var small = Settings{
 	Messages: 1000, Seconds: 0.01, Size: 50, Batch: 7, Producers: 2, Consumers: 2, Window: 3,
-	Channels: 3, Connections: 2, InFlight: 5, Rate: 2000, Topics: 5, Stall: 10 * time.Second,
+	Channels: 3, Connections: 2, InFlight: 5, Waiters: 4, Rate: 2000, Topics: 5, Stall: 10 * time.Second,
 }
 
 func find(t *testing.T, name string) Work {
