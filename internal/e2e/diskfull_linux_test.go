@@ -221,12 +221,12 @@ func (f *filling) restart(t *testing.T) {
 	})
 }
 
-// drain consumes until the channel is empty.
+// drain consumes until the channel is empty. Now and then a message is requeued.
 func (f *filling) drain(t *testing.T) {
 	t.Helper()
 	c := &consumer{
-		daemon: f.daemon, topic: "orders", channel: "ship", manner: manner{ready: 1000},
-		reader: f.reader, kind: func() bool { return true },
+		daemon: f.daemon, topic: "orders", channel: "ship", manner: manner{ready: 1000, requeue: 97},
+		reader: f.reader, kind: func() bool { return false },
 	}
 	stop := inBackground(t, []func(context.Context){func(ctx context.Context) { keepTrying(ctx, c.consume) }})
 	defer stop()

@@ -92,9 +92,12 @@ func TestDeadByAStop(t *testing.T) {
 	defer k.close()
 	k.SetReady(1)
 	var run queue.Run
-	for len(d.look("dead")) == 0 {
+	for {
 		if ok, err := k.Next(&run, 1<<20); ok || err != nil {
 			t.Fatalf("delivered once more: %v, %v", ok, err)
+		}
+		if len(d.look("dead")) > 0 {
+			break
 		}
 		select {
 		case <-k.Awake():

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -334,6 +335,50 @@ func TestEmptiedIsNotShown(t *testing.T) {
 			t.Errorf("%q, want %q", got, want)
 		}
 	})
+}
+
+// Everything that looks, and what operators do, while the topic is in use.
+func TestLookingUnderLoad(t *testing.T) {
+	d := logged(t)
+	done := make(chan struct{})
+	var users sync.WaitGroup
+	users.Go(func() {
+		for {
+			select {
+			case <-done:
+				return
+			default:
+				d.send("POST", "/mpub?topic=t", "a\nb\nc")
+				d.send("POST", "/pub?topic=t&defer=1", "d")
+				d.drain("t")
+			}
+		}
+	})
+	users.Go(func() {
+		for {
+			select {
+			case <-done:
+				return
+			default:
+				d.send("POST", "/channel/seek?topic=t&channel=c&to=earliest", nil)
+				d.send("POST", "/channel/policy?topic=t&channel=c&max_attempts=1", nil)
+				d.send("POST", "/topic/policy?topic=t&retention_age=1s", nil)
+				d.send("POST", "/topic/delete?topic=t", nil)
+			}
+		}
+	})
+	for range 100 {
+		for _, path := range []string{
+			"/channel/messages?topic=t&channel=c&state=ready", "/channel/messages?topic=t&channel=c&state=in_flight",
+			"/message?topic=t&id=0000000400000000", "/topic/policy?topic=t", "/stats?format=json&topic=t",
+		} {
+			if w := d.send("GET", path, nil); w.Code != 200 && w.Code != 404 {
+				t.Errorf("%s: %d %s", path, w.Code, w.Body)
+			}
+		}
+	}
+	close(done)
+	users.Wait()
 }
 
 // damage changes a byte of the only place on the disk that has text.

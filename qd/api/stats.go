@@ -53,7 +53,9 @@ type channelStats struct {
 	Latency       latencyStats  `json:"e2e_processing_latency"`
 
 	// Where messages went, so that the books can be balanced: finished, emptied
-	// by an operator, dropped by an ephemeral channel, damaged on disk.
+	// by an operator, dropped by an ephemeral channel or for a bound, damaged on
+	// disk. If the topic has a log, the last are those alone that had been delivered
+	// or deferred: the others never enter the channel, and the topic counts them.
 	FinishedCount uint64 `json:"finished_count"`
 	EmptiedCount  uint64 `json:"emptied_count"`
 	DroppedCount  uint64 `json:"dropped_count"`

@@ -147,6 +147,37 @@ func TestStats(t *testing.T) {
 	})
 }
 
+// A topic with a log, a policy, and messages that are dead, damaged and missing.
+func TestStatsOfLogs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMedium(t)
+		d := m.start(t, nil)
+		d.limited()
+		d.do("/topic/policy?topic=t&durability=fsync&retention_age=1h&max_messages=100&overflow=drop-oldest", nil)
+		d.do("/topic/create?topic=bytes&retention_bytes=1000&max_bytes=1000000", nil)
+		d.do("/topic/create?topic=m&durability=memory&max_messages=5", nil)
+		for _, body := range []string{"one", "two", "three"} {
+			d.bury(body)
+		}
+		dead := d.look("dead")
+		time.Sleep(time.Hour / 2)
+		d.do("/message/revive?topic=t&channel=c&id="+dead[0].ID, nil)
+		d.do("/message/delete?topic=t&channel=c&id="+dead[1].ID, nil)
+		d.do("/mpub?topic=t", "needle\nneedless")
+		d.do("/pub?topic=t", "whole")
+		golden(t, "logged.json", d.send("GET", "/stats?format=json&include_mem=false", nil))
+		d.stop()
+
+		damage(t, m.disk, "needle\x00")
+		d = m.start(t, nil)
+		if got := d.read("t", "c", "k", time.Minute).bodies(2); !slices.Equal(got, []string{"one", "whole"}) {
+			t.Errorf("%q", got)
+		}
+		golden(t, "damaged.json", d.send("GET", "/stats?format=json&topic=t&include_mem=false&include_clients=false", nil))
+		golden(t, "damaged.txt", d.send("GET", "/stats?topic=t&include_mem=false&include_clients=false", nil))
+	})
+}
+
 // /stats is read while everything it shows changes.
 func TestStatsUnderLoad(t *testing.T) {
 	d := start(t, nil)

@@ -80,14 +80,14 @@ func (t *topicStats) print(w *bytes.Buffer) {
 // damage and dead are behind all of nsqd's columns, and empty when all is well.
 func (t *topicStats) damage() string {
 	if l := t.logStats; l != nil && l.Damaged+l.Lost > 0 {
-		return fmt.Sprintf("damaged: %-5d lost: %-5d", l.Damaged, l.Lost)
+		return fmt.Sprintf("damaged: %d lost: %d", l.Damaged, l.Lost)
 	}
 	return ""
 }
 
 func (c *channelStats) dead() string {
 	if c.DeadCount > 0 {
-		return fmt.Sprintf("dead: %-5d", c.DeadCount)
+		return fmt.Sprintf("dead: %d", c.DeadCount)
 	}
 	return ""
 }

@@ -64,7 +64,7 @@ func (t *Topic) tends(now int64) bool {
 func (t *Topic) tend() {
 	err := t.save()
 	err = errors.Join(err, t.writeBehind(t.Level() == Fsync))
-	err = errors.Join(err, t.sync())
+	err = errors.Join(err, t.sync(), t.tryAgain())
 	again, upkeepErr := t.keepUp()
 	err = errors.Join(err, upkeepErr)
 	t.mu.Lock()
@@ -111,6 +111,38 @@ func (t *Topic) committed(err error) {
 		t.logs.upkeep.refusing = false
 		t.broker.disk.recover()
 	}
+}
+
+// roomAgain is how many bytes must be free, beyond the floor, for a disk that has
+// refused a commit to be taken for one that works again.
+const roomAgain = 1 << 20
+
+// tryAgain sees whether a disk that has refused a commit works again: it may be
+// that nobody publishes any more who would find out.
+func (t *Topic) tryAgain() error {
+	t.mu.Lock()
+	refusing := t.logs.upkeep.refusing
+	if refusing {
+		t.logs.change++ // has save write something
+	}
+	t.mu.Unlock()
+	if !refusing {
+		return nil
+	}
+	b := t.broker
+	free, err := b.FS.Free(b.DataPath)
+	if err == nil && int64(free) < b.MinFree+roomAgain {
+		err = fmt.Errorf("topic %s: the disk has refused a commit, and still has only %d bytes free", t.name, free)
+	}
+	if err == nil {
+		err = t.save()
+	}
+	if err == nil {
+		t.mu.Lock()
+		t.committed(nil)
+		t.mu.Unlock()
+	}
+	return err
 }
 
 // writeBehind writes down how far each channel has come. With sync it survives

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"syscall"
 
 	"github.com/millrace-mq/millrace/protocol"
 	"github.com/millrace-mq/millrace/qd/journal"
@@ -51,6 +52,8 @@ type commits struct {
 	records []journal.Record
 	later   []journal.Record
 	frames  []byte
+
+	unlooked int // bytes of bodies since the disk's free space was looked at
 }
 
 // commit has an intent carried out, and returns when it is.
@@ -127,12 +130,13 @@ func (t *Topic) carryOut(batch []*intent) {
 	}
 	now := t.broker.Now()
 	c := &t.logs.commits
+	space := t.room(batch)
 	if err := t.lock(); err != nil {
 		fail(batch, err)
 		return
 	}
 	sync := t.level() == Fsync
-	t.stage(batch, now)
+	t.stage(batch, now, space)
 	c.pieces = t.core.Staged(c.pieces[:0])
 	t.mu.Unlock()
 
@@ -178,13 +182,42 @@ func (t *Topic) carryOut(batch []*intent) {
 	t.release(t.core.HasWorkFor(nil))
 }
 
+// lookEvery is how many bytes of bodies a topic writes between two looks at the
+// disk's free space. That is looked at once a second in any case, but in a second
+// more can be written than the floor leaves room for.
+const lookEvery = 256 << 10
+
+// room is nil, or why what the batch publishes is refused.
+func (t *Topic) room(batch []*intent) error {
+	b, c := t.broker, &t.logs.commits
+	if err := b.space(); err != nil {
+		return err
+	}
+	if b.reserved.Load() == 0 {
+		// The disk was full at the start: nothing keeps a crash from having the numbers
+		// drawn again that IDs are made of.
+		return fmt.Errorf("%s cannot be written: %w", metaFile, syscall.ENOSPC)
+	}
+	for _, p := range batch {
+		c.unlooked += p.size()
+	}
+	if c.unlooked < lookEvery {
+		return nil
+	}
+	if free, err := b.FS.Free(b.DataPath); err == nil && int64(free) < b.MinFree {
+		return &SpaceError{Path: b.DataPath, Free: int64(free), Floor: b.MinFree}
+	}
+	c.unlooked = 0
+	return nil
+}
+
 // stage puts what is to be published into the core, unseen yet, and what is
-// deferred into c.later. What is refused has its error set. Under mu.
-func (t *Topic) stage(batch []*intent, now int64) {
+// deferred into c.later. What is refused has its error set; all is, with space if
+// that is not nil. Under mu.
+func (t *Topic) stage(batch []*intent, now int64, space error) {
 	c := &t.logs.commits
 	c.later, c.frames = c.later[:0], c.frames[:0]
 	staged, deferred := 0, uint64(0)
-	space := t.broker.space()
 	for _, p := range batch {
 		if p.err = space; p.err == nil {
 			p.err = t.overfull(staged + max(len(p.bodies), 1))

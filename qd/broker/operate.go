@@ -152,7 +152,7 @@ func (t *Topic) ChangePolicy(change func(p *Policy)) error {
 	signal(t.broker.changed)
 	if want == Fsync && was == Disk {
 		// What was acknowledged so far shall survive as much as what comes.
-		if err := errors.Join(t.wrap("log", t.logs.main.Sync()), t.wrap("side log", t.logs.side.Sync())); err != nil {
+		if err := errors.Join(t.wrap("log", t.syncLog(t.logs.main)), t.wrap("side log", t.syncLog(t.logs.side))); err != nil {
 			t.mu.Lock()
 			t.policy = old
 			t.mu.Unlock()

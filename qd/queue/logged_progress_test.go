@@ -3,7 +3,6 @@ package queue
 import (
 	"cmp"
 	"fmt"
-	"runtime"
 	"slices"
 	"testing"
 )
@@ -82,11 +81,11 @@ func TestStuckAtCrash(t *testing.T) {
 	k := subscribe(c, 1000)
 	var run Run
 	for range 100 {
-		w.block(10)
+		w.block(20)
 		c.Next(k, &run, 1<<20, 1)
 		c.Release(&run)
-		id := idOf(w.main[len(w.main)-10].frame)
-		for i := range uint64(9) { // the first of each block is stuck
+		id := idOf(w.main[len(w.main)-20].frame)
+		for i := range uint64(19) { // the first of each block is stuck
 			c.Finish(k, []uint64{id + 1 + i}, func(_ int, err error) { t.Fatal(err) })
 		}
 		w.keepAll()
@@ -97,7 +96,7 @@ func TestStuckAtCrash(t *testing.T) {
 	c = w.crashed(c)
 	got := w.deliver(c, subscribe(c, 1000))
 	for i := range got {
-		if got[i] != 10*i {
+		if got[i] != 20*i {
 			t.Fatalf("delivered: %v", got)
 		}
 	}
@@ -362,45 +361,4 @@ func TestPausedWithoutChannels(t *testing.T) {
 	if got := w.deliver(c, subscribe(c, 10)); !slices.Equal(got, upTo(0, 2)) {
 		t.Errorf("delivered: %v", got)
 	}
-}
-
-// TestMemoryOfDeferred has a million deferred messages, which must take less
-// than 60 bytes each.
-func TestMemoryOfDeferred(t *testing.T) {
-	const n = 1_000_000
-	if per := memoryOf(t, n); per > 60 || per < 32 {
-		t.Errorf("%.1f bytes for each of %d deferred messages", per, n)
-	}
-}
-
-// BenchmarkDeferred measures the memory that ten million deferred messages take.
-func BenchmarkDeferred(b *testing.B) {
-	const n = 10_000_000
-	for b.Loop() {
-		b.ReportMetric(memoryOf(b, n), "B/message")
-	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/message")
-}
-
-// memoryOf is how many bytes each of n deferred messages takes, when what is
-// due has been written down.
-func memoryOf(t testing.TB, n int) float64 {
-	w := newLogWorld(t, 0, 1)
-	c := w.topic.AddChannel("c", 1)
-	var before, after runtime.MemStats
-	runtime.GC()
-	runtime.ReadMemStats(&before)
-	var p Progress
-	for i := range n {
-		w.topic.Deferred(uint64(i+1), Side|uint64(i), 100, int64(1000+i*7919%n), 1)
-		if i%1000 == 0 {
-			c.Progress(&p)
-		}
-	}
-	runtime.GC()
-	runtime.ReadMemStats(&after)
-	if c.Deferred() != n {
-		t.Fatalf("%d messages are deferred", c.Deferred())
-	}
-	return float64(after.HeapAlloc-before.HeapAlloc) / float64(n)
 }
