@@ -169,6 +169,7 @@ func (l *Log) Stats() Stats {
 
 // Rest closes the files that are not being read. The next use opens them again.
 func (l *Log) Rest() {
+	l.shorten()
 	l.dropOut()
 	l.files.rest()
 }

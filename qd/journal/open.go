@@ -271,6 +271,9 @@ func (l *Log) cut(r *reader, good mark) error {
 			err = fmt.Errorf("truncating segment %s: %w", r.seg.path, err)
 		}
 	}
+	if err == nil && zero {
+		return nil // reserved, or never written: no loss
+	}
 	f.Err = err
 	l.report(f)
 	return err

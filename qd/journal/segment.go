@@ -6,11 +6,12 @@ import (
 	"slices"
 )
 
-// segment is one file. Its fields below the line are guarded by Log.mu.
+// segment is one file. Its fields below the gap are guarded by Log.mu.
 type segment struct {
 	number, first uint64
 	salt          uint32
 	path          string
+	ahead         int64 // length of the file, if more than what is written was reserved; the writer's
 
 	// limit is the position behind its last message: the first position of a
 	// later segment, or End.

@@ -321,6 +321,20 @@ func (l *logged) messages(from, to uint64) int {
 	return int(to - from - l.gone(from, to))
 }
 
+// behind is the position behind n messages that begin at pos.
+func (l *logged) behind(pos uint64, n int) uint64 {
+	for _, h := range l.holes {
+		if h.From >= pos+uint64(n) {
+			break
+		}
+		if h.To > pos {
+			n -= int(max(h.From, pos) - pos)
+			pos = h.To
+		}
+	}
+	return pos + uint64(n)
+}
+
 // hole returns the hole at or behind pos that comes first.
 func (l *logged) hole(pos uint64) (h Hole, ok bool) {
 	for _, h := range l.holes {
@@ -404,11 +418,11 @@ func (t *Topic) DropTo(pos uint64) {
 func (t *Topic) DropOldest(n int) {
 	if more := t.log.messages(t.log.base, t.end) - n; len(t.channels) == 0 && more > 0 {
 		t.dropped += uint64(more)
-		t.log.base += uint64(more)
+		t.log.base = t.log.behind(t.log.base, more)
 	}
 	for _, c := range t.channels {
 		if more := c.unread() - n; more > 0 {
-			c.dropTo(c.cursor + uint64(more))
+			c.dropTo(t.log.behind(c.cursor, more))
 		}
 	}
 	t.evict()

@@ -23,7 +23,6 @@ type logLife struct {
 	done     func()         // work that was begun and read
 	staged   int            // calls of Stage since the last commit
 	written  bool           // and what they staged is in the log
-	stagedAt int            // the number of the first of them
 	fragile  bool           // the disk damages what it has
 }
 

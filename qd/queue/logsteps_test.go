@@ -77,6 +77,11 @@ func (l *logLife) stepTrim() {
 	for _, r := range l.main[l.first:pos] {
 		l.damaged[r.number] = true
 	}
+	if l.rng.IntN(3) == 0 {
+		l.topic.DropTo(pos)
+		l.settled()
+		return
+	}
 	l.cut(pos)
 }
 

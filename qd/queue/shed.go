@@ -55,8 +55,8 @@ func (c *Channel) shed() {
 		return
 	}
 	if t := c.topic; t.log != nil {
-		if n := c.unread(); n > t.MemoryMessages {
-			c.dropTo(t.limit() - uint64(t.MemoryMessages))
+		if more := c.unread() - t.MemoryMessages; more > 0 {
+			c.dropTo(t.log.behind(c.cursor, more))
 		}
 		return
 	}
