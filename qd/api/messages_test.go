@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strings"
@@ -160,19 +161,20 @@ func TestPagesAreBounded(t *testing.T) {
 	topic := d.topic("t")
 	d.do("/channel/create?topic=t&channel=c", nil)
 	for range 20 {
-		if err := topic.Publish([][]byte{[]byte(strings.Repeat("x", large))}); err != nil {
+		if err := topic.Publish([][]byte{make([]byte, large)}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	const path = "/channel/messages?topic=t&channel=c&state=ready&body=1048576"
-	w := d.send("GET", path, nil)
-	if n := w.Body.Len(); n < 16*large || n > 18*large {
-		t.Errorf("the page has %d bytes", n)
+	first := d.send("GET", path, nil).Body.Bytes() // too large to be decoded under the race detector
+	n := bytes.Count(first, []byte(`"id"`))
+	if n < 16 || n > 18 {
+		t.Errorf("the first page has %d messages", n)
 	}
-	var first, second seenPage
-	d.get(path, &first)
-	d.get(path+"&after="+first.Next, &second)
-	if n := len(first.Messages) + len(second.Messages); n != 20 || second.Next != "" {
+	_, next, _ := bytes.Cut(first[len(first)-40:], []byte(`"next":"`))
+	var second seenPage
+	d.get(strings.Replace(path, "1048576", "1", 1)+"&after="+string(next[:16]), &second)
+	if n += len(second.Messages); n != 20 || second.Next != "" {
 		t.Errorf("%d messages on two pages, then %q", n, second.Next)
 	}
 }
@@ -368,7 +370,7 @@ func TestLookingUnderLoad(t *testing.T) {
 			}
 		}
 	})
-	for range 100 {
+	for range 40 {
 		for _, path := range []string{
 			"/channel/messages?topic=t&channel=c&state=ready", "/channel/messages?topic=t&channel=c&state=in_flight",
 			"/message?topic=t&id=0000000400000000", "/topic/policy?topic=t", "/stats?format=json&topic=t",

@@ -64,9 +64,11 @@ func (t *Topic) tends(now int64) bool {
 func (t *Topic) tend() {
 	err := t.save()
 	err = errors.Join(err, t.writeBehind(t.Level() == Fsync))
-	err = errors.Join(err, t.sync(), t.tryAgain())
+	unsynced, syncErr := t.sync()
+	err = errors.Join(err, syncErr, t.tryAgain())
 	again, upkeepErr := t.keepUp()
 	err = errors.Join(err, upkeepErr)
+	again = sooner(again, unsynced)
 	t.mu.Lock()
 	defer t.settle()
 	l := t.logs
@@ -224,10 +226,11 @@ type upkeep struct {
 	progress queue.Progress
 	ranges   []acks.Range
 	changes  []acks.Change
-	syncedAt int64 // when the logs were synced
-	swept    int64 // when the side log was last looked through
-	failing  bool  // what is written behind cannot be; under Topic.mu
-	refusing bool  // commits fail; under Topic.mu
+	syncedAt int64  // when the logs were synced; under Topic.mu
+	swept    int64  // when the side log was last looked through
+	sweptFor uint64 // how many messages were settled then
+	failing  bool   // what is written behind cannot be; under Topic.mu
+	refusing bool   // commits fail; under Topic.mu
 }
 
 // delta is p in the terms of the channel's file.
@@ -245,17 +248,27 @@ func (u *upkeep) delta(p *queue.Progress) acks.Delta {
 }
 
 // sync brings what was committed at level disk to the device, now and then: a
-// power cut then costs no more than --sync-timeout.
-func (t *Topic) sync() error {
+// power cut then costs about as much as was published in --sync-timeout. again is
+// when the next time will be; 0 is not until something else is published.
+func (t *Topic) sync() (again time.Duration, err error) {
 	l, now := t.logs, t.broker.Now()
-	if now-l.upkeep.syncedAt < int64(t.broker.SyncTimeout) {
-		return nil
+	t.mu.Lock()
+	due := l.upkeep.syncedAt + int64(t.broker.SyncTimeout)
+	if !l.unsynced || now < due {
+		if l.unsynced {
+			again = time.Duration(due - now)
+		}
+		t.mu.Unlock()
+		return again, nil
 	}
-	err := errors.Join(t.wrap("log", t.syncLog(l.main)), t.wrap("side log", t.syncLog(l.side)))
-	if err == nil {
-		l.upkeep.syncedAt = now
-	}
-	return err
+	l.unsynced = false
+	t.mu.Unlock()
+	err = errors.Join(t.wrap("log", t.syncLog(l.main)), t.wrap("side log", t.syncLog(l.side)))
+	t.mu.Lock()
+	l.upkeep.syncedAt = now
+	l.unsynced = l.unsynced || err != nil
+	t.mu.Unlock()
+	return 0, err
 }
 
 // syncLog syncs a log. What a failed sync leaves in doubt only a commit can

@@ -73,6 +73,7 @@ type Broker struct {
 	workers  sync.WaitGroup
 	disk     health
 	disks    openDisks
+	opened   atomic.Int64 // topics whose logs may have files open
 
 	changed chan struct{} // there is something to be written down
 	saving  sync.Mutex    // held while the metadata file is written, and for nothing else

@@ -171,6 +171,8 @@ func (t *Topic) carryOut(batch []*intent) {
 			first++
 		}
 	}
+	t.logs.unsynced = t.logs.unsynced || !sync
+	t.broker.touched(t.logs)
 	t.dropExcess()
 	t.committed(errors.Join(err, laterErr))
 	t.published(now)

@@ -36,12 +36,14 @@ type logs struct {
 	filed  uint64      // which of the topic's changes is in topic.json; under filing
 
 	// Under Topic.mu.
-	change  uint64 // counts what has to go into topic.json
-	files   uint64 // counts the files of channels, which are never named alike
-	held    map[*queue.Channel]*holding
-	soiled  bool  // there is something to be written behind
-	tending bool  // tend runs
-	tendAt  int64 // when it is to run; 0 is never
+	change   uint64 // counts what has to go into topic.json
+	files    uint64 // counts the files of channels, which are never named alike
+	held     map[*queue.Channel]*holding
+	soiled   bool  // there is something to be written behind
+	unsynced bool  // there is something that a power cut would take
+	open     bool  // there may be open files, and it counts among Broker.opened
+	tending  bool  // tend runs
+	tendAt   int64 // when it is to run; 0 is never
 
 	upkeep upkeep // owned by tend, and by start and stop
 }
@@ -139,6 +141,7 @@ func (t *Topic) addChannel(name string, at *uint64) *queue.Channel {
 func (t *Topic) deleteFiles() error {
 	l, b := t.logs, t.broker
 	err := t.alone(func() error { return errors.Join(l.main.Close(), l.side.Close()) })
+	b.rested(t)
 	l.filing.Lock() // nobody writes topic.json any more
 	defer l.filing.Unlock()
 	b.mu.Lock()

@@ -39,12 +39,26 @@ func (t *Topic) Messages(channel string, state queue.LookState, after uint64, li
 	}
 	seen, err := t.read(found)
 	if err != nil || from >= to {
-		return seen, err
+		return seen, t.unlessGone(err)
 	}
 	unread, err := t.readOn(channel, from, to, after, limit)
 	seen = append(seen, unread...)
 	slices.SortStableFunc(seen, func(x, y Seen) int { return cmp.Compare(x.ID, y.ID) })
-	return seen[:min(len(seen), limit)], err
+	return seen[:min(len(seen), limit)], t.unlessGone(err)
+}
+
+// unlessGone is err, the result of reading the topic's logs, or ErrGone if it
+// was that somebody has deleted the topic meanwhile.
+func (t *Topic) unlessGone(err error) error {
+	if err == nil {
+		return nil
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.gone {
+		return ErrGone
+	}
+	return err
 }
 
 // read reads the bodies of messages that were seen, as far as they are not in
@@ -146,7 +160,7 @@ func (t *Topic) Message(id uint64) (m Seen, standing []Standing, err error) {
 	pos, kept := uint64(0), false
 	if t.logs != nil {
 		if pos, kept, err = t.logs.main.FindID(id); err != nil {
-			return m, nil, err
+			return m, nil, t.unlessGone(err)
 		}
 	}
 	var found *queue.Seen
@@ -173,5 +187,5 @@ func (t *Topic) Message(id uint64) (m Seen, standing []Standing, err error) {
 		found = &queue.Seen{ID: id, Place: pos}
 	}
 	seen, err := t.read([]queue.Seen{*found})
-	return seen[0], standing, err
+	return seen[0], standing, t.unlessGone(err)
 }

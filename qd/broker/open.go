@@ -36,3 +36,26 @@ func (d openDisks) leave() { <-d }
 // crowd is 0 when a topic may keep its files open though it does not need them
 // now, 1 when it may not, and 2 when others may be waiting.
 func (d openDisks) crowd() int { return 2 * len(d) / cap(d) }
+
+// touched counts a topic's logs among those that have files open. Under
+// Topic.mu.
+func (b *Broker) touched(l *logs) {
+	if !l.open {
+		l.open = true
+		b.opened.Add(1)
+	}
+}
+
+// rested counts them out. Only tend calls it, and the end of the topic.
+func (b *Broker) rested(t *Topic) {
+	t.mu.Lock()
+	if t.logs.open {
+		t.logs.open = false
+		b.opened.Add(-1)
+	}
+	t.mu.Unlock()
+}
+
+// crowded reports whether so many topics have files of their logs open that each
+// should close its own as soon as it has nothing to write for the moment.
+func (b *Broker) crowded() bool { return int(b.opened.Load()) > cap(b.disks) }

@@ -66,13 +66,13 @@ func (t *Topic) position(p Place) (uint64, error) {
 		if err == nil && !ok {
 			err = ErrNoMessage
 		}
-		return pos, err
+		return pos, t.unlessGone(err)
 	}
 	pos, err := log.FindTime(p.time.UnixNano())
 	if err != nil {
 		err = fmt.Errorf("topic %s: looking for a time in its log: %w", t.name, err)
 	}
-	return pos, err
+	return pos, t.unlessGone(err)
 }
 
 // Seek moves a channel: what lies at or behind the place will be delivered
@@ -156,7 +156,7 @@ func (t *Topic) ChangePolicy(change func(p *Policy)) error {
 			t.mu.Lock()
 			t.policy = old
 			t.mu.Unlock()
-			return err
+			return t.unlessGone(err)
 		}
 	}
 	return t.save()

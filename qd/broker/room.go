@@ -26,7 +26,7 @@ const (
 // nothing happens; 0 is never.
 func (t *Topic) keepUp() (again time.Duration, err error) {
 	t.mu.Lock()
-	gone, low, policy := t.gone, t.core.Low(), t.policy
+	gone, low, policy, settled := t.gone, t.core.Low(), t.policy, t.core.Settled()
 	idle := t.broker.Now()-t.lastPub > int64(idleAfter)
 	t.mu.Unlock()
 	if gone {
@@ -35,22 +35,32 @@ func (t *Topic) keepUp() (again time.Duration, err error) {
 	if cut := t.cut(low, policy, idle); cut > t.logs.main.Start() {
 		err = t.trim(cut)
 	}
-	if now := t.broker.Now(); now-t.logs.upkeep.swept > int64(sweepEvery) && len(t.logs.side.Segments()) > 1 {
-		t.logs.upkeep.swept = now
-		err = errors.Join(err, t.sweep())
-	}
-	if idle {
-		err = errors.Join(err, t.alone(func() error { t.logs.main.Rest(); t.logs.side.Rest(); return nil }))
-	} else {
-		again = idleAfter
-	}
 	if policy.RetentionAge > 0 && t.logs.main.Start() < t.logs.main.End() {
 		again = retentionLook
 	}
-	if len(t.logs.side.Segments()) > 1 {
-		again = sweepEvery
+	if u := &t.logs.upkeep; settled != u.sweptFor && len(t.logs.side.Segments()) > 1 {
+		if now := t.broker.Now(); now-u.swept > int64(sweepEvery) {
+			u.swept, u.sweptFor = now, settled
+			err = errors.Join(err, t.sweep())
+		} else {
+			again = sooner(again, sweepEvery)
+		}
+	}
+	if idle || t.broker.crowded() {
+		err = errors.Join(err, t.alone(func() error { t.logs.main.Rest(); t.logs.side.Rest(); return nil }))
+		t.broker.rested(t)
+	} else {
+		again = sooner(again, idleAfter)
 	}
 	return again, err
+}
+
+// sooner is the shorter of two times, of which 0 is never.
+func sooner(a, b time.Duration) time.Duration {
+	if a == 0 || b != 0 && b < a {
+		return b
+	}
+	return a
 }
 
 // cut returns the position before which whole segments can go: all channels are

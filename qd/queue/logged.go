@@ -440,3 +440,12 @@ func (c *Channel) Cursor() uint64 { return c.cursor }
 func (c *Channel) Parked() int {
 	return len(c.parking.byID) + len(c.parking.dead) + c.parking.shelf.count()
 }
+
+// Settled is how many messages have left the channels, by any way: it tells
+// whether anything can have become free since it was last asked for.
+func (t *Topic) Settled() (n uint64) {
+	for _, c := range t.channels {
+		n += c.counts.Finished + c.counts.Emptied + c.counts.Dropped + c.counts.Lost + c.counts.Deleted
+	}
+	return n
+}
