@@ -127,9 +127,6 @@ func TestSoakTenMillionDeferred(t *testing.T) {
 			t.Errorf("%s qd has %d bytes resident, more than 1 GB", when, now)
 		}
 		soonOnes(t, d, when)
-		if _, channels := d.stats("later"); channels["all"].Deferred != manyDeferred {
-			t.Errorf("%s %d messages are deferred, want %d", when, channels["all"].Deferred, manyDeferred)
-		}
 		qd.says(t, when+", with the soon ones delivered")
 		qd, took = killAndStart(t, d, qd)
 		t.Logf("killed: it answers after %v", took)
@@ -137,33 +134,45 @@ func TestSoakTenMillionDeferred(t *testing.T) {
 }
 
 // soonOnes publishes messages that are due in 3 to 8 s, and measures how late
-// they come.
+// they come. Those of an earlier time that come again are counted.
 func soonOnes(t *testing.T, d daemon, when string) {
 	t.Helper()
 	flood(t, d.tcp, soonDeferred, 10, func(dst []byte, n int) []byte {
 		delay := 3*time.Second + time.Duration(n*5)*time.Millisecond
-		return protocol.AppendDPub(dst, "later", delay, strconv.AppendInt(nil, time.Now().Add(delay).UnixNano(), 10))
+		return protocol.AppendDPub(dst, "later", delay, fmt.Appendf(nil, "%d %s", time.Now().Add(delay).UnixNano(), when))
 	})
 	w := subscribed(t, d, "later", "all")
+	defer w.Close()
 	late := make([]time.Duration, 0, soonDeferred)
-	for range soonDeferred {
+	again := 0
+	for len(late) < soonDeferred {
 		m := receive(t, w)
-		due, err := strconv.ParseInt(string(m.Body), 10, 64)
+		text, whose, _ := strings.Cut(string(m.Body), " ")
+		due, err := strconv.ParseInt(text, 10, 64)
 		if err != nil {
 			t.Fatalf("%s a message came that is due in hours", when)
 		}
-		late = append(late, time.Since(time.Unix(0, due)))
+		if whose == when {
+			late = append(late, time.Since(time.Unix(0, due)))
+		} else {
+			again++
+		}
 		if _, err := w.Write(protocol.AppendFin(nil, m.ID)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	slices.Sort(late)
 	p99 := late[len(late)*99/100]
-	t.Logf("%s: %d messages after their due time by p50 %v, p99 %v, at most %v; at least %v",
-		when, len(late), late[len(late)/2], p99, late[len(late)-1], late[0])
+	t.Logf("%s: %d messages after their due time by p50 %v, p99 %v, at most %v; at least %v; %d earlier ones came again",
+		when, len(late), late[len(late)/2], p99, late[len(late)-1], late[0], again)
 	if late[0] < -5*time.Millisecond || p99 > 100*time.Millisecond {
 		t.Errorf("%s messages did not come at their due time", when)
 	}
+	eventually(t, "the others to be all that is deferred", func() bool {
+		_, channels := d.stats("later")
+		return channels["all"].Deferred == manyDeferred && channels["all"].InFlight == 0
+	})
+	pause(t.Context(), forgetful) // so that what was finished is not forgotten
 }
 
 // subscribed is a connection with messages on their way.

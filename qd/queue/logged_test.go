@@ -260,26 +260,6 @@ func TestEphemeralChannelInLog(t *testing.T) {
 	}
 }
 
-// TestDropOldestAtHole bounds what waits, of which a part in the middle was
-// emptied: as many messages stay as may.
-func TestDropOldestAtHole(t *testing.T) {
-	for _, most := range []int{2, 3, 5, 6, 7, 20} {
-		w := newLogWorld(t, most, 1)
-		c, e := w.topic.AddChannel("c", 1), w.topic.AddChannel("e#ephemeral", 1)
-		w.block(4)
-		w.topic.Pause()
-		w.block(10)
-		w.topic.Empty()
-		w.topic.Unpause(1)
-		w.block(3)
-		w.topic.DropOldest(most)
-		w.audit()
-		if want := min(most, 7); c.Depth() != want || e.Depth() != want || c.Counts().Dropped != uint64(7-want) {
-			t.Errorf("of 7 messages, %d and %d stay, and %d may", c.Depth(), e.Depth(), most)
-		}
-	}
-}
-
 // TestSamePace has eight channels read the log at the same pace: each block is
 // read once.
 func TestSamePace(t *testing.T) {
