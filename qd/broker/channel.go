@@ -67,7 +67,12 @@ func (t *Topic) deleteChannel(pick func(core *queue.Topic) *queue.Channel) error
 }
 
 // Empty drops the messages that wait in the topic itself.
-func (t *Topic) Empty() error { return t.change(func(core *queue.Topic) { core.Empty() }) }
+func (t *Topic) Empty() error {
+	if err := t.change(func(core *queue.Topic) { core.Empty() }); err != nil {
+		return err
+	}
+	return t.writeNow() // or deferred publishes that it dropped would be back after a crash
+}
 
 // Pause holds back from the channels what is published from now on.
 func (t *Topic) Pause() error { return t.change(func(core *queue.Topic) { core.Pause() }) }

@@ -69,7 +69,7 @@ func (t *Topic) runDisk() {
 		switch crowd := t.broker.disks.crowd(); {
 		case idle && (crowd == 0 || !t.disk.open):
 			t.endDisk()
-			t.mu.Unlock()
+			t.release(false) // a look for work can name somebody to be woken
 			return
 		case idle, crowd == 2 && t.disk.open && done > fairWork:
 			t.mu.Unlock()
@@ -79,7 +79,7 @@ func (t *Topic) runDisk() {
 		}
 		w, _ := t.core.Work()
 		t.mu.Unlock()
-		if !t.disk.open {
+		if !t.disk.open && t.logs == nil {
 			t.disk.open = t.broker.disks.enter(t.broker.stopping)
 		}
 		if err := t.perform(w); err != nil {

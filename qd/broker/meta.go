@@ -33,15 +33,17 @@ type meta struct {
 type topicMeta struct {
 	Name     string           `json:"name"`
 	Number   uint64           `json:"number"`
+	Policy   Policy           `json:"policy,omitzero"`
 	State    queue.TopicState `json:"state"`
 	Backlog  backlogMeta      `json:"backlog"`
 	Channels []channelMeta    `json:"channels"`
 }
 
 type channelMeta struct {
-	Name    string             `json:"name"`
-	State   queue.ChannelState `json:"state"`
-	Backlog backlogMeta        `json:"backlog"`
+	Name        string             `json:"name"`
+	MaxAttempts int                `json:"max_attempts,omitempty"`
+	State       queue.ChannelState `json:"state"`
+	Backlog     backlogMeta        `json:"backlog"`
 }
 
 // backlogMeta is what an orderly stop left in the disk queues of a topic or

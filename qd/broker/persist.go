@@ -121,6 +121,7 @@ func (b *Broker) checkFolders(m meta) error {
 
 func (b *Broker) restore(tm topicMeta, clean bool) error {
 	t := b.add(tm.Name, tm.Number)
+	t.policy = tm.Policy
 	above := uint64(math.MaxUint64)
 	disk, saved, err := t.reopen("", tm.Backlog, clean, &above)
 	if err != nil {
@@ -140,7 +141,7 @@ func (b *Broker) restore(tm topicMeta, clean bool) error {
 		if !clean {
 			cm.State.Skip = 0
 		}
-		t.core.RestoreChannel(cm.Name, cm.State, disk, saved, b.Now())
+		t.core.RestoreChannel(cm.Name, cm.State, disk, saved, b.Now()).SetMaxAttempts(cm.MaxAttempts)
 	}
 	t.mu.Lock()
 	t.unlock() // asks for a look at what is due
@@ -225,10 +226,10 @@ func (b *Broker) describe() meta {
 			continue
 		}
 		t.View(func(core *queue.Topic) {
-			tm := topicMeta{Name: t.name, Number: t.number, State: core.State()}
+			tm := topicMeta{Name: t.name, Number: t.number, Policy: t.policy, State: core.State()}
 			for _, c := range core.Channels() {
 				if !protocol.Ephemeral(c.Name()) {
-					tm.Channels = append(tm.Channels, channelMeta{Name: c.Name(), State: c.State()})
+					tm.Channels = append(tm.Channels, channelMeta{Name: c.Name(), MaxAttempts: c.MaxAttempts(), State: c.State()})
 				}
 			}
 			m.Topics = append(m.Topics, tm)
@@ -264,7 +265,7 @@ func (b *Broker) Close() error {
 
 // stow writes all that a topic has in memory to its disk queues.
 func (t *Topic) stow() (tm topicMeta, err error) {
-	tm = topicMeta{Name: t.name, Number: t.number}
+	tm = topicMeta{Name: t.name, Number: t.number, Policy: t.policy}
 	var errs []error
 	// Orphans and emptied queues first: their files must not come back.
 	for w, ok := t.core.Work(); ok; w, ok = t.core.Work() {
@@ -281,7 +282,7 @@ func (t *Topic) stow() (tm topicMeta, err error) {
 		if protocol.Ephemeral(c.Name()) {
 			continue
 		}
-		cm := channelMeta{Name: c.Name(), State: c.State()}
+		cm := channelMeta{Name: c.Name(), MaxAttempts: c.MaxAttempts(), State: c.State()}
 		cm.Backlog, err = t.keep(c.Name(), c.Rest(), c.Saved())
 		errs = append(errs, err)
 		tm.Channels = append(tm.Channels, cm)

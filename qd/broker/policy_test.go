@@ -223,3 +223,31 @@ func TestDeadKept(t *testing.T) {
 		t.Errorf("message %d, attempts %d", g.number, g.attempts)
 	}
 }
+
+// TestDeadKeptInMemory stops a topic of level memory in good order.
+func TestDeadKeptInMemory(t *testing.T) {
+	m := boot(t, Memory, nil)
+	topic := m.topic("t")
+	publish(t, topic, 0, 3, 10)
+	c := subscribe(t, topic, "c", 10)
+	if err := topic.SetMaxAttempts("c", 1); err != nil {
+		t.Fatal(err)
+	}
+	for _, g := range c.receive(3)[1:] {
+		if err := c.Requeue(g.id, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.close()
+	m.reboot()
+	topic = m.topic("t")
+	topic.View(func(core *queue.Topic) {
+		if c := core.Channel("c"); c.Dead() != 3 || c.Depth() != 0 || c.MaxAttempts() != 1 {
+			t.Errorf("%d dead, %d ready, at most %d attempts", c.Dead(), c.Depth(), c.MaxAttempts())
+		}
+	})
+	if n, err := topic.Revive("c", 0, true); n != 3 || err != nil {
+		t.Errorf("%d revived, %v", n, err)
+	}
+	inOrder(t, subscribe(t, topic, "c", 10).consume(3), 0)
+}

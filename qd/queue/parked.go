@@ -114,7 +114,7 @@ func (r Redelivery) Append(dst []byte) []byte {
 
 // Saved is a parked message as it is kept across a restart.
 type Saved struct {
-	Due   int64  // when it becomes ready; 0 if it was in line
+	Due   int64  // when it becomes ready; 0 if it was in line; if it is dead, when it died, negative
 	Frame []byte // with the attempts so far in it
 }
 

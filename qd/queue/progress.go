@@ -235,7 +235,7 @@ func (t *Topic) emptyLogged() {
 		l.deferred = nil
 	case t.paused:
 		t.addHole(t.pausedAt, t.end)
-		l.deferred = nil
+		l.deferred, l.sideLimit = nil, l.side
 	}
 	t.evict()
 }

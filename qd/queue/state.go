@@ -98,8 +98,8 @@ func (t *Topic) Saved() []Saved {
 	return out
 }
 
-// Saved returns the messages of the channel that are in flight or parked,
-// those first that were in line, in the order of their IDs.
+// Saved returns the messages of the channel that are in flight, parked or dead,
+// and of those that are not dead first what was in line, in the order of its IDs.
 func (c *Channel) Saved() []Saved {
 	var out []Saved
 	for i := range c.window.chunks.len() {
@@ -119,6 +119,9 @@ func (c *Channel) Saved() []Saved {
 			s.Due = p.due
 		}
 		out = append(out, s)
+	}
+	for _, p := range c.parking.dead {
+		out = append(out, Saved{-p.due, Redelivery{p.frame, p.attempts}.Append(nil)})
 	}
 	slices.SortFunc(out, func(a, b Saved) int {
 		return cmp.Or(cmp.Compare(a.Due, b.Due), cmp.Compare(idOf(a.Frame), idOf(b.Frame)))
@@ -154,7 +157,12 @@ func (t *Topic) RestoreChannel(name string, s ChannelState, disk Disk, saved []S
 		c.cursor = min(t.fanned+uint64(s.Skip), t.limit())
 	}
 	for _, m := range saved {
-		p := &parked{id: idOf(m.Frame), frame: m.Frame, attempts: attemptsOf(m.Frame)}
+		p := &parked{id: idOf(m.Frame), frame: m.Frame, attempts: attemptsOf(m.Frame), heapAt: -1}
+		if m.Due < 0 {
+			p.due, p.dead = -m.Due, true
+			c.inter(p)
+			continue
+		}
 		c.park(p, m.Due, now)
 		p.resumed = m.Due == 0
 	}
