@@ -2,6 +2,8 @@ package broker
 
 import (
 	"fmt"
+	"math/rand/v2"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -31,6 +33,11 @@ func boot(t *testing.T, level Level, change func(*Settings)) *machine {
 	}
 	if err := m.disk.MkdirAll(m.path); err != nil {
 		t.Fatal(err)
+	}
+	for dir := m.path; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
+		if err := m.disk.SyncDir(filepath.Dir(dir)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	m.running = start(t, m.path, m.set)
 	return m
@@ -199,5 +206,33 @@ func TestSegmentsGo(t *testing.T) {
 	m.kill()
 	if got := figures(m.topic("orders"), "ship"); got != "depth 0, in flight 0, deferred 1" {
 		t.Error(got)
+	}
+}
+
+// TestSyncedInTime cuts the power a while after the last publish at level disk.
+func TestSyncedInTime(t *testing.T) {
+	m := boot(t, Disk, func(s *Settings) { s.SyncTimeout = 100 * time.Millisecond })
+	orders := m.topic("orders")
+	if err := orders.CreateChannel("ship"); err != nil {
+		t.Fatal(err)
+	}
+	publish(t, orders, 0, 1000, 200)
+	if err := orders.Defer(body(1000, 10), time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	deadline := time.After(30 * time.Second)
+	for unsynced := true; unsynced; {
+		select {
+		case <-deadline:
+			t.Fatal("the logs are not synced")
+		case <-time.After(10 * time.Millisecond):
+		}
+		orders.mu.Lock()
+		unsynced = orders.logs.unsynced || orders.logs.tending
+		orders.mu.Unlock()
+	}
+	m.restart(m.disk.Crash(disktest.None, rand.New(rand.NewPCG(1, 1))))
+	if got := figures(m.topic("orders"), "ship"); got != "depth 1000, in flight 0, deferred 1" {
+		t.Fatal(got)
 	}
 }
