@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -56,7 +57,7 @@ func TestDiskFull(t *testing.T) {
 			if refusal.Code != protocol.EMPubFailed || !strings.Contains(refusal.Text, tt.says) {
 				t.Errorf("refused with %v, want %s … %s", refusal, protocol.EMPubFailed, tt.says)
 			}
-			f.refusesHTTP(t)
+			f.refusesHTTP(t, tt.says)
 			eventually(t, "/ping to answer NOK", func() bool { return strings.HasPrefix(f.ping(), "500 NOK") })
 			if tt.kill {
 				f.restart(t)
@@ -178,19 +179,19 @@ func (f *filling) publishUntilRefused(t *testing.T) *protocol.Error {
 	return refusal
 }
 
-// refusesHTTP wants an error from /pub.
-func (f *filling) refusesHTTP(t *testing.T) {
+// refusesHTTP wants an error from /mpub that says why.
+func (f *filling) refusesHTTP(t *testing.T, why string) {
 	t.Helper()
-	r, err := client.Post("http://"+f.daemon.http+"/mpub?topic=orders&binary=true", "",
-		strings.NewReader(string(protocol.AppendBatch(nil, bodies(f.lane.Attempt(1000), 1000)))))
+	const batch = 1000
+	content := protocol.AppendBatch(nil, bodies(f.lane.Attempt(batch), batch))
+	r, err := client.Post("http://"+f.daemon.http+"/mpub?topic=orders&binary=true", "", bytes.NewReader(content))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer r.Body.Close()
 	text, _ := io.ReadAll(r.Body)
-	t.Logf("/mpub answers %s %s", r.Status, text)
-	if r.StatusCode < http.StatusInternalServerError {
-		t.Errorf("/mpub to a full disk is answered %s %s", r.Status, text)
+	if r.StatusCode < http.StatusInternalServerError || !strings.Contains(string(text), why) {
+		t.Errorf("/mpub to a full disk is answered %s %s, want an error that names: %s", r.Status, text, why)
 	}
 }
 

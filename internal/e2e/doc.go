@@ -2,6 +2,7 @@
 // it builds them once, starts them on ports that are free, and looks only at
 // what a user can see: files, exit statuses, what they print, and HTTP.
 //
-// It has no code of its own. What go-nsq has to say lies in gonsq, a module
-// apart so that the main one does not depend on it.
+// It has no code of its own. The books of the tests that kill qd are kept by
+// package ledger. What go-nsq has to say lies in gonsq, a module apart so that
+// the main one does not depend on it.
 package e2e

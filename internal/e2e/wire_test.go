@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"time"
@@ -31,13 +32,10 @@ func dial(address string, msgTimeout time.Duration) (*wire, error) {
 		err = w.say(protocol.AppendIdentify([]byte("  V2"), body), protocol.OK)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("identifying: %w", errorsWith(err, c.Close()))
+		return nil, errors.Join(fmt.Errorf("identifying: %w", err), c.Close())
 	}
 	return w, nil
 }
-
-// errorsWith is err: that closing failed too does not matter after it.
-func errorsWith(err, _ error) error { return err }
 
 // say sends a command and wants an answer.
 func (w *wire) say(command []byte, answer string) error {

@@ -7,7 +7,6 @@ import (
 
 	"github.com/millrace-mq/millrace/qd/api"
 	"github.com/millrace-mq/millrace/qd/broker"
-	"github.com/millrace-mq/millrace/qd/queue"
 )
 
 const (
@@ -199,50 +198,3 @@ func TestChannelPolicy(t *testing.T) {
 		})
 	}
 }
-
-func TestChannelCreatedAtAPlace(t *testing.T) {
-	d := logged(t)
-	d.do("/topic/create?topic=t&retention_age=1h", nil)
-	d.do("/channel/create?topic=t&channel=c", nil)
-	d.do("/mpub?topic=t", "0\n1\n2\n3")
-	third := d.look("ready")[2].ID
-	for _, c := range []struct {
-		start  string
-		status int
-		answer string
-		depth  int // -1: not created
-	}{
-		{"earliest", 200, "", 4},
-		{"latest", 200, "", 0},
-		{third, 200, "", 2},
-		{"2001-01-01T00:00:00Z", 200, "", 4},
-		{"4102444800000", 200, "", 0},
-		{"", 400, code(badStart), -1},
-		{"first", 400, code(badStart), -1},
-		{"7fffffffffffffff", 404, code("MESSAGE_NOT_FOUND"), -1},
-	} {
-		d.expect("POST", "/channel/create?topic=t&channel=new&start="+c.start, nil, c.status, c.answer)
-		depth := -1
-		d.topic("t").View(func(core *queue.Topic) {
-			if n := core.Channel("new"); n != nil {
-				depth = n.Depth()
-			}
-		})
-		if depth != c.depth {
-			t.Errorf("start=%s: depth %d, want %d", c.start, depth, c.depth)
-		}
-		d.send("POST", "/channel/delete?topic=t&channel=new", nil)
-	}
-	d.expect("POST", "/channel/create?topic=t&channel=c&start=latest", nil, 200, "")
-	if n := len(d.look("ready")); n != 4 {
-		t.Errorf("a channel that was there has been moved: %d are ready", n)
-	}
-	d.do("/topic/create?topic=m&durability=memory", nil)
-	d.expect("POST", "/channel/create?topic=m&channel=new&start=latest", nil, 409, code(needsLog))
-	d.expect("POST", "/channel/create?topic=none&channel=new&start=latest", nil, 404, code("TOPIC_NOT_FOUND"))
-	d.expect("POST", "/channel/create?topic=t&channel=new&start=earliest&max_attempts=2", nil, 200, "")
-	d.expect("GET", "/channel/policy?topic=t&channel=new", nil, 200, `{"topic_name":"t","channel_name":"new","max_attempts":2}`)
-}
-
-const badPlace = "must be earliest, latest, a message ID of 16 hex digits, or a time (RFC 3339, or milliseconds or nanoseconds since 1970)"
-const badStart = "INVALID_START: " + badPlace

@@ -3,6 +3,7 @@ package broker
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/millrace-mq/millrace/protocol"
@@ -88,6 +89,9 @@ func (t *Topic) tend() {
 	case again > 0:
 		t.tendBy(now + int64(again))
 	}
+	if err == nil && l.upkeep.syncedAt < t.lastPub && t.level() == Disk {
+		t.tendBy(max(now+int64(behindBy), l.upkeep.syncedAt+int64(t.broker.SyncTimeout))) // for what came since
+	}
 }
 
 // tendTurned notes whether what is written behind could be. Under mu.
@@ -163,7 +167,13 @@ func (t *Topic) writeBehind(sync bool) error {
 // writeChannel writes down how far a channel has come.
 func (t *Topic) writeChannel(c *queue.Channel, sync bool) error {
 	u := &t.logs.upkeep
+	defer u.shrink()
 	t.mu.Lock()
+	if n := c.Parked(); n > cap(u.progress.Changes) && n > muchParked {
+		t.mu.Unlock()
+		u.progress.Changes = make([]queue.Change, 0, n+n/8) // not under the lock
+		t.mu.Lock()
+	}
 	h := t.logs.held[c]
 	if t.gone || h == nil || t.core.Channel(c.Name()) != c {
 		t.mu.Unlock()
@@ -233,9 +243,23 @@ type upkeep struct {
 	refusing bool   // commits fail; under Topic.mu
 }
 
+// muchParked is how many changes there is always memory for.
+const muchParked = 1 << 16
+
+// shrink gives back the memory that a channel took with millions of parked
+// messages.
+func (u *upkeep) shrink() {
+	if cap(u.progress.Changes) > muchParked {
+		u.progress.Changes = nil
+	}
+	if cap(u.changes) > muchParked {
+		u.changes = nil
+	}
+}
+
 // delta is p in the terms of the channel's file.
 func (u *upkeep) delta(p *queue.Progress) acks.Delta {
-	u.ranges, u.changes = u.ranges[:0], u.changes[:0]
+	u.ranges, u.changes = u.ranges[:0], slices.Grow(u.changes[:0], len(p.Changes))
 	for _, r := range p.Open {
 		u.ranges = append(u.ranges, acks.Range(r))
 	}

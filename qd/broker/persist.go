@@ -82,7 +82,15 @@ func (b *Broker) load() error {
 		}
 	}
 	// From here on the file says that no orderly stop has been.
-	return b.saveNow()
+	err = b.saveNow()
+	if errors.Is(err, syscall.ENOSPC) && !(m.Clean && len(m.Topics) > 0) {
+		// It says so already, or there is nothing that it matters for; and who could
+		// make room if not the consumers?
+		b.log.Error("the disk is full; trying again", "error", err)
+		signal(b.changed)
+		err = nil
+	}
+	return err
 }
 
 // abandon closes what load has opened before it failed.

@@ -203,6 +203,7 @@ func (r *resumption) readChannel(c *resumed) error {
 		}
 		return nil
 	})
+	c.entries = slices.Grow(c.entries, len(state.Entries))
 	for _, e := range state.Entries {
 		c.entries = append(c.entries, queue.Entry{
 			ID: e.ID, Place: e.Place, Due: e.Due, Attempts: e.Attempts, State: queue.State(e.State), Reason: queue.Reason(e.Reason),

@@ -165,7 +165,9 @@ func (t *Topic) sweep() error {
 		})
 		if at < len(own) && pos >= segments[own[at]].First {
 			i := own[at]
-			places[i] = append(places[i], place)
+			if s := segments[i]; uint64(len(places[i])) <= (s.End-s.First)/worthKeeping { // with one more, it stays
+				places[i] = append(places[i], place)
+			}
 			stuck[i] = stuck[i] || !movable
 		}
 	})

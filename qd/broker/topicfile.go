@@ -181,6 +181,7 @@ func (b *Broker) readTopicFile(dir string) (r topicRecord, ok bool, err error) {
 	path := filepath.Join(dir, topicFile)
 	text, err := readFile(b.FS, path)
 	if errors.Is(err, fs.ErrNotExist) {
+		b.log.Warn("a topic's file is missing; either a crash came while the topic was created, or its policy and pauses are lost", "file", path)
 		return r, false, nil
 	}
 	if err != nil {

@@ -24,6 +24,7 @@ type world struct {
 	fs      disk.FS  // by which the broker sees it, if not nil
 	live    *running // nil when it could not be opened
 	holding []*client
+	minFree int64
 }
 
 func seeded(n int) *rand.Rand { return rand.New(rand.NewPCG(uint64(n), 11)) }
@@ -57,6 +58,7 @@ func newWorld(t *testing.T, path string, level Level) *world {
 // settings of a world: segments of a few messages, blocks that do not stay.
 func (w *world) settings(s *Settings) {
 	s.Durability, s.SegmentBytes, s.MemoryMessages, s.SyncTimeout = w.level, 3<<10, 8, 5*time.Second
+	s.MinFree = w.minFree
 }
 
 func (w *world) open() (err error) {
@@ -367,46 +369,16 @@ func (w *world) sync() error {
 	return err
 }
 
-// image is what a crash leaves, and what was promised until then.
-type image struct {
-	ledger
-	disk  *disktest.Disk
-	what  string
-	power bool // it was a power cut
-	when  int64
-}
-
-// image keeps what a crash would leave now.
-func (w *world) image(left *disktest.Disk, what string, power bool) image {
-	return image{ledger: w.clone(), disk: left, what: what, power: power, when: time.Now().UnixNano()}
-}
-
-// audit starts a broker on what a crash has left, and compares it with the
-// ledger. It lives in a bubble of its own, so that it begins when the crash was.
-func (i image) audit(t *testing.T, path string, level Level) {
-	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
-		intents = sync.Pool{New: intents.New}
-		time.Sleep(time.Duration(i.when - time.Now().UnixNano()))
-		w := world{level: level}
-		r, err := launch(t, path, i.disk, w.settings)
-		if err != nil {
-			t.Fatalf("%s: %v", i.what, err)
-		}
-		a := auditor{ledger: &i.ledger, running: r, t: t, what: i.what, power: i.power, level: level}
-		defer func() {
-			if err := r.stop(); err != nil {
-				t.Errorf("%s: stopping: %v", i.what, err)
-			}
-		}()
-		a.auditAll()
-	})
-}
-
 // seen is the disk as the broker sees it.
 func (w *world) seen() disk.FS {
 	if w.fs != nil {
 		return w.fs
 	}
 	return w.disk
+}
+
+// sleep lets so much of the bubble's time pass, and what is due happen.
+func (w *world) sleep(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
 }
