@@ -44,7 +44,7 @@ func TestTopicFull(t *testing.T) {
 
 // With too little room on the disk, publishes are refused by name, health says
 // why, consumers go on, and it all ends when there is room again.
-func TestDiskFull(t *testing.T) {
+func TestSpace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const floor = 1 << 20
 		m := newMedium(t)

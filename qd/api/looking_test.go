@@ -1,12 +1,14 @@
 package api_test
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/millrace-mq/millrace/qd/broker"
 	"github.com/millrace-mq/millrace/qd/disk/disktest"
 	"github.com/millrace-mq/millrace/qd/queue"
 )
@@ -88,6 +90,27 @@ func TestLookingUnderLoad(t *testing.T) {
 	}
 	close(done)
 	users.Wait()
+}
+
+// Who looks into a topic that somebody deletes is told so, and not of files.
+func TestLookingIntoADeletedTopic(t *testing.T) {
+	d := logged(t)
+	topic := d.topic("t")
+	d.do("/channel/create?topic=t&channel=c", nil)
+	d.do("/pub?topic=t", "x")
+	d.do("/topic/delete?topic=t", nil)
+	if _, _, err := topic.Message(1); !errors.Is(err, broker.ErrGone) {
+		t.Errorf("looking for a message: %v", err)
+	}
+	for _, text := range []string{"0000000000abcdef", "0"} {
+		place, err := broker.ParsePlace(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := topic.Seek("c", place); !errors.Is(err, broker.ErrGone) {
+			t.Errorf("a move to %s: %v", text, err)
+		}
+	}
 }
 
 // consume finishes what channel c can deliver now, as far as nobody moves the

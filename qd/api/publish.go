@@ -114,7 +114,7 @@ func (a *api) tryStore(ctx context.Context, topic string, bodies [][]byte, delay
 	t, err := a.Broker.Find(topic)
 	if err != nil {
 		// Refuse before the topic is there: it would stay.
-		if delay > 0 && a.Broker.MemoryFull() {
+		if delay > 0 && a.Broker.DefersNothing(topic) {
 			return queue.ErrNoMemory
 		}
 		if err := a.Broker.Room(topic); err != nil {

@@ -17,13 +17,11 @@ const groupBytes = 4 << 20
 
 // intent is what somebody wants done to a topic's logs, and waits for.
 type intent struct {
-	bodies [][]byte // messages
-	body   []byte   // or a deferred publish
-	due    int64
+	bodies [][]byte     // messages
+	later  []Later      // or deferred ones
 	do     func() error // or anything else that must not happen beside a commit
 
 	err   error
-	id    uint64        // of the deferred publish
 	lead  bool          // set with done: the waiter is to lead
 	done  chan struct{} // holds one
 	batch []*intent     // what it carries out as leader
@@ -33,7 +31,10 @@ func (p *intent) size() (n int) {
 	for _, b := range p.bodies {
 		n += len(b)
 	}
-	return n + len(p.body)
+	for _, m := range p.later {
+		n += len(m.Body)
+	}
+	return n
 }
 
 var intents = sync.Pool{New: func() any { return &intent{done: make(chan struct{}, 1)} }}
@@ -142,7 +143,6 @@ func (t *Topic) carryOut(batch []*intent) {
 
 	err := t.write(sync)
 	var laterErr error
-	first := t.logs.sideEnd()
 	if len(c.later) > 0 {
 		laterErr = t.wrap("side log", t.logs.side.Commit(c.later, sync))
 	}
@@ -162,14 +162,20 @@ func (t *Topic) carryOut(batch []*intent) {
 	for _, p := range batch {
 		switch {
 		case p.err != nil:
-		case p.body == nil:
-			p.err = err
-		case laterErr != nil:
+		case len(p.later) > 0:
 			p.err = laterErr
 		default:
-			t.core.Deferred(p.id, queue.Side|first, len(p.body), p.due, now)
-			first++
+			p.err = err
 		}
+	}
+	if laterErr == nil {
+		for i := range c.later {
+			r := &c.later[i]
+			t.core.Deferred(r.FirstID, queue.Side|r.Position, len(r.Frames[0])-protocol.MessageOverhead, r.Due, now)
+		}
+	}
+	if cap(c.frames) > groupBytes {
+		c.frames = nil // of large messages
 	}
 	t.logs.unsynced = t.logs.unsynced || !sync
 	t.broker.touched(t.logs)
@@ -219,27 +225,36 @@ func (t *Topic) room(batch []*intent) error {
 func (t *Topic) stage(batch []*intent, now int64, space error) {
 	c := &t.logs.commits
 	c.later, c.frames = c.later[:0], c.frames[:0]
-	staged, deferred := 0, uint64(0)
+	staged := 0
 	for _, p := range batch {
 		if p.err = space; p.err == nil {
-			p.err = t.overfull(staged + max(len(p.bodies), 1))
+			p.err = t.overfull(staged + len(p.bodies) + len(p.later))
 		}
 		if p.err != nil {
 			continue
 		}
-		if p.body == nil { // there is no deferred publish without a body
+		staged += len(p.bodies) + len(p.later)
+		if len(p.bodies) > 0 {
 			t.core.Stage(p.bodies, now)
-			staged += len(p.bodies)
-			continue
 		}
-		p.id = t.core.DeferID()
-		frame := protocol.AppendMessage(nil, now, 0, p.id, p.body)
-		c.later = append(c.later, journal.Record{
-			Kind: journal.Deferred, Position: t.logs.sideEnd() + deferred, FirstID: p.id, Count: 1,
-			Published: now, Due: p.due, Frames: [][]byte{frame},
-		})
-		deferred++
+		for _, m := range p.later {
+			t.stageLater(m, now)
+		}
 	}
+}
+
+// stageLater adds a deferred publish to c.later. Under mu.
+func (t *Topic) stageLater(m Later, now int64) {
+	c := &t.logs.commits
+	if size := protocol.MessageOverhead + len(m.Body); cap(c.frames)-len(c.frames) < size {
+		c.frames = make([]byte, 0, max(size, 64<<10)) // what is in the old one stays there
+	}
+	id, at := t.core.DeferID(), len(c.frames)
+	c.frames = protocol.AppendMessage(c.frames, now, 0, id, m.Body)
+	c.later = append(c.later, journal.Record{
+		Kind: journal.Deferred, Position: t.logs.sideEnd() + uint64(len(c.later)), FirstID: id, Count: 1,
+		Published: now, Due: now + int64(m.Delay), Frames: [][]byte{c.frames[at:len(c.frames):len(c.frames)]},
+	})
 }
 
 // write writes what is staged to the log.
@@ -280,19 +295,19 @@ func (t *Topic) alone(do func() error) error {
 // publishLogged is Publish for a topic with a log.
 func (t *Topic) publishLogged(bodies [][]byte) error {
 	p := intents.Get().(*intent)
-	p.bodies, p.body, p.do = bodies, nil, nil
+	p.bodies, p.later, p.do = bodies, nil, nil
 	err := t.commit(p)
 	p.bodies = nil
 	intents.Put(p)
 	return err
 }
 
-// deferLogged is Defer for a topic with a log.
-func (t *Topic) deferLogged(body []byte, due int64) error {
+// deferLogged is DeferAll for a topic with a log.
+func (t *Topic) deferLogged(messages []Later) error {
 	p := intents.Get().(*intent)
-	p.bodies, p.body, p.due, p.do = nil, body, due, nil
+	p.bodies, p.later, p.do = nil, messages, nil
 	err := t.commit(p)
-	p.body = nil
+	p.later = nil
 	intents.Put(p)
 	return err
 }

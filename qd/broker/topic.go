@@ -179,20 +179,35 @@ func (t *Topic) Publish(bodies [][]byte) error {
 	return nil
 }
 
+// Later is a message to be delivered some time after its publication.
+type Later struct {
+	Body  []byte
+	Delay time.Duration
+}
+
 // Defer stores a message to be delivered after delay. Errors are as for
 // Publish, and queue.ErrNoMemory.
 func (t *Topic) Defer(body []byte, delay time.Duration) error {
-	now := t.broker.Now()
+	return t.DeferAll([]Later{{body, delay}})
+}
+
+// DeferAll is Defer for several messages. At level memory, the first of them may
+// have been stored after an error; else all are stored, or none.
+func (t *Topic) DeferAll(messages []Later) error {
 	if t.logs != nil {
 		if t.broker.exiting.Load() {
 			return ErrExiting
 		}
-		return t.deferLogged(body, now+int64(delay))
+		return t.deferLogged(messages)
 	}
-	if err := t.admit(1); err != nil {
+	now := t.broker.Now()
+	if err := t.admit(len(messages)); err != nil {
 		return err
 	}
-	err := t.core.Defer(body, now+int64(delay), now)
+	var err error
+	for i := 0; i < len(messages) && err == nil; i++ {
+		err = t.core.Defer(messages[i].Body, now+int64(messages[i].Delay), now)
+	}
 	t.published(now)
 	t.unlock()
 	return err

@@ -13,11 +13,12 @@ import (
 
 var errNotInFlight = queue.ErrNotInFlight
 
-// publishes are the PUBs and MPUBs of one read, all to one topic, that are
-// stored together. The bodies lie in the read buffer.
+// publishes are the PUBs and MPUBs, or the DPUBs, of one read, all to one topic,
+// that are stored together. The bodies lie in the read buffer.
 type publishes struct {
 	topic    string
 	bodies   [][]byte
+	later    []broker.Later // in place of bodies
 	commands int
 	verb     protocol.Verb // of the last one
 }
@@ -52,7 +53,8 @@ func (s *session) withBody(ctx context.Context, l protocol.Line, n int) (more bo
 		return false, nil
 	}
 	body := b[4 : 4+size : 4+size]
-	if topic != "" || l.Verb == protocol.DPub || l.Verb == protocol.Identify || l.Verb == protocol.Auth {
+	if topic != "" || l.Verb == protocol.Identify || l.Verb == protocol.Auth ||
+		s.pubs.commands > 0 && (l.Verb == protocol.DPub) != (len(s.pubs.later) > 0) {
 		if err := s.commit(ctx); err != nil {
 			return false, err
 		}
@@ -68,7 +70,10 @@ func (s *session) withBody(ctx context.Context, l protocol.Line, n int) (more bo
 	case protocol.Auth:
 		return false, protocol.Errorf(protocol.EAuthDisabled, "AUTH disabled")
 	case protocol.DPub:
-		return true, asError(s.publishLater(ctx, body, delay))
+		s.pubs.later = append(s.pubs.later, broker.Later{Body: body, Delay: delay})
+		s.pubs.commands++
+		s.pubs.verb = l.Verb
+		return true, nil
 	}
 	return true, asError(s.gather(l.Verb, body))
 }
@@ -178,19 +183,34 @@ func (s *session) commit(ctx context.Context) error {
 	if s.pubs.commands == 0 {
 		return nil
 	}
-	err := s.store(ctx, func(t *broker.Topic) error { return t.Publish(s.pubs.bodies) })
-	stored, commands := len(s.pubs.bodies), s.pubs.commands
+	stored, commands := len(s.pubs.bodies)+len(s.pubs.later), s.pubs.commands
+	err := s.storeAll(ctx)
 	clear(s.pubs.bodies)
-	s.pubs.bodies, s.pubs.commands = s.pubs.bodies[:0], 0
+	clear(s.pubs.later)
+	s.pubs.bodies, s.pubs.later, s.pubs.commands = s.pubs.bodies[:0], s.pubs.later[:0], 0
 	if err != nil {
-		if s.pubs.verb == protocol.MPub {
+		switch s.pubs.verb {
+		case protocol.MPub:
 			return protocol.Errorf(protocol.EMPubFailed, "MPUB failed %s", err)
+		case protocol.DPub:
+			return protocol.Errorf(protocol.EDPubFailed, "DPUB failed %s", err)
 		}
 		return protocol.Errorf(protocol.EPubFailed, "PUB failed %s", err)
 	}
 	s.published(stored)
 	s.okays(commands)
 	return nil
+}
+
+// storeAll stores what was gathered.
+func (s *session) storeAll(ctx context.Context) error {
+	if len(s.pubs.later) == 0 {
+		return s.store(ctx, func(t *broker.Topic) error { return t.Publish(s.pubs.bodies) })
+	}
+	if s.server.broker.DefersNothing(s.pubs.topic) { // before the topic is there: it would stay
+		return queue.ErrNoMemory
+	}
+	return s.store(ctx, func(t *broker.Topic) error { return t.DeferAll(s.pubs.later) })
 }
 
 // store calls publish with the topic, made anew if it was deleted.
@@ -209,19 +229,6 @@ func (s *session) store(ctx context.Context, publish func(*broker.Topic) error) 
 		}
 		s.topic = nil
 	}
-}
-
-func (s *session) publishLater(ctx context.Context, body []byte, delay time.Duration) *protocol.Error {
-	err := error(queue.ErrNoMemory)
-	if !s.server.broker.MemoryFull() { // before the topic is there: it would stay
-		err = s.store(ctx, func(t *broker.Topic) error { return t.Defer(body, delay) })
-	}
-	if err != nil {
-		return protocol.Errorf(protocol.EDPubFailed, "DPUB failed %s", err)
-	}
-	s.published(1)
-	s.okays(1)
-	return nil
 }
 
 // published counts what the connection has published.

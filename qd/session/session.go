@@ -226,7 +226,7 @@ func (s *session) beat(ctx context.Context) error {
 // a million messages must not cost a list of a million for ever.
 func (s *session) shrink() {
 	s.in.shrink()
-	s.fins, s.pubs.bodies = nil, nil // both empty: commit comes before every read
+	s.fins, s.pubs.bodies, s.pubs.later = nil, nil, nil // all empty: commit comes before every read
 }
 
 // finish sends what is still to be sent and lets go of everything that the
