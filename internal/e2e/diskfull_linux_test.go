@@ -24,7 +24,9 @@ const (
 	// inNamespace is set for the run of the test that is in a namespace where it
 	// may mount.
 	inNamespace = "MILLRACE_MAY_MOUNT"
-	noMount     = "skipped: the tests of a full disk need to mount a small one"
+	// retried is long enough for qd to have tried again whether the disk works.
+	retried = 1500 * time.Millisecond
+	noMount = "skipped: the tests of a full disk need to mount a small one"
 )
 
 // A disk that is full refuses publishes, loses nothing, lets consumers go on,
@@ -59,6 +61,7 @@ func TestDiskFull(t *testing.T) {
 			}
 			f.refusesHTTP(t, tt.says)
 			eventually(t, "/ping to answer NOK", func() bool { return strings.HasPrefix(f.ping(), "500 NOK") })
+			pause(t.Context(), retried)
 			if tt.kill {
 				f.restart(t)
 			}

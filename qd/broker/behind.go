@@ -3,6 +3,7 @@ package broker
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -128,20 +129,21 @@ const roomAgain = 1 << 20
 func (t *Topic) tryAgain() error {
 	t.mu.Lock()
 	refusing := t.logs.upkeep.refusing
-	if refusing {
-		t.logs.change++ // has save write something
-	}
 	t.mu.Unlock()
 	if !refusing {
 		return nil
 	}
-	b := t.broker
+	b, trial := t.broker, filepath.Join(t.logs.dir, "trial")
 	free, err := b.FS.Free(b.DataPath)
 	if err == nil && int64(free) < b.MinFree+roomAgain {
 		err = fmt.Errorf("topic %s: the disk has refused a commit, and still has only %d bytes free", t.name, free)
 	}
 	if err == nil {
-		err = t.save()
+		// Not topic.json: a change that cannot be written keeps consumers away.
+		err = replaceFile(b.FS, trial, []byte("whether the disk can be written\n"))
+	}
+	if err == nil {
+		err = b.FS.Remove(trial)
 	}
 	if err == nil {
 		t.mu.Lock()

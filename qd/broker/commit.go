@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/millrace-mq/millrace/protocol"
 	"github.com/millrace-mq/millrace/qd/journal"
@@ -47,14 +48,52 @@ type commits struct {
 	mu      sync.Mutex
 	waiting []*intent
 	busy    bool // somebody leads
+	last    int  // how many were in the last batch
+	handed  int  // how many were waiting when it ended
+	want    int  // how many the leader waits for; 0 if it does not
+
+	enough chan struct{} // signalled when as many have come
 
 	// Owned by whoever leads.
 	pieces  []queue.Piece
 	records []journal.Record
 	later   []journal.Record
 	frames  []byte
+	took    time.Duration // the last synced commit
+	timer   *time.Timer
 
 	unlooked int // bytes of bodies since the disk's free space was looked at
+}
+
+// longestLinger bounds how long a leader waits for others.
+const longestLinger = time.Millisecond
+
+// gather waits for a moment, if commits are synced: for those to come again whom
+// the last commit has answered, if they do so in less than half of the time that
+// a commit takes. Without it publishers fall into two halves that wait for each
+// other, and each sync serves only half of them. One who is alone waits for
+// nobody. c.mu is held.
+func (c *commits) gather() {
+	c.want = c.last + c.handed
+	if c.took == 0 || len(c.waiting) >= c.want {
+		c.want = 0
+		return
+	}
+	c.mu.Unlock()
+	if c.timer == nil {
+		c.timer = time.NewTimer(time.Hour)
+	}
+	c.timer.Reset(min(c.took/2, longestLinger))
+	select {
+	case <-c.enough:
+	case <-c.timer.C:
+	}
+	c.mu.Lock()
+	c.want = 0
+	select {
+	case <-c.enough: // came with the timer
+	default:
+	}
 }
 
 // commit has an intent carried out, and returns when it is.
@@ -64,6 +103,9 @@ func (t *Topic) commit(p *intent) error {
 	c.mu.Lock()
 	c.waiting = append(c.waiting, p)
 	if c.busy {
+		if c.want > 0 && len(c.waiting) >= c.want {
+			signal(c.enough)
+		}
 		c.mu.Unlock()
 		<-p.done
 		if !p.lead {
@@ -72,6 +114,7 @@ func (t *Topic) commit(p *intent) error {
 		c.mu.Lock()
 	}
 	c.busy = true
+	c.gather()
 	p.batch = c.take(p.batch[:0])
 	c.mu.Unlock()
 
@@ -79,6 +122,7 @@ func (t *Topic) commit(p *intent) error {
 
 	var next *intent
 	c.mu.Lock()
+	c.last, c.handed = len(p.batch), len(c.waiting)
 	if c.busy = len(c.waiting) > 0; c.busy {
 		next = c.waiting[0]
 		next.lead = true
@@ -141,10 +185,14 @@ func (t *Topic) carryOut(batch []*intent) {
 	c.pieces = t.core.Staged(c.pieces[:0])
 	t.mu.Unlock()
 
+	start := time.Now()
 	err := t.write(sync)
 	var laterErr error
 	if len(c.later) > 0 {
 		laterErr = t.wrap("side log", t.logs.side.Commit(c.later, sync))
+	}
+	if c.took = 0; sync {
+		c.took = time.Since(start)
 	}
 
 	t.mu.Lock()

@@ -3,6 +3,7 @@ package broker
 import (
 	"errors"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -101,12 +102,13 @@ func TestPowerCut(t *testing.T) {
 func (w *world) failSync(t *testing.T, part string) {
 	t.Helper()
 	must(t, w.stop())
-	armed := true
-	w.fs = hooked{w.disk, func(op, path string) {
-		if armed && op == "sync" && strings.Contains(path, part+"0") {
-			armed = false
-			w.disk.FailAt(0, syscall.EIO)
+	var armed atomic.Bool
+	armed.Store(true)
+	w.fs = hooked{w.disk, func(op, path string) error {
+		if op == "sync" && strings.Contains(path, part+"0") && armed.CompareAndSwap(true, false) {
+			w.disk.FailAt(0, syscall.EIO) // it must give up what it was to make durable
 		}
+		return nil
 	}}
 	must(t, w.open())
 }
@@ -118,6 +120,14 @@ func TestDeletionTriedAgain(t *testing.T) {
 	var images []image
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, path, Fsync)
+		var failing atomic.Value
+		failing.Store("nothing")
+		w.fs = hooked{w.disk, func(op, path string) error {
+			if op == "rename" && strings.Contains(path, failing.Load().(string)) {
+				return syscall.EIO
+			}
+			return nil
+		}}
 		must(t, w.open())
 		for _, name := range []string{"orders", "temp"} {
 			must(t, w.create(name))
@@ -125,13 +135,19 @@ func TestDeletionTriedAgain(t *testing.T) {
 			must(t, w.publish(name, 3, 10))
 		}
 		w.sleep(time.Second)
-		w.disk.FailAt(0, syscall.EIO)
-		mustFail(t, w.deleteChannel("orders", "ship"), syscall.EIO)
+		failing.Store("orders.")
+		for range 2 {
+			mustFail(t, w.deleteChannel("orders", "ship"), syscall.EIO)
+		}
+		failing.Store("nothing")
 		must(t, w.deleteChannel("orders", "ship"))
 		mustFail(t, w.live.DeleteTopic("none"), ErrNoTopic)
 		// A topic of the same name comes and goes before it is tried again.
-		w.disk.FailAt(0, syscall.EIO)
-		mustFail(t, w.deleteTopic("temp"), syscall.EIO)
+		failing.Store("temp.")
+		for range 2 {
+			mustFail(t, w.deleteTopic("temp"), syscall.EIO)
+		}
+		failing.Store("nothing")
 		w.book("temp").deleted = yes
 		must(t, w.create("temp"))
 		must(t, w.publish("temp", 2, 10))

@@ -3,36 +3,52 @@ package broker
 import "github.com/millrace-mq/millrace/qd/disk"
 
 // hooked is a file system that calls before with what is about to be done to
-// it, outside all locks of the disk below.
+// it, outside all locks of the disk below. It is not done after an error.
 type hooked struct {
 	disk.FS
-	before func(op, path string)
+	before func(op, path string) error
 }
 
 func (h hooked) Create(path string) (disk.File, error) {
-	h.before("create", path)
+	if err := h.before("create", path); err != nil {
+		return nil, err
+	}
 	f, err := h.FS.Create(path)
-	return hookedFile{f, path, h.before}, err
+	if err != nil {
+		return nil, err
+	}
+	return hookedFile{f, path, h.before}, nil
 }
 
 func (h hooked) Open(path string) (disk.File, error) {
-	h.before("open", path)
+	if err := h.before("open", path); err != nil {
+		return nil, err
+	}
 	f, err := h.FS.Open(path)
-	return hookedFile{f, path, h.before}, err
+	if err != nil {
+		return nil, err
+	}
+	return hookedFile{f, path, h.before}, nil
 }
 
 func (h hooked) Rename(from, to string) error {
-	h.before("rename", from)
+	if err := h.before("rename", from); err != nil {
+		return err
+	}
 	return h.FS.Rename(from, to)
 }
 
 func (h hooked) Remove(path string) error {
-	h.before("remove", path)
+	if err := h.before("remove", path); err != nil {
+		return err
+	}
 	return h.FS.Remove(path)
 }
 
 func (h hooked) SyncDir(dir string) error {
-	h.before("sync", dir)
+	if err := h.before("sync", dir); err != nil {
+		return err
+	}
 	return h.FS.SyncDir(dir)
 }
 
@@ -40,15 +56,19 @@ func (h hooked) SyncDir(dir string) error {
 type hookedFile struct {
 	disk.File
 	path   string
-	before func(op, path string)
+	before func(op, path string) error
 }
 
 func (f hookedFile) WriteAt(off int64, buffers ...[]byte) error {
-	f.before("write", f.path)
+	if err := f.before("write", f.path); err != nil {
+		return err
+	}
 	return f.File.WriteAt(off, buffers...)
 }
 
 func (f hookedFile) Sync() error {
-	f.before("sync", f.path)
+	if err := f.before("sync", f.path); err != nil {
+		return err
+	}
 	return f.File.Sync()
 }

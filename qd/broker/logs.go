@@ -98,6 +98,7 @@ func (b *Broker) openLogs(name string, number uint64) (*logs, error) {
 
 func (b *Broker) openLogsIn(dir, name string) (*logs, error) {
 	l := &logs{dir: dir, change: 1, held: make(map[*queue.Channel]*holding)}
+	l.commits.enough = make(chan struct{}, 1)
 	report := func(f journal.Finding) {
 		b.log.Error("messages on disk are damaged or missing; what is left of them is set aside", "topic", name, "finding", f.String())
 	}
