@@ -3,6 +3,7 @@ package broker
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -20,13 +21,13 @@ type gate struct {
 	op   string // "" while it is open
 	path string // a part of it
 	open chan struct{}
-	done int // writes and syncs of the log's segments
+	done []string // writes and syncs of the log's segments
 }
 
 func (g *gate) before(op, path string) error {
 	g.mu.Lock()
 	if strings.HasSuffix(path, ".log") && (op == "write" || op == "sync") {
-		g.done++
+		g.done = append(g.done, op+" "+filepath.Base(path))
 	}
 	hold := g.op == op && strings.Contains(path, g.path)
 	if hold {
@@ -40,10 +41,12 @@ func (g *gate) before(op, path string) error {
 	return nil
 }
 
-func (g *gate) count() int {
+// take returns what was done to the log's segments since the last call.
+func (g *gate) take() (done []string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.done
+	done, g.done = g.done, nil
+	return done
 }
 
 // shut makes the next such operation wait until the function that is returned
@@ -126,15 +129,15 @@ func TestGroupCommit(t *testing.T) {
 	for level, perCommit := range map[Level]int{Disk: 1, Fsync: 2} {
 		t.Run(level.String(), func(t *testing.T) {
 			gated(t, level, func(w *world, g *gate, orders *Topic) {
-				before := g.count()
+				g.take()
 				reopen := g.shut("write", "/log/")
 				one := w.begin(orders, 1)
 				many := w.begin(orders, 40)
 				reopen()
 				w.end(one)
 				w.end(many)
-				if n := g.count() - before; n != 2*perCommit {
-					t.Errorf("%d operations for 2 commits", n)
+				if done := g.take(); len(done) != 2*perCommit {
+					t.Errorf("2 commits: %q", done)
 				}
 				for i := range w.sent {
 					if !w.sent[i].acked {
