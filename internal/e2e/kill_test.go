@@ -34,10 +34,10 @@ func TestKilledTenTimes(t *testing.T) {
 	}
 }
 
-// A hundred kills and more, for as many minutes as SOAK says.
+// A hundred kills at each level, and more for as many minutes as SOAK says.
 func TestSoakKilled(t *testing.T) {
 	end := time.Now().Add(soaking(t))
-	for n := 0; n == 0 || time.Now().Before(end); n++ {
+	for n := 0; n < 2 || time.Now().Before(end); n++ {
 		level := []string{"disk", "fsync"}[n%2]
 		if !t.Run(level, func(t *testing.T) { killing{100, level, rand.Uint64()}.audited(t) }) {
 			return
@@ -47,7 +47,7 @@ func TestSoakKilled(t *testing.T) {
 
 // The audit must be able to fail: at level memory a kill loses messages.
 func TestKillAuditSeesLoss(t *testing.T) {
-	v := killing{2, "memory", rand.Uint64()}.run(t)
+	v := killing{5, "memory", rand.Uint64()}.run(t)
 	if v.Missing == 0 {
 		t.Fatalf("nothing is missing although qd was killed at level memory: %v", v)
 	}

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/millrace-mq/millrace/protocol"
 	"github.com/millrace-mq/millrace/qd/acks"
 	"github.com/millrace-mq/millrace/qd/journal"
 	"github.com/millrace-mq/millrace/qd/queue"
@@ -312,6 +311,3 @@ func (t *Topic) stowLogs() error {
 	err := errors.Join(t.save(), t.writeBehind(true), t.wrap("log", t.syncLog(l.main)), t.wrap("side log", t.syncLog(l.side)))
 	return errors.Join(err, l.main.Close(), l.side.Close())
 }
-
-// ephemeral reports whether a channel is not kept.
-func ephemeral(c *queue.Channel) bool { return protocol.Ephemeral(c.Name()) }

@@ -31,16 +31,23 @@ func boot(t *testing.T, level Level, change func(*Settings)) *machine {
 			change(s)
 		}
 	}
-	if err := m.disk.MkdirAll(m.path); err != nil {
+	format(t, m.disk, m.path)
+	m.running = start(t, m.path, m.set)
+	return m
+}
+
+// format makes a directory that survives everything.
+func format(t *testing.T, d *disktest.Disk, path string) {
+	t.Helper()
+	if err := d.MkdirAll(path); err != nil {
 		t.Fatal(err)
 	}
-	for dir := m.path; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
-		if err := m.disk.SyncDir(filepath.Dir(dir)); err != nil {
+	for path != filepath.Dir(path) {
+		path = filepath.Dir(path)
+		if err := d.SyncDir(path); err != nil {
 			t.Fatal(err)
 		}
 	}
-	m.running = start(t, m.path, m.set)
-	return m
 }
 
 // restart replaces the daemon by one that finds disk.
@@ -63,16 +70,6 @@ func (m *machine) reboot() {
 		m.t.Fatal(err)
 	}
 	m.restart(m.disk)
-}
-
-// written waits until what channels have done is on disk.
-func (m *machine) written() {
-	m.t.Helper()
-	for _, t := range m.Topics() {
-		if err := t.writeBehind(false); err != nil {
-			m.t.Fatal(err)
-		}
-	}
 }
 
 func TestKilled(t *testing.T) {
@@ -123,7 +120,7 @@ func TestDeferredAtKill(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := range 50 {
-		if err := orders.Defer(body(i, 100), 400*time.Millisecond+time.Duration(50-i)*time.Millisecond); err != nil {
+		if err := orders.Defer(body(i, 100), 1500*time.Millisecond+time.Duration(50-i)*time.Millisecond); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/millrace-mq/millrace/protocol"
+	"github.com/millrace-mq/millrace/qd/disk/disktest"
 	"github.com/millrace-mq/millrace/qd/queue"
 )
 
@@ -222,6 +223,36 @@ func TestDeadKept(t *testing.T) {
 	if g := subscribe(t, topic, "c", 10).consume(1)[0]; g.number != 1 || g.attempts != 1 {
 		t.Errorf("message %d, attempts %d", g.number, g.attempts)
 	}
+}
+
+// TestDeadActsKept cuts the power right after an operator has decided on dead
+// messages at level fsync.
+func TestDeadActsKept(t *testing.T) {
+	m := boot(t, Fsync, nil)
+	topic := m.topic("t")
+	publish(t, topic, 0, 2, 10)
+	c := subscribe(t, topic, "c", 10)
+	if err := topic.SetMaxAttempts("c", 1); err != nil {
+		t.Fatal(err)
+	}
+	held := c.receive(2)
+	for _, g := range held {
+		if err := c.Requeue(g.id, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := topic.Revive("c", held[0].id, false); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := topic.DeleteDead("c", held[1].id, false); err != nil {
+		t.Fatal(err)
+	}
+	m.restart(m.disk.Crash(disktest.None, nil))
+	m.topic("t").View(func(core *queue.Topic) {
+		if c := core.Channel("c"); c.Dead() != 0 || c.Depth() != 1 {
+			t.Errorf("%d dead, %d ready", c.Dead(), c.Depth())
+		}
+	})
 }
 
 // TestDeadKeptInMemory stops a topic of level memory in good order.

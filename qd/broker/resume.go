@@ -183,7 +183,10 @@ func (r *resumption) readChannel(c *resumed) error {
 	}
 	if found.Missing { // it had done nothing yet, or its file is lost
 		state.Cursor, state.Deferred = c.From, c.FromSide
-		c.lost = !r.whole
+		if c.lost = r.logs.main.End() > c.From || r.logs.side.End() > c.FromSide; c.lost {
+			r.broker.log.Warn("a channel has no file, or an empty one: unless it was created just before a crash, what it had finished comes again",
+				"topic", r.name, "channel", c.Name, "file", r.logs.acksPath(c.Name, c.File))
+		}
 	}
 	if found.Damaged > 0 {
 		c.lost = true
@@ -246,7 +249,7 @@ func (r *resumption) readDeferred() error {
 		}
 		for i := range r.channels {
 			c := &r.channels[i]
-			if fresh && h.Position >= c.state.Deferred || c.lost && !known[i][e.ID] {
+			if fresh && h.Position >= c.state.Deferred || c.lost && h.Position >= c.FromSide && !known[i][e.ID] {
 				c.late = append(c.late, e)
 			}
 		}

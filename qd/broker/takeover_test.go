@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -13,6 +14,7 @@ import (
 	diskqueue "github.com/nsqio/go-diskqueue"
 
 	"github.com/millrace-mq/millrace/qd/disk"
+	"github.com/millrace-mq/millrace/qd/disk/disktest"
 	"github.com/millrace-mq/millrace/qd/takeover"
 )
 
@@ -53,6 +55,15 @@ func nsqdData(t *testing.T) string {
 	nsqdQueue(t, dir, "orders:bill", 400, 500, 2)
 	nsqdQueue(t, dir, "orders", 500, 700, 0)
 	nsqdQueue(t, dir, "lonely", 0, 30, 0)
+	return dir
+}
+
+func copied(t *testing.T, template fs.FS) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, template); err != nil {
+		t.Fatal(err)
+	}
 	return dir
 }
 
@@ -178,8 +189,9 @@ func (f mortalFile) WriteAt(off int64, buffers ...[]byte) error {
 // TestTakeOverCutOff dies at each thing that a takeover does on disk, in turn.
 // The next start has everything, and nothing twice.
 func TestTakeOverCutOff(t *testing.T) {
+	template := os.DirFS(nsqdData(t))
 	for n := int64(0); ; n++ {
-		dir := nsqdData(t)
+		dir := copied(t, template)
 		fsys := mortal{disk.OS, new(atomic.Int64)}
 		fsys.left.Store(n)
 		s := settings(dir)
@@ -200,6 +212,43 @@ func TestTakeOverCutOff(t *testing.T) {
 		}
 		if t.Failed() {
 			t.Fatalf("died after %d things", n)
+		}
+		if whole {
+			return
+		}
+	}
+}
+
+// TestTakeOverPowerCut cuts the power at each thing that a takeover does on disk:
+// what was not synced is gone. nsqd's own files are on another disk, so that what
+// was set aside stays so.
+func TestTakeOverPowerCut(t *testing.T) {
+	template := os.DirFS(nsqdData(t))
+	for n := 0; ; n++ {
+		dir := copied(t, template)
+		fake := disktest.New()
+		format(t, fake, dir)
+		fake.FailAlways(n)
+		s := settings(dir)
+		s.Durability, s.FS = Disk, fake
+		b, err := Open(s)
+		whole := err == nil
+		if whole {
+			fake.Heal()
+			fake = fake.Crash(disktest.None, nil)
+			if err := b.Close(); err != nil {
+				t.Fatal(err)
+			}
+		} else {
+			fake = fake.Crash(disktest.None, nil)
+		}
+		r := start(t, dir, func(s *Settings) { s.Durability, s.FS = Disk, fake })
+		checkTaken(t, r)
+		if err := r.stop(); err != nil {
+			t.Fatal(err)
+		}
+		if t.Failed() {
+			t.Fatalf("the power was cut after %d things", n)
 		}
 		if whole {
 			return
