@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -168,7 +169,16 @@ func (f *File) Replace(d Delta) error {
 	if err != nil {
 		return fmt.Errorf("replace channel state %s: %w", f.path, err)
 	}
-	size, crc, err := f.writeTemporary(&d)
+	return f.ReplaceAll(func(yield func(Delta, error) bool) { yield(d, nil) })
+}
+
+// ReplaceAll is Replace with a snapshot in pieces: a Reset, and deltas behind it.
+// An error among them is returned, and the old file stays. A piece is written
+// before the next is asked for, so its memory can be used again. In case one is
+// damaged later, all but the last should claim nothing that only the last makes
+// true.
+func (f *File) ReplaceAll(pieces iter.Seq2[Delta, error]) error {
+	size, crc, err := f.writeTemporary(pieces)
 	if err != nil {
 		_ = f.fsys.Remove(f.temporary()) // the next Replace tries that again
 		return fmt.Errorf("replace channel state: %w", err)
@@ -189,8 +199,9 @@ func (f *File) Replace(d Delta) error {
 
 func (f *File) temporary() string { return f.path + ".tmp" }
 
-// writeTemporary writes a file that holds d, and makes its bytes durable.
-func (f *File) writeTemporary(d *Delta) (size int64, crc uint32, err error) {
+// writeTemporary writes a file that holds the pieces, and makes its bytes
+// durable.
+func (f *File) writeTemporary(pieces iter.Seq2[Delta, error]) (size int64, crc uint32, err error) {
 	if err := f.fsys.Remove(f.temporary()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return 0, 0, err
 	}
@@ -198,7 +209,23 @@ func (f *File) writeTemporary(d *Delta) (size int64, crc uint32, err error) {
 	if err != nil {
 		return 0, 0, err
 	}
-	size, crc, err = write(file, 0, 0, d)
+	for d, failed := range pieces {
+		if err = failed; err == nil {
+			err = d.check()
+		}
+		if err == nil && d.Reset != (size == 0) {
+			err = errors.New("the first piece of a snapshot, and no other, is a Reset")
+		}
+		if err == nil {
+			size, crc, err = write(file, size, crc, &d)
+		}
+		if err != nil {
+			break
+		}
+	}
+	if err == nil && size == 0 {
+		err = errors.New("a snapshot without pieces")
+	}
 	if err == nil {
 		err = file.Sync()
 	}

@@ -3,6 +3,7 @@ package broker
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"path/filepath"
 	"slices"
 	"time"
@@ -170,48 +171,75 @@ func (t *Topic) writeChannel(c *queue.Channel, sync bool) error {
 	u := &t.logs.upkeep
 	defer u.shrink()
 	t.mu.Lock()
-	if n := c.Parked(); n > cap(u.progress.Changes) && n > muchParked {
-		t.mu.Unlock()
-		u.progress.Changes = make([]queue.Change, 0, n+n/8) // not under the lock
-		t.mu.Lock()
-	}
 	h := t.logs.held[c]
-	if t.gone || h == nil || t.core.Channel(c.Name()) != c {
+	if !t.holds(c) || h == nil {
 		t.mu.Unlock()
 		return nil
 	}
-	whole := h.behind || h.file == nil || h.file.NeedsSnapshot()
-	if whole {
-		c.Snapshot(&u.progress)
-	} else {
+	whole := h.behind || h.file == nil || h.file.NeedsSnapshot() || c.WantsSnapshot()
+	if !whole {
 		c.Progress(&u.progress)
 	}
 	t.mu.Unlock()
-	p := &u.progress
-	if !whole && !p.Reset && !sync && h.same(p) {
-		return nil
-	}
-	d := u.delta(p)
 	err := error(nil)
 	if h.file == nil {
 		h.file, _, _, err = acks.Open(t.broker.FS, t.logs.acksPath(c.Name(), h.number))
 	}
 	switch {
 	case err != nil:
-	case p.Reset:
-		err = h.file.Replace(d)
-	case sync && h.synced && h.same(p):
+	case whole:
+		err = h.file.ReplaceAll(t.snapshot(c))
+		sync = true
+	case h.same(&u.progress) && (h.synced || !sync):
 		return nil
 	default:
-		err = h.file.Append(d, sync)
+		err = h.file.Append(u.delta(&u.progress), sync)
 	}
-	h.behind = err != nil
-	if err != nil {
+	if errors.Is(err, errChanged) {
+		h.behind = true
+		return t.writeChannel(c, sync) // deleted, or emptied: then it is short
+	}
+	if h.behind = err != nil; err != nil {
 		return fmt.Errorf("topic %s, channel %s: writing down how far it has come: %w", t.name, c.Name(), err)
 	}
-	h.synced = sync || p.Reset
-	h.remember(p)
+	h.synced = sync
+	h.remember(&u.progress)
 	return nil
+}
+
+// holds reports whether the topic still has the channel. Under mu.
+func (t *Topic) holds(c *queue.Channel) bool { return !t.gone && t.core.Channel(c.Name()) == c }
+
+// errChanged ends a snapshot that has to begin anew, or is not needed any more.
+var errChanged = errors.New("the channel was emptied or deleted meanwhile")
+
+// snapshot is all of a channel, in pieces; the lock is held for each alone.
+func (t *Topic) snapshot(c *queue.Channel) iter.Seq2[acks.Delta, error] {
+	return func(yield func(acks.Delta, error) bool) {
+		p := &t.logs.upkeep.progress
+		t.mu.Lock()
+		s := c.BeginSnapshot()
+		for n := 0; ; n++ {
+			more := s.Next(p)
+			if !t.holds(c) || p.Reset && n > 0 {
+				s.End()
+				t.mu.Unlock()
+				yield(acks.Delta{}, errChanged)
+				return
+			}
+			t.mu.Unlock()
+			ok := yield(t.logs.upkeep.delta(p), nil)
+			if !more {
+				return
+			}
+			t.mu.Lock()
+			if !ok {
+				s.End()
+				t.mu.Unlock()
+				return
+			}
+		}
+	}
 }
 
 // same reports whether nothing has changed since what was written last.
@@ -234,14 +262,16 @@ func (h *holding) remember(p *queue.Progress) {
 
 // upkeep is what tend works with.
 type upkeep struct {
-	progress queue.Progress
-	ranges   []acks.Range
-	changes  []acks.Change
-	syncedAt int64  // when the logs were synced; under Topic.mu
-	swept    int64  // when the side log was last looked through
-	sweptFor uint64 // how many messages were settled then
-	failing  bool   // what is written behind cannot be; under Topic.mu
-	refusing bool   // commits fail; under Topic.mu
+	progress  queue.Progress
+	ranges    []acks.Range
+	changes   []acks.Change
+	syncedAt  int64  // when the logs were synced; under Topic.mu
+	sweepAt   int64  // when the side log may be looked through again
+	sweepTook int64  // how long that held up the topic the last time, ns
+	sweptFor  uint64 // how many messages were settled then
+	moved     bool   // messages were moved since the channels' files were last written
+	failing   bool   // what is written behind cannot be; under Topic.mu
+	refusing  bool   // commits fail; under Topic.mu
 }
 
 // muchParked is how many changes there is always memory for.

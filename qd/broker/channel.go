@@ -174,7 +174,7 @@ func (t *Topic) Subscribe(channel string, owner any, timeout time.Duration, limi
 		t.broker.log.Info("channel created", "topic", t.name, "channel", channel)
 		t.broker.notify()
 	}
-	if err := t.save(); err != nil {
+	if err := t.settled(c); err != nil {
 		return nil, errors.Join(err, k.Close())
 	}
 	return k, nil

@@ -31,9 +31,9 @@ type logs struct {
 	taken   uint64 // no position of the side log below is given out any more
 	commits commits
 
-	made   atomic.Bool // the folder is there, and will be after a power cut
-	filing sync.Mutex  // held while topic.json is written, and for nothing else
-	filed  uint64      // which of the topic's changes is in topic.json; under filing
+	made   atomic.Bool   // the folder is there, and will be after a power cut
+	filing sync.Mutex    // held while topic.json is written, and for nothing else
+	filed  atomic.Uint64 // which of the topic's changes is in topic.json; written under filing
 
 	// Under Topic.mu.
 	change   uint64 // counts what has to go into topic.json
@@ -53,6 +53,7 @@ type holding struct {
 	number uint64
 	from   uint64 // position at which the channel began
 	side   uint64 // the same in the side log
+	change uint64 // the change that made it
 
 	// Owned by tend, and by start and stop.
 	file             *acks.File // nil until it is needed
@@ -131,8 +132,8 @@ func (t *Topic) addChannel(name string, at *uint64) *queue.Channel {
 		t.logs.files++
 		// Deferred publishes that it has just been given are in the side log, from
 		// there on: its file need not have them yet.
-		t.logs.held[c] = &holding{number: t.logs.files, from: c.Cursor(), side: side}
 		t.logs.change++
+		t.logs.held[c] = &holding{number: t.logs.files, from: c.Cursor(), side: side, change: t.logs.change}
 	}
 	return c
 }
@@ -201,4 +202,20 @@ func (t *Topic) forgetFile(c *queue.Channel) string {
 	delete(t.logs.held, c)
 	t.logs.change++
 	return path
+}
+
+// settled returns when a channel that somebody is told of will be there after a
+// crash too. Other changes that could not be written are no reason to keep
+// consumers away.
+func (t *Topic) settled(c *queue.Channel) error {
+	if t.logs == nil {
+		return nil
+	}
+	t.mu.Lock()
+	h := t.logs.held[c]
+	t.mu.Unlock()
+	if h == nil || t.logs.filed.Load() >= h.change {
+		return nil
+	}
+	return t.save()
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -96,7 +97,7 @@ func (b *Broker) resume(name string, number uint64) error {
 		if err := b.completeTopicDir(l.dir); err != nil {
 			return err
 		}
-		l.filed = 1
+		l.filed.Store(1)
 		l.made.Store(true)
 	}
 	r := resumption{Topic: t, record: record, whole: whole}
@@ -153,11 +154,16 @@ type resumption struct {
 // resumed is a channel of it.
 type resumed struct {
 	channelRecord
-	file    *acks.File
-	state   acks.State
-	entries []queue.Entry
-	late    []queue.Entry // deferred publishes that are not in its file yet
-	lost    bool          // its file was damaged: what the side log has and the file does not know may be the channel's
+	file     *acks.File
+	state    acks.State
+	inFlight []queue.Entry // were so, and what is given to it again
+	late     []queue.Entry // deferred publishes that are not in its file yet
+
+	// lost: its file was damaged, or is not there, and so may be older than what is
+	// in the logs: then known are its entries, and behind says that it speaks of
+	// messages that the log has no more.
+	lost, behind bool
+	known        map[uint64]*acks.Entry
 }
 
 // read reads the channels' files, and from the logs what they refer to.
@@ -202,18 +208,36 @@ func (r *resumption) readChannel(c *resumed) error {
 	}
 	err = r.logs.main.Get(open, func(i int, m journal.Message) error {
 		if m.Err == nil {
-			c.entries = append(c.entries, queue.Entry{ID: m.ID, Place: open[i], Attempts: 1, Reason: queue.Stopped})
+			c.inFlight = append(c.inFlight, queue.Entry{ID: m.ID, Place: open[i], Attempts: 1, Reason: queue.Stopped})
+		} else {
+			c.behind = true
 		}
 		return nil
 	})
-	c.entries = slices.Grow(c.entries, len(state.Entries))
-	for _, e := range state.Entries {
-		c.entries = append(c.entries, queue.Entry{
-			ID: e.ID, Place: e.Place, Due: e.Due, Attempts: e.Attempts, State: queue.State(e.State), Reason: queue.Reason(e.Reason),
-		})
-	}
-	slices.SortFunc(c.entries, func(x, y queue.Entry) int { return cmp.Compare(x.ID, y.ID) })
 	return err
+}
+
+// entries are the messages that the channel had in flight or parked, by ID. There
+// may be millions, so they are not copied together.
+func (c *resumed) entries(yield func(queue.Entry) bool) {
+	inFlight := slices.SortedFunc(slices.Values(c.inFlight), func(x, y queue.Entry) int { return cmp.Compare(x.ID, y.ID) })
+	for _, e := range c.state.Entries {
+		for ; len(inFlight) > 0 && inFlight[0].ID <= e.ID; inFlight = inFlight[1:] {
+			if !yield(inFlight[0]) {
+				return
+			}
+		}
+		if !yield(queue.Entry{
+			ID: e.ID, Place: e.Place, Due: e.Due, Attempts: e.Attempts, State: queue.State(e.State), Reason: queue.Reason(e.Reason),
+		}) {
+			return
+		}
+	}
+	for _, e := range inFlight {
+		if !yield(e) {
+			return
+		}
+	}
 }
 
 // readDeferred finds the deferred publishes that came after a channel's file was
@@ -228,14 +252,15 @@ func (r *resumption) readDeferred() error {
 	if len(r.channels) == 0 || state.Paused {
 		from = base
 	}
-	known := make([]map[uint64]bool, len(r.channels))
-	for i, c := range r.channels {
+	for i := range r.channels {
+		c := &r.channels[i]
 		from = min(from, c.state.Deferred)
 		if c.lost {
-			from = 0
-			known[i] = make(map[uint64]bool, len(c.entries))
-			for _, e := range c.entries {
-				known[i][e.ID] = true
+			from = min(from, c.FromSide)
+			c.behind = c.behind || c.state.Cursor < r.logs.main.Start()
+			c.known = make(map[uint64]*acks.Entry, len(c.state.Entries))
+			for i := range c.state.Entries {
+				c.known[c.state.Entries[i].ID] = &c.state.Entries[i]
 			}
 		}
 	}
@@ -249,12 +274,31 @@ func (r *resumption) readDeferred() error {
 		}
 		for i := range r.channels {
 			c := &r.channels[i]
-			if fresh && h.Position >= c.state.Deferred || c.lost && h.Position >= c.FromSide && !known[i][e.ID] {
+			if fresh && h.Position >= c.state.Deferred {
 				c.late = append(c.late, e)
+			} else if !fresh && c.lost && h.Position >= c.FromSide {
+				c.moved(e)
 			}
 		}
 		return nil
 	})
+}
+
+// moved takes in what the side log tells a channel whose file is damaged: where a
+// message that it has parked lies now, or that there is one which it had to be
+// given again and that is in the log no more.
+func (c *resumed) moved(e queue.Entry) {
+	switch known := c.known[e.ID]; {
+	case known != nil:
+		known.Place = e.Place
+	case !c.behind:
+		// The file goes back no farther than the log: it is another channel's.
+	case e.Due == 0: // it was delivered, and came back
+		e.Attempts, e.Reason = 1, queue.Stopped
+		c.inFlight = append(c.inFlight, e)
+	default:
+		c.late = append(c.late, e)
+	}
 }
 
 // lastIDs looks which IDs the logs have used.
@@ -286,13 +330,19 @@ func (r *resumption) assemble() {
 	r.record.State.Holes = holes
 	l.taken = r.sideEnd
 	r.core = queue.NewLoggedTopic(b.coreConfig(r.name), r.record.State, l.main.Start(), r.end, r.sideEnd, r.waiting)
-	now := b.Now()
-	for _, c := range r.channels {
-		core := r.core.ResumeChannel(c.Name, c.Paused, c.state.Cursor, c.entries, now)
+	parked := 0
+	for i := range r.channels {
+		c := &r.channels[i]
+		core := r.core.ResumeChannel(c.Name, c.Paused, c.state.Cursor, c.entries)
+		parked += len(c.state.Entries)
+		c.state.Entries, c.known = nil, nil
 		core.SetMaxAttempts(c.MaxAttempts)
 		for _, e := range c.late {
 			core.TakeIn(e)
 		}
-		l.held[core] = &holding{number: c.File, from: c.From, side: c.FromSide, file: c.file, behind: true}
+		l.held[core] = &holding{number: c.File, from: c.From, side: c.FromSide, file: c.file, behind: c.lost}
+	}
+	if parked > muchParked {
+		debug.FreeOSMemory() // of the files, several times what is left
 	}
 }

@@ -39,11 +39,13 @@ func (t *Topic) keepUp() (again time.Duration, err error) {
 		again = retentionLook
 	}
 	if u := &t.logs.upkeep; settled != u.sweptFor && len(t.logs.side.Segments()) > 1 {
-		if now := t.broker.Now(); now-u.swept > int64(sweepEvery) {
-			u.swept, u.sweptFor = now, settled
+		if now := t.broker.Now(); now > u.sweepAt {
+			u.sweptFor = settled
 			err = errors.Join(err, t.sweep())
+			// It is not to hold the topic up for more than a thousandth of the time.
+			u.sweepAt = now + max(int64(sweepEvery), 1000*u.sweepTook)
 		} else {
-			again = sooner(again, sweepEvery)
+			again = sooner(again, time.Duration(u.sweepAt-now)+time.Millisecond)
 		}
 	}
 	if idle || t.broker.crowded() {
@@ -98,11 +100,7 @@ func (t *Topic) trim(cut uint64) error {
 	var places []uint64
 	collect := func() {
 		places = places[:0]
-		t.core.Parked(func(place uint64, _ bool) {
-			if place&queue.Side == 0 && place < cut {
-				places = append(places, place)
-			}
-		})
+		t.core.ParkedBefore(cut, func(place uint64) { places = append(places, place) })
 	}
 	t.mu.Lock()
 	cut = min(cut, t.core.Low())
@@ -112,19 +110,19 @@ func (t *Topic) trim(cut uint64) error {
 		cut = slices.Min(places)
 		collect()
 	}
-	parked := 0
-	for _, c := range t.core.Channels() {
-		parked += c.Parked()
-	}
 	t.mu.Unlock()
-	if err := t.move(places); err != nil {
-		return err
+	failed := t.move(places)
+	if failed != nil { // no room for a copy: what lies before them can go all the same
+		cut = slices.Min(places)
 	}
-	// What the channels' files say must not be older than what is deleted. For a
-	// channel with nothing parked it may: then it would begin at the oldest
-	// segment, which is right. So a disk that is quite full can be emptied.
-	if err := t.writeBehind(true); err != nil && parked > 0 {
-		return err
+	// A channel's file may be older than what is deleted: the channel would begin at
+	// the oldest segment then, which is right. But it must know where what was moved
+	// lies. So a disk that is quite full can be emptied.
+	u := &t.logs.upkeep
+	if err := t.writeBehind(true); err == nil {
+		u.moved = false
+	} else if failed = errors.Join(failed, err); u.moved {
+		return failed
 	}
 	start := t.logs.main.Start()
 	err := t.alone(func() error { return t.logs.main.RemoveBefore(cut) })
@@ -133,7 +131,7 @@ func (t *Topic) trim(cut uint64) error {
 		t.core.Trimmed(now)
 		t.unlock()
 	}
-	return t.wrap("log", err)
+	return errors.Join(failed, t.wrap("log", err))
 }
 
 // sweep deletes the segments of the side log in which nothing, or little, is
@@ -150,12 +148,11 @@ func (t *Topic) sweep() error {
 	places := make([][]uint64, len(segments))
 	stuck := make([]bool, len(segments))
 	t.mu.Lock()
-	parked := 0
+	start := t.broker.Now()
 	t.core.Parked(func(place uint64, movable bool) {
 		if place&queue.Side == 0 {
 			return
 		}
-		parked++
 		pos := place &^ queue.Side
 		at, _ := slices.BinarySearchFunc(own, pos, func(i int, pos uint64) int {
 			if segments[i].End <= pos {
@@ -172,6 +169,7 @@ func (t *Topic) sweep() error {
 		}
 	})
 	low := t.core.SideLow()
+	t.logs.upkeep.sweepTook = t.broker.Now() - start
 	t.mu.Unlock()
 	var errs []error
 	for i, s := range segments {
@@ -221,7 +219,9 @@ func (t *Topic) moveSome(places []uint64) error {
 		next++
 	})
 	if err == nil && len(records) > 0 {
-		err = t.logs.side.Commit(records, true)
+		if err = t.logs.side.Commit(records, true); err == nil {
+			t.logs.upkeep.moved = true
+		}
 	}
 	if err != nil {
 		return err

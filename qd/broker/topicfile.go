@@ -64,7 +64,7 @@ func (t *Topic) save() error {
 	l.filing.Lock()
 	defer l.filing.Unlock()
 	t.mu.Lock()
-	if t.gone || l.change == l.filed {
+	if t.gone || l.change == l.filed.Load() {
 		t.mu.Unlock()
 		return nil
 	}
@@ -80,7 +80,7 @@ func (t *Topic) save() error {
 	if err != nil {
 		return fmt.Errorf("topic %s: %w", t.name, err)
 	}
-	l.filed = change
+	l.filed.Store(change)
 	l.made.Store(true)
 	return nil
 }

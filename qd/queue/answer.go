@@ -216,8 +216,8 @@ func (c *Channel) Earliest() (when int64, ok bool) {
 	if p := c.parking.waiting.first(); p != nil && (!ok || p.due < when) {
 		when, ok = p.due, true
 	}
-	if later := c.parking.shelf.later; len(later) > 0 && (!ok || later[0].due < when) {
-		when, ok = later[0].due, true
+	if e, some := c.parking.shelf.later.first(); some && (!ok || e.due < when) {
+		when, ok = e.due, true
 	}
 	return when, ok
 }

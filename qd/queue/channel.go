@@ -23,8 +23,9 @@ type Channel struct {
 	reading     reading // if the topic has a log
 	jumped      uint64  // positions without messages that the cursor was moved past
 	changes     []Change
-	reset       bool // so much has changed that all must be written
-	maxAttempts int  // 0 is any number
+	reset       bool   // so much has changed that all must be written
+	maxAttempts int    // 0 is any number
+	lowest      uint64 // no parked message lies in the log before it
 
 	consumers map[*Consumer]struct{}
 	waiting   list[Consumer] // asleep and with credit, longest first
@@ -96,7 +97,7 @@ func (c *Channel) InFlight() int {
 }
 
 // Deferred is the number of messages that wait for their due time.
-func (c *Channel) Deferred() int { return len(c.parking.waiting.items) + len(c.parking.shelf.later) }
+func (c *Channel) Deferred() int { return len(c.parking.waiting.items) + c.parking.shelf.later.n }
 
 // Counts returns the counts of events.
 func (c *Channel) Counts() ChannelCounts { return c.counts }

@@ -268,7 +268,7 @@ func (w *logWorld) resume(name string, paused bool, maxAttempts int) {
 		}
 	}
 	slices.SortFunc(entries, func(a, b Entry) int { return int(int64(a.ID - b.ID)) })
-	c := w.topic.ResumeChannel(name, paused, k.progress.Cursor, entries, w.now)
+	c := w.topic.ResumeChannel(name, paused, k.progress.Cursor, slices.Values(entries))
 	c.SetMaxAttempts(maxAttempts)
 	to := uint64(len(w.side))
 	if w.state.Paused {

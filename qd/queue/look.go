@@ -166,7 +166,11 @@ func (c *Channel) lookParked(p *page, state LookState) {
 func (s *shelf) in(state LookState) [][]entry {
 	switch state {
 	case Deferred:
-		return [][]entry{s.later}
+		parts := [][]entry{s.later.near}
+		for _, bucket := range s.later.far {
+			parts = append(parts, bucket)
+		}
+		return parts
 	case Ready:
 		return [][]entry{s.fetching, s.line.items[s.line.head:]}
 	}

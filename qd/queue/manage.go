@@ -1,6 +1,9 @@
 package queue
 
-import "slices"
+import (
+	"math"
+	"slices"
+)
 
 // This file is what operators do to topics and channels.
 
@@ -43,7 +46,7 @@ func (t *Topic) AddChannel(name string, now int64) *Channel {
 }
 
 func (t *Topic) join(name string) *Channel {
-	c := &Channel{name: name, topic: t, consumers: make(map[*Consumer]struct{})}
+	c := &Channel{name: name, topic: t, lowest: math.MaxUint64, consumers: make(map[*Consumer]struct{})}
 	t.channels = append(t.channels, c)
 	return c
 }

@@ -1,6 +1,11 @@
 package queue
 
-import "github.com/millrace-mq/millrace/protocol"
+import (
+	"iter"
+	"slices"
+
+	"github.com/millrace-mq/millrace/protocol"
+)
 
 // This file is what of a channel of a topic with a log is written down behind
 // its back, so that a restart, after a stop or a crash, finds it where it was.
@@ -20,6 +25,9 @@ type Progress struct {
 
 // note has a change to a parked message written down.
 func (c *Channel) note(change Change) {
+	if !change.Gone && change.Place&Side == 0 {
+		c.lowest = min(c.lowest, change.Place)
+	}
 	if c.topic.log != nil && !c.reset && !protocol.Ephemeral(c.name) {
 		c.changes = append(c.changes, change)
 	}
@@ -41,26 +49,105 @@ func (c *Channel) Progress(p *Progress) {
 	c.changes = c.changes[:0]
 }
 
+// WantsSnapshot reports whether so much has changed at once that the next
+// Progress is a Snapshot.
+func (c *Channel) WantsSnapshot() bool { return c.reset }
+
 // Snapshot fills p with everything.
 func (c *Channel) Snapshot(p *Progress) {
+	var all []Change
+	for s := c.BeginSnapshot(); s.Next(p); {
+		all = append(all, p.Changes...)
+	}
+	p.Changes = append(all, p.Changes...)
+}
+
+// Snapshot is a channel's state being copied in pieces, so that nobody has to
+// wait while millions of parked messages are. Between two pieces the channel
+// goes on. What was parked or left meanwhile is in the last piece, which alone
+// makes the others true; so none counts without it. There is one at a time, and
+// no Progress meanwhile.
+type Snapshot struct {
+	channel *Channel
+	keys    []int64 // of buckets still to be copied
+	copied  int     // entries of the first of them that have been
+	begun   bool
+}
+
+// snapshotPiece is about how many entries are copied at a time.
+const snapshotPiece = 1 << 15
+
+// BeginSnapshot begins one.
+func (c *Channel) BeginSnapshot() *Snapshot {
+	s := &Snapshot{channel: c}
+	s.begin()
+	return s
+}
+
+func (s *Snapshot) begin() {
+	c := s.channel
+	c.reset, c.changes = false, nil // what has changed so far will be seen
+	c.parking.shelf.later.still = 1
+	s.keys, s.copied, s.begun = slices.Clone(c.parking.shelf.later.keys), 0, false
+}
+
+// Next fills p with the next piece, and reports whether another follows. The
+// first piece is a Reset; all but the last say that the channel has done nothing
+// yet, so that without the last one everything would be delivered again. A
+// channel that is emptied meanwhile makes it begin again, with a Reset.
+func (s *Snapshot) Next(p *Progress) (more bool) {
+	c := s.channel
+	if c.reset {
+		s.begin()
+	}
+	*p = Progress{Reset: !s.begun, Open: p.Open[:0], Changes: p.Changes[:0]}
+	s.begun = true
+	later := &c.parking.shelf.later
+	for len(s.keys) > 0 && len(p.Changes) < snapshotPiece {
+		// One that has become the heap, as its time has come, is copied with that.
+		bucket := later.far[s.keys[0]]
+		n := min(len(bucket), s.copied+snapshotPiece)
+		for _, e := range bucket[min(s.copied, n):n] {
+			p.Changes = append(p.Changes, Change{Entry: e.kept()})
+		}
+		if s.copied = n; n == len(bucket) {
+			s.keys, s.copied = s.keys[1:], 0
+		}
+	}
+	if len(s.keys) > 0 {
+		return true
+	}
+	later.still = 0
+	c.lastPiece(p)
+	return false
+}
+
+// End gives up a snapshot before its last piece.
+func (s *Snapshot) End() { s.channel.parking.shelf.later.still = 0 }
+
+// lastPiece adds what is not in buckets, what has changed since the snapshot
+// began, and the positions.
+func (c *Channel) lastPiece(p *Progress) {
 	c.positions(p)
-	p.Reset = true
-	p.Changes = p.Changes[:0]
 	g := &c.parking
-	g.shelf.each(func(e *entry) {
+	add := func(e *entry) {
 		kept := e.kept()
 		if e.resumed {
 			kept.Due = 0
 		}
 		p.Changes = append(p.Changes, Change{Entry: kept})
-	})
+	}
+	for i := range g.shelf.later.near {
+		add(&g.shelf.later.near[i])
+	}
+	g.shelf.eachInLine(add)
 	for _, q := range g.byID {
 		p.Changes = append(p.Changes, Change{Entry: q.kept()})
 	}
 	for _, q := range g.dead {
 		p.Changes = append(p.Changes, Change{Entry: q.kept()})
 	}
-	c.reset = false
+	p.Changes = append(p.Changes, c.changes...)
 	c.changes = nil
 }
 
@@ -89,12 +176,16 @@ func (c *Channel) positions(p *Progress) {
 // ResumeChannel opens a channel of a topic with a log where it was. entries are
 // its parked messages, those that were in flight among them, in the order of
 // their IDs; what has no due time was in line, and comes before everything else.
-func (t *Topic) ResumeChannel(name string, paused bool, cursor uint64, entries []Entry, now int64) *Channel {
+func (t *Topic) ResumeChannel(name string, paused bool, cursor uint64, entries iter.Seq[Entry]) *Channel {
 	c := t.join(name)
 	c.paused = paused
 	c.cursor = min(max(cursor, t.log.first), t.end)
 	s := &c.parking.shelf
-	for _, e := range entries {
+	for e := range entries {
+		c.counts.Resumed++
+		if e.Place&Side == 0 {
+			c.lowest = min(c.lowest, e.Place)
+		}
 		switch in := e.compact(); {
 		case e.State == Dead:
 			c.inter(&parked{id: e.ID, lies: e.Place, attempts: e.Attempts, reason: e.Reason, due: e.Due, dead: true, heapAt: -1})
@@ -108,11 +199,9 @@ func (t *Topic) ResumeChannel(name string, paused bool, cursor uint64, entries [
 			// One that was in flight is no entry yet in what is kept.
 			c.note(Change{Entry: in.kept()})
 		default:
-			s.later = append(s.later, in)
+			s.later.push(in)
 		}
 	}
-	s.heapify()
-	c.counts.Resumed = uint64(len(entries))
 	c.from = c.cursor
 	return c
 }
@@ -121,7 +210,7 @@ func (t *Topic) ResumeChannel(name string, paused bool, cursor uint64, entries [
 func (c *Channel) TakeIn(e Entry) {
 	c.counts.Deferred++
 	c.note(Change{Entry: e})
-	c.parking.shelf.push(e.compact()) // also if it is due: so they come in the order of their times
+	c.parking.shelf.later.push(e.compact()) // also if it is due: so they come in the order of their times
 }
 
 // OpenChannelAt opens a channel that begins at a position of the log, or at the
@@ -213,12 +302,11 @@ func (c *Channel) staying(stays func(e entry) bool) (kept shelf) {
 	for i := range g.shelf.line.len() {
 		inLine(g.shelf.line.at(i))
 	}
-	for _, e := range g.shelf.later {
-		if stays(e) {
-			kept.later = append(kept.later, e)
+	g.shelf.later.each(func(e *entry) {
+		if stays(*e) {
+			kept.later.push(*e)
 		}
-	}
-	kept.heapify()
+	})
 	return kept
 }
 

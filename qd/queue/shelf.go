@@ -1,5 +1,7 @@
 package queue
 
+import "math"
+
 // This file is the parked messages of a topic with a log: their bodies stay
 // there, and what is in memory is an entry of 32 bytes without pointers, so that
 // ten million of them are nothing to a garbage collector.
@@ -78,60 +80,10 @@ func (e entry) before(o entry) bool { return e.due < o.due || e.due == o.due && 
 
 // shelf holds the entries of a channel whose bodies are not in memory.
 type shelf struct {
-	later    []entry     // a heap by due time
+	later    calendar    // those that are not due
 	line     fifo[entry] // ready, in the order in which they became so
 	fetching []entry     // of the line, on their way into memory
 	resumed  int         // of line and fetching
-}
-
-func (s *shelf) push(e entry) {
-	s.later = append(s.later, e)
-	h := s.later
-	for i := len(h) - 1; i > 0; {
-		parent := (i - 1) / 2
-		if !h[i].before(h[parent]) {
-			return
-		}
-		h[i], h[parent] = h[parent], h[i]
-		i = parent
-	}
-}
-
-func (s *shelf) pop() entry {
-	h := s.later
-	first, last := h[0], len(h)-1
-	h[0] = h[last]
-	s.later = h[:last]
-	s.sink(0)
-	if cap(s.later) > 1024 && len(s.later) < cap(s.later)/4 {
-		s.later = append(make([]entry, 0, cap(s.later)/2), s.later...)
-	}
-	return first
-}
-
-func (s *shelf) sink(i int) {
-	h := s.later
-	for {
-		child := 2*i + 1
-		if child >= len(h) {
-			return
-		}
-		if child+1 < len(h) && h[child+1].before(h[child]) {
-			child++
-		}
-		if !h[child].before(h[i]) {
-			return
-		}
-		h[i], h[child] = h[child], h[i]
-		i = child
-	}
-}
-
-// heapify puts later in order after it was filled or changed at will.
-func (s *shelf) heapify() {
-	for i := len(s.later)/2 - 1; i >= 0; i-- {
-		s.sink(i)
-	}
 }
 
 // wakeAtOnce is how many entries one look makes ready, so that a million that
@@ -140,21 +92,28 @@ const wakeAtOnce = 4096
 
 // wake puts in line what is due.
 func (s *shelf) wake(now int64) {
-	for n := 0; n < wakeAtOnce && len(s.later) > 0 && s.later[0].due <= now; n++ {
-		s.line.push(s.pop())
+	for range wakeAtOnce {
+		e, ok := s.later.first()
+		if !ok || e.due > now {
+			return
+		}
+		s.later.pop()
+		s.line.push(e)
 	}
 }
 
 // ready is the number of entries that could be delivered but for their bodies.
 func (s *shelf) ready() int { return s.line.len() + len(s.fetching) }
 
-func (s *shelf) count() int { return len(s.later) + s.ready() }
+func (s *shelf) count() int { return s.later.n + s.ready() }
 
 // each calls f for all entries, to look at them or change their place.
 func (s *shelf) each(f func(e *entry)) {
-	for i := range s.later {
-		f(&s.later[i])
-	}
+	s.later.each(f)
+	s.eachInLine(f)
+}
+
+func (s *shelf) eachInLine(f func(e *entry)) {
 	for i := s.line.head; i < len(s.line.items); i++ {
 		f(&s.line.items[i])
 	}
@@ -258,7 +217,7 @@ func (c *Channel) takeIn(e entry, now int64) {
 func (c *Channel) shelve(e entry, now int64) {
 	s := &c.parking.shelf
 	if e.due > now {
-		s.push(e)
+		s.later.push(e)
 		return
 	}
 	s.line.push(e)
@@ -269,13 +228,28 @@ func (c *Channel) shelve(e entry, now int64) {
 
 // MovedTo tells that messages lie at other places now, old to new.
 func (t *Topic) MovedTo(places map[uint64]uint64) {
+	low, high := uint64(math.MaxUint64), uint64(0)
+	for p := range places {
+		low, high = min(low, p), max(high, p)
+	}
 	for _, c := range t.channels {
-		c.eachPlace(func(place *uint64, e func() Entry) {
-			if to, moved := places[*place]; moved {
-				*place = to
-				c.note(Change{Entry: e()})
+		c.parking.shelf.each(func(e *entry) {
+			if e.place < low || e.place > high {
+				return // most of millions
+			}
+			if to, moved := places[e.place]; moved {
+				e.place = to
+				c.note(Change{Entry: e.kept()})
 			}
 		})
+		for _, held := range []map[uint64]*parked{c.parking.byID, c.parking.dead} {
+			for _, p := range held {
+				if to, moved := places[p.lies]; moved {
+					p.lies = to
+					c.note(Change{Entry: p.kept()})
+				}
+			}
+		}
 	}
 }
 
@@ -286,18 +260,33 @@ func (t *Topic) Parked(f func(place uint64, movable bool)) {
 		f(e.place, false)
 	}
 	for _, c := range t.channels {
-		c.eachPlace(func(place *uint64, _ func() Entry) { f(*place, true) })
+		c.eachPlace(func(place uint64) { f(place, true) })
 	}
 }
 
-// eachPlace calls f for all the channel's parked messages.
-func (c *Channel) eachPlace(f func(place *uint64, e func() Entry)) {
-	g := &c.parking
-	g.shelf.each(func(e *entry) { f(&e.place, func() Entry { return e.kept() }) })
-	for _, p := range g.byID {
-		f(&p.lies, p.kept)
+// ParkedBefore calls f with the place of each parked message that lies in the
+// log before a position. It looks only at channels that can have such.
+func (t *Topic) ParkedBefore(pos uint64, f func(place uint64)) {
+	for _, c := range t.channels {
+		if c.lowest >= pos {
+			continue
+		}
+		c.lowest = math.MaxUint64
+		c.eachPlace(func(place uint64) {
+			if place&Side == 0 {
+				if c.lowest = min(c.lowest, place); place < pos {
+					f(place)
+				}
+			}
+		})
 	}
-	for _, p := range g.dead {
-		f(&p.lies, p.kept)
+}
+
+func (c *Channel) eachPlace(f func(place uint64)) {
+	c.parking.shelf.each(func(e *entry) { f(e.place) })
+	for _, held := range []map[uint64]*parked{c.parking.byID, c.parking.dead} {
+		for _, p := range held {
+			f(p.lies)
+		}
 	}
 }
