@@ -46,8 +46,9 @@ type Settings struct {
 	// MemLimit bounds the memory of all messages together, in bytes; beyond it
 	// all topics write to disk what they can.
 	MemLimit int64
-	// MaxBytesPerFile, SyncEvery (in records of about 256 KiB) and SyncTimeout
-	// are for what is on disk.
+	// MaxBytesPerFile and SyncEvery (in records of about 256 KiB) are for what
+	// topics of level memory have on disk. SyncTimeout is the longest time between
+	// fsyncs of that, and of the logs at level disk.
 	MaxBytesPerFile int64
 	SyncEvery       int64
 	SyncTimeout     time.Duration

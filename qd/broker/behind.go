@@ -267,8 +267,8 @@ type upkeep struct {
 	changes   []acks.Change
 	syncedAt  int64  // when the logs were synced; under Topic.mu
 	sweepAt   int64  // when the side log may be looked through again
-	sweepTook int64  // how long that held up the topic the last time, ns
-	sweptFor  uint64 // how many messages were settled then
+	sweptFor  uint64 // how many messages were settled when that was done last
+	sweepNeed uint64 // how many more have to be before it can be worth anything
 	moved     bool   // messages were moved since the channels' files were last written
 	failing   bool   // what is written behind cannot be; under Topic.mu
 	refusing  bool   // commits fail; under Topic.mu

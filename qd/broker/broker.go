@@ -2,9 +2,12 @@
 // lock, its memory, its disk queues and its place on the clock, keeps them
 // across restarts, and tells others when topics and channels come and go.
 //
-// Lock order: Broker.mu, Topic.mu, then keeper.mu, memory.mu or health.mu. None
-// is held across I/O or while a consumer is woken. Broker.saving is held for
-// the writing of the metadata file, under no other lock.
+// Lock order: Broker.saving, logs.filing, Broker.mu, Topic.mu, then keeper.mu,
+// memory.mu or health.mu; commits.mu and the journal's are leaves. None is held
+// across I/O or while a consumer is woken, but saving and filing, which are
+// there to have one metadata file (qd.json, a topic's topic.json) written at a
+// time. Before all of them come two that are no mutexes: logs.tending, then the
+// lead of commits.
 package broker
 
 import (
@@ -37,11 +40,11 @@ var (
 // Settings are what a Broker needs to know.
 type Settings struct {
 	DataPath       string        // an existing directory, of which the broker is the only user
-	MemoryMessages int           // per topic and per channel; what is beyond goes to disk
+	MemoryMessages int           // per topic and per channel; what is beyond goes to disk, or is read from the log again
 	MemoryBytes    int64         // of all messages together; beyond it, everything goes to disk
 	FileBytes      int64         // of a disk queue's file
 	SyncEvery      int64         // disk queue records per fsync
-	SyncTimeout    time.Duration // between fsyncs of a disk queue
+	SyncTimeout    time.Duration // between fsyncs of a disk queue, and of a log at level Disk
 	MaxMsgTimeout  time.Duration // the longest that TOUCH can keep a message in flight
 	Durability     Level         // of topics for which none was set
 	SegmentBytes   int64         // of a log's segment; 0 is 64 MiB
@@ -76,7 +79,7 @@ type Broker struct {
 	opened   atomic.Int64 // topics whose logs may have files open
 
 	changed chan struct{} // there is something to be written down
-	saving  sync.Mutex    // held while the metadata file is written, and for nothing else
+	saving  sync.Mutex    // held while qd.json is described and written, and for nothing else
 
 	mu        sync.RWMutex // guards what follows
 	topics    map[string]*Topic

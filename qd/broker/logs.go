@@ -42,10 +42,10 @@ type logs struct {
 	soiled   bool  // there is something to be written behind
 	unsynced bool  // there is something that a power cut would take
 	open     bool  // there may be open files, and it counts among Broker.opened
-	tending  bool  // tend runs
-	tendAt   int64 // when it is to run; 0 is never
+	tending  bool  // tend or writeNow runs
+	tendAt   int64 // when tend is to run; 0 is never
 
-	upkeep upkeep // owned by tend, and by start and stop
+	upkeep upkeep // owned by who has set tending, and by start and stop; some of it is under Topic.mu
 }
 
 // holding is a channel's file.
@@ -55,7 +55,7 @@ type holding struct {
 	side   uint64 // the same in the side log
 	change uint64 // the change that made it
 
-	// Owned by tend, and by start and stop.
+	// Owned by who has set logs.tending, and by start and stop.
 	file             *acks.File // nil until it is needed
 	behind           bool       // a change could not be written: all must be
 	synced           bool       // what is in the file survives a power cut

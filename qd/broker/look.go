@@ -150,7 +150,7 @@ func (t *Topic) began(c *queue.Channel) uint64 {
 // Standing is what has become of a message in a channel.
 type Standing struct {
 	Channel string
-	State   string // ready, in flight, deferred, dead, finished, or not its own
+	State   string // ready, in flight, deferred, dead, finished, or "not here": it never was the channel's
 	Seen    queue.Seen
 }
 

@@ -179,6 +179,8 @@ func (t *Topic) DeleteDead(channel string, id uint64, all bool) (n int, err erro
 	return t.bury(channel, id, all, (*queue.Channel).Delete)
 }
 
+// bury does something with dead messages of a channel, and returns to how many.
+// If the topic has a log, what was done is in the channel's file when it returns.
 func (t *Topic) bury(channel string, id uint64, all bool, do func(c *queue.Channel, id uint64) error) (n int, err error) {
 	changed := t.changeChannel(channel, func(c *queue.Channel) {
 		ids := []uint64{id}

@@ -3,6 +3,7 @@ package broker
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -38,12 +39,10 @@ func (t *Topic) keepUp() (again time.Duration, err error) {
 	if policy.RetentionAge > 0 && t.logs.main.Start() < t.logs.main.End() {
 		again = retentionLook
 	}
-	if u := &t.logs.upkeep; settled != u.sweptFor && len(t.logs.side.Segments()) > 1 {
+	if u := &t.logs.upkeep; settled-u.sweptFor > u.sweepNeed && t.worthSweeping() {
 		if now := t.broker.Now(); now > u.sweepAt {
-			u.sweptFor = settled
+			u.sweptFor, u.sweepAt = settled, now+int64(sweepEvery)
 			err = errors.Join(err, t.sweep())
-			// It is not to hold the topic up for more than a thousandth of the time.
-			u.sweepAt = now + max(int64(sweepEvery), 1000*u.sweepTook)
 		} else {
 			again = sooner(again, time.Duration(u.sweepAt-now)+time.Millisecond)
 		}
@@ -134,10 +133,43 @@ func (t *Topic) trim(cut uint64) error {
 	return errors.Join(failed, t.wrap("log", err))
 }
 
+// worthSweeping reports whether a segment of the side log can be worth clearing:
+// to find out for certain holds up the topic while all that is parked, which may
+// be millions, is looked at.
+func (t *Topic) worthSweeping() bool {
+	segments := t.logs.side.Segments()
+	if len(segments) < 2 {
+		return false
+	}
+	all := uint64(0)
+	for _, s := range segments[:len(segments)-1] {
+		all += s.End - s.First
+	}
+	parked := 0
+	t.mu.Lock()
+	for _, c := range t.core.Channels() {
+		parked = max(parked, c.Parked())
+	}
+	t.mu.Unlock()
+	return all-min(all, uint64(parked)) >= fewest(segments)
+}
+
+// fewest is how many messages must have left the side log at least for one of its
+// segments to be worth clearing, if all were there.
+func fewest(segments []journal.Segment) uint64 {
+	least := uint64(math.MaxUint64)
+	for _, s := range segments[:len(segments)-1] {
+		least = min(least, s.End-s.First)
+	}
+	return least - least/worthKeeping
+}
+
 // sweep deletes the segments of the side log in which nothing, or little, is
 // still parked.
 func (t *Topic) sweep() error {
 	segments := t.logs.side.Segments()
+	u := &t.logs.upkeep
+	u.sweepNeed = fewest(segments)
 	segments = segments[:len(segments)-1]
 	var own []int // those with messages of their own, whose positions rise
 	for i, s := range segments {
@@ -147,8 +179,8 @@ func (t *Topic) sweep() error {
 	}
 	places := make([][]uint64, len(segments))
 	stuck := make([]bool, len(segments))
+	parked := make([]uint64, len(segments))
 	t.mu.Lock()
-	start := t.broker.Now()
 	t.core.Parked(func(place uint64, movable bool) {
 		if place&queue.Side == 0 {
 			return
@@ -162,6 +194,7 @@ func (t *Topic) sweep() error {
 		})
 		if at < len(own) && pos >= segments[own[at]].First {
 			i := own[at]
+			parked[i]++
 			if s := segments[i]; uint64(len(places[i])) <= (s.End-s.First)/worthKeeping { // with one more, it stays
 				places[i] = append(places[i], place)
 			}
@@ -169,11 +202,11 @@ func (t *Topic) sweep() error {
 		}
 	})
 	low := t.core.SideLow()
-	t.logs.upkeep.sweepTook = t.broker.Now() - start
 	t.mu.Unlock()
 	var errs []error
 	for i, s := range segments {
-		if stuck[i] || s.End > low || uint64(len(places[i])) > (s.End-s.First)/worthKeeping {
+		if most := (s.End - s.First) / worthKeeping; stuck[i] || s.End > low || parked[i] > most {
+			u.sweepNeed = min(u.sweepNeed, parked[i]-min(parked[i], most+1))
 			continue
 		}
 		err := t.move(places[i])

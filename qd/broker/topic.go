@@ -160,8 +160,9 @@ func (t *Topic) rests(now int64) bool {
 	return true
 }
 
-// Publish stores messages, all or none. The bodies are copied. Errors wrap
-// ErrGone, ErrExiting or the failure of the disk.
+// Publish stores messages, all or none, as durably as the topic's Level says.
+// The bodies are copied. Errors are, or wrap, ErrGone, ErrExiting, *BacklogError,
+// *SpaceError or the failure of the disk.
 func (t *Topic) Publish(bodies [][]byte) error {
 	if t.logs != nil {
 		if t.broker.exiting.Load() {

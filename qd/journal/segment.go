@@ -116,7 +116,7 @@ func setLimits(segments []*segment, end uint64) {
 	}
 }
 
-// find returns the segment that has pos, or if none has, the first behind it;
+// findLocked returns the segment that has pos, or if none has, the first behind it;
 // nil if there is none. Log.mu is held.
 func (l *Log) findLocked(pos uint64) *segment {
 	i, _ := slices.BinarySearchFunc(l.segments, pos, func(s *segment, pos uint64) int {
@@ -139,7 +139,7 @@ func (l *Log) holdsLocked(s *segment) bool {
 	return i < len(l.segments) && slices.Contains(l.segments[i:min(i+2, len(l.segments))], s)
 }
 
-// last is the segment that is written to, or nil.
+// lastLocked is the segment that is written to, or nil.
 func (l *Log) lastLocked() *segment {
 	if len(l.segments) == 0 {
 		return nil
@@ -147,7 +147,7 @@ func (l *Log) lastLocked() *segment {
 	return l.segments[len(l.segments)-1]
 }
 
-// nextNumber is that of the segment to be begun next.
+// nextNumberLocked is that of the segment to be begun next.
 func (l *Log) nextNumberLocked() uint64 {
 	if s := l.lastLocked(); s != nil {
 		return s.number + 1
@@ -155,7 +155,7 @@ func (l *Log) nextNumberLocked() uint64 {
 	return 1
 }
 
-// syncedBelow is the number below which no segment is dirty, for the header of
+// syncedBelowLocked is the number below which no segment is dirty, for the header of
 // segment next.
 func (l *Log) syncedBelowLocked(next uint64) uint64 {
 	for _, s := range l.segments {

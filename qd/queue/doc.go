@@ -29,4 +29,18 @@
 //
 // Blocks are handed out late: only when the fastest channel needs one. Until
 // then they lie in the topic's backlog, once, however many channels there are.
+//
+// # Topics with a log
+//
+// In a topic that was made by NewLoggedTopic a position is a message's place in
+// its log, for good. Publishing has two steps: Stage puts messages where no
+// channel sees them, the owner writes them, and Commit lets the channels have
+// them. There is no fanned: a channel takes blocks at its cursor from the topic's
+// memory, or has them loaded. Some positions are holes, without a message:
+//
+//	first ≤ cursor ≤ limit ≤ end ≤ next, first being the oldest kept position
+//	channel depth = limit − cursor, less the holes between, and the parked that are ready
+//
+// Parked messages are entries without bodies, which lie in the log or in the side
+// log; Side tells which.
 package queue
