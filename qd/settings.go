@@ -135,7 +135,7 @@ func (s *Settings) Flags(fs *flag.FlagSet) {
 // StorageFlags declares the flags for where and how much is kept.
 func (s *Settings) StorageFlags(fs *flag.FlagSet) {
 	fs.StringVar(&s.DataPath, "data-path", s.DataPath, "`directory` for what is kept on disk (default the current one)")
-	fs.Var(&s.Durability, "durability", "what OK means to a publisher: `memory`, disk (survives the process) or fsync (survives a power cut)")
+	fs.Var(&s.Durability, "durability", "`level`, what OK means to a publisher: memory, disk (survives the process) or fsync (survives a power cut)")
 	fs.Int64Var(&s.SegmentBytes, "segment-bytes", s.SegmentBytes, "size of a log's files, in `bytes`")
 	fs.Int64Var(&s.MinFreeDisk, "min-free-disk", s.MinFreeDisk, "free `bytes` on the disk below which publishes are refused")
 	fs.IntVar(&s.MemQueueSize, "mem-queue-size", s.MemQueueSize, "`messages` kept in memory, per topic and channel; more go to disk")

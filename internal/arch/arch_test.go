@@ -36,7 +36,7 @@ func TestCheckFile(t *testing.T) {
 		{"qd/tcp/x.go", `import "` + m + `apps/qd"`, "what is below a program is that program's"},
 		{"qd/spill/x.go", `import "` + diskqueue + `"`, ""},
 		{"qd/spill/x_test.go", `import "` + forTests[0] + `"`, ""},
-		{"qd/spill/x.go", `import "` + forTests[0] + `"`, "qd may use of other modules"},
+		{"qd/spill/x.go", `import "` + forTests[0] + `"`, "qd/spill may use of other modules"},
 		{"lookupd/x.go", `import "` + diskqueue + `"`, "lookupd may use of other modules"},
 		{"lookupd/x.go", `import "github.com/nsqio/go-diskqueue2"`, "lookupd may use of other modules"},
 		{"lookupd/x.go", `import "` + m + `qd"`, "lookupd may import internal, protocol only"},

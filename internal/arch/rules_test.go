@@ -26,6 +26,14 @@ var folders = []folder{
 	{path: "clients", mayImport: []string{"protocol"}},
 	{path: "apps", mayImport: []string{"qd", "lookupd", "admin", "clients", "internal", "protocol"}},
 
+	// Inside qd, too, arrows point down: to what is asked of a disk, to the core,
+	// and from the broker, which puts them together, to all of them.
+	{path: "qd/disk"},
+	{path: "qd/journal", mayImport: []string{"protocol", "qd/disk"}},
+	{path: "qd/acks", mayImport: []string{"qd/disk"}},
+	{path: "qd/takeover", mayImport: []string{"protocol"}, thirdParty: []string{diskqueue}},
+	{path: "qd/spill", mayImport: []string{"protocol", "qd/queue"}, thirdParty: []string{diskqueue}},
+
 	// The core gets time as a value and is locked by its owner, so that every
 	// history can be replayed in a test without waiting.
 	{

@@ -232,21 +232,6 @@ func (f *File) writeTemporary(pieces iter.Seq2[Delta, error]) (size int64, crc u
 	return size, crc, errors.Join(err, file.Close())
 }
 
-// Remove deletes the file, if there is one, and makes that durable. Damaged
-// ones that were set aside stay. Replace may follow.
-func (f *File) Remove() error {
-	f.size, f.snapshot, f.crc = 0, 0, 0
-	for _, path := range []string{f.path, f.temporary()} {
-		if err := f.fsys.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("remove channel state: %w", err)
-		}
-	}
-	if err := f.fsys.SyncDir(filepath.Dir(f.path)); err != nil {
-		return fmt.Errorf("remove channel state: %w", err)
-	}
-	return nil
-}
-
 // cut cuts off what is behind the last whole delta. If that fails nothing is
 // appended.
 func (f *File) cut() {

@@ -208,29 +208,6 @@ func TestMisuse(t *testing.T) {
 	}
 }
 
-func TestRemove(t *testing.T) {
-	d := newDisk()
-	f, _, _ := open(t, d)
-	must(t, f.Remove()) // there is none
-	must(t, f.Replace(acks.Delta{Reset: true, Cursor: 1}))
-	d.SetBytes(path+".tmp", []byte("left by a crash"))
-	must(t, f.Remove())
-	left := d.Crash(disktest.None, nil)
-	if got := left.Paths(); !slices.Equal(got, []string{"/data/other"}) {
-		t.Errorf("files %q are left", got)
-	}
-	if !f.NeedsSnapshot() {
-		t.Error("no snapshot is needed where there is no file")
-	}
-	must(t, f.Replace(acks.Delta{Reset: true, Cursor: 2}))
-	_, s, _ := open(t, d)
-	sameState(t, "again", s, acks.State{Cursor: 2})
-	d.FailAt(2, nil)
-	if err := f.Remove(); err == nil {
-		t.Error("no error of a remove that is not durable")
-	}
-}
-
 // On a full disk nothing is left behind that takes room, and nothing is lost.
 func TestNoRoom(t *testing.T) {
 	for _, damaged := range []bool{false, true} {

@@ -16,7 +16,6 @@ import (
 	"github.com/millrace-mq/millrace/internal/httpapi"
 	"github.com/millrace-mq/millrace/protocol"
 	"github.com/millrace-mq/millrace/qd/broker"
-	"github.com/millrace-mq/millrace/qd/queue"
 )
 
 // publish is /pub: one message, at once or deferred.
@@ -111,18 +110,9 @@ func (a *api) store(ctx context.Context, topic string, bodies [][]byte, delay ti
 }
 
 func (a *api) tryStore(ctx context.Context, topic string, bodies [][]byte, delay time.Duration) error {
-	t, err := a.Broker.Find(topic)
+	t, err := a.Broker.TopicToPublish(ctx, topic, delay > 0)
 	if err != nil {
-		// Refuse before the topic is there: it would stay.
-		if delay > 0 && a.Broker.DefersNothing(topic) {
-			return queue.ErrNoMemory
-		}
-		if err := a.Broker.Room(topic); err != nil {
-			return err
-		}
-		if t, err = a.Broker.Topic(ctx, topic); err != nil {
-			return err
-		}
+		return err
 	}
 	if delay > 0 {
 		return t.Defer(bodies[0], delay)

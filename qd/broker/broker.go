@@ -195,6 +195,25 @@ func (b *Broker) Topic(ctx context.Context, name string) (*Topic, error) {
 	return b.Create(ctx, name, Policy{})
 }
 
+// TopicToPublish is Topic for a publisher. If the publish, deferred or not, would
+// be refused for want of memory or space, so is the creation of the topic: it
+// would stay, empty. Errors are then those of the publish.
+func (b *Broker) TopicToPublish(ctx context.Context, name string, deferred bool) (*Topic, error) {
+	t, err := b.Find(name)
+	if err == nil {
+		return t, nil
+	}
+	if b.keepsLog(name, Policy{}) {
+		err = b.space()
+	} else if err = nil; deferred && b.memory.Full() {
+		err = queue.ErrNoMemory
+	}
+	if err != nil {
+		return nil, err
+	}
+	return b.Topic(ctx, name)
+}
+
 // Create is Topic, with a policy for the topic if it is new: one that needs a
 // log is refused (ErrNeedsLog) if the topic would have none.
 func (b *Broker) Create(ctx context.Context, name string, policy Policy) (*Topic, error) {

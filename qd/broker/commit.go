@@ -195,6 +195,13 @@ func (t *Topic) carryOut(batch []*intent) {
 		c.took = time.Since(start)
 	}
 
+	t.conclude(batch, now, sync, err, laterErr)
+}
+
+// conclude tells the core and the batch whether what was staged, and what is
+// deferred, could be written.
+func (t *Topic) conclude(batch []*intent, now int64, sync bool, err, laterErr error) {
+	c := &t.logs.commits
 	t.mu.Lock()
 	if t.gone { // deleted while it was written: there is nobody left to have it
 		t.core.Rollback()
@@ -246,9 +253,6 @@ const lookEvery = 256 << 10
 // room is nil, or why what the batch publishes is refused.
 func (t *Topic) room(batch []*intent) error {
 	b, c := t.broker, &t.logs.commits
-	if err := b.space(); err != nil {
-		return err
-	}
 	if b.reserved.Load() == 0 {
 		// The disk was full at the start: nothing keeps a crash from having the numbers
 		// drawn again that IDs are made of.
@@ -257,14 +261,11 @@ func (t *Topic) room(batch []*intent) error {
 	for _, p := range batch {
 		c.unlooked += p.size()
 	}
-	if c.unlooked < lookEvery {
-		return nil
+	if c.unlooked >= lookEvery {
+		c.unlooked = 0
+		b.lookAtSpace()
 	}
-	if free, err := b.FS.Free(b.DataPath); err == nil && int64(free) < b.MinFree {
-		return &SpaceError{Path: b.DataPath, Free: int64(free), Floor: b.MinFree}
-	}
-	c.unlooked = 0
-	return nil
+	return b.space()
 }
 
 // stage puts what is to be published into the core, unseen yet, and what is

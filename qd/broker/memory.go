@@ -225,13 +225,3 @@ func (m *memory) Full() bool { return m.used.Load() > m.limit }
 
 // ParkedLimit implements queue.Store.
 func (m *memory) ParkedLimit() int { return int(m.limit / 4) }
-
-// DefersNothing reports whether deferred publishes to a topic are refused for
-// want of memory. Those to a topic with a log never are.
-func (b *Broker) DefersNothing(topic string) bool {
-	t, err := b.Find(topic)
-	if err != nil && b.keepsLog(topic, Policy{}) || err == nil && t.logs != nil {
-		return false
-	}
-	return b.memory.Full()
-}

@@ -154,7 +154,9 @@ func (t *Topic) ChangePolicy(change func(p *Policy)) error {
 		// What was acknowledged so far shall survive as much as what comes.
 		if err := errors.Join(t.wrap("log", t.syncLog(t.logs.main)), t.wrap("side log", t.syncLog(t.logs.side))); err != nil {
 			t.mu.Lock()
-			t.policy = old
+			t.policy.Durability = old.Durability
+			t.logs.change++ // it may have been written down meanwhile
+			t.soil(t.broker.Now())
 			t.mu.Unlock()
 			return t.unlessGone(err)
 		}

@@ -24,6 +24,7 @@ func (b *Broker) watchSpace(ctx context.Context) {
 	}
 }
 
+// lookAtSpace looks once. Several may do so at once.
 func (b *Broker) lookAtSpace() {
 	free, err := b.FS.Free(b.DataPath)
 	if err != nil {
@@ -33,11 +34,13 @@ func (b *Broker) lookAtSpace() {
 	switch low := int64(free) < b.MinFree; {
 	case low && was == nil:
 		e := &SpaceError{Path: b.DataPath, Free: int64(free), Floor: b.MinFree}
-		b.low.Store(e)
-		b.disk.fail(e)
+		if b.low.CompareAndSwap(nil, e) {
+			b.disk.fail(e)
+		}
 	case !low && was != nil:
-		b.low.Store(nil)
-		b.disk.recover()
+		if b.low.CompareAndSwap(was, nil) {
+			b.disk.recover()
+		}
 	}
 }
 
@@ -47,13 +50,4 @@ func (b *Broker) space() error {
 		return e
 	}
 	return nil
-}
-
-// Room is nil, or the *SpaceError for which a publish to a new topic of that name
-// would be refused.
-func (b *Broker) Room(topic string) error {
-	if !b.keepsLog(topic, Policy{}) {
-		return nil
-	}
-	return b.space()
 }

@@ -10,7 +10,7 @@
 // behind the first position of a later segment is ignored. So whatever a failed
 // write or sync left in a file is covered up by beginning a new one.
 //
-// Who may do what: Commit, RemoveBefore, RemoveSegment, Rest, Close and Purge
+// Who may do what: Commit, RemoveBefore, RemoveSegment, Rest and Close
 // are the writer's, one at a time. Sync may run beside them, and so may any
 // number of readers (all other methods).
 package journal

@@ -38,7 +38,6 @@ func TestEmpty(t *testing.T) {
 	if err := w.log.Commit(nil, false); !errors.Is(err, fs.ErrClosed) {
 		t.Errorf("commit to a closed log: %v", err)
 	}
-	w.must(w.log.Purge())
 }
 
 func TestRefusals(t *testing.T) {
@@ -262,13 +261,6 @@ func TestRemove(t *testing.T) {
 	w.must(w.removeBefore(56)) // too small to be worth it
 	if after := w.log.Segments(); !slices.Equal(before, after) {
 		t.Errorf("%+v, then %+v", before, after)
-	}
-	w.must(w.log.Purge())
-	if _, err := w.disk.List(dir); !errors.Is(err, fs.ErrNotExist) || w.disk.Handles() != 0 {
-		t.Errorf("purged: %v, %d open files", err, w.disk.Handles())
-	}
-	if _, err := w.disk.Crash(disktest.None, nil).List(dir); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("purged, after a crash: %v", err)
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	iofs "io/fs"
-	"path/filepath"
 	"slices"
 )
 
@@ -107,38 +106,4 @@ func (l *Log) beginEmpty() error {
 	}
 	l.publish(&t, nil, segmentHeaderSize, true)
 	return nil
-}
-
-// Purge closes the log and removes its directory with everything in it. What is
-// left after an error is removed by another Purge.
-func (l *Log) Purge() error {
-	err := l.Close()
-	l.mu.Lock()
-	l.segments = nil
-	l.mu.Unlock()
-	if err := errors.Join(err, l.removeAll(l.path(damagedDir)), l.removeAll(l.dir)); err != nil {
-		return fmt.Errorf("purging the log %s: %w", l.dir, err)
-	}
-	parent := filepath.Dir(l.dir)
-	if err := l.fs.SyncDir(parent); err != nil && !errors.Is(err, iofs.ErrNotExist) {
-		return fmt.Errorf("purging the log %s: syncing %s: %w", l.dir, parent, err)
-	}
-	return nil
-}
-
-// removeAll removes a directory of files.
-func (l *Log) removeAll(dir string) error {
-	names, err := l.fs.List(dir)
-	if errors.Is(err, iofs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	for _, name := range names {
-		if err := l.fs.Remove(filepath.Join(dir, name)); err != nil {
-			return err
-		}
-	}
-	return l.fs.Remove(dir)
 }

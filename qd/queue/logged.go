@@ -61,9 +61,6 @@ func NewLoggedTopic(c Config, s LogState, first, end, side uint64, waiting []Ent
 	return t
 }
 
-// Logged reports whether the topic's messages lie in a log.
-func (t *Topic) Logged() bool { return t.log != nil }
-
 // LogState returns what is to be kept of the topic.
 func (t *Topic) LogState() LogState {
 	l := t.log

@@ -177,7 +177,7 @@ func TestLimitLowered(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := topic.AddChannel("c", 1)
 			publish := topic.Publish
-			if topic.Logged() {
+			if topic.log != nil {
 				publish = func(bodies [][]byte, now int64) { topic.Stage(bodies, now); topic.Commit() }
 			}
 			publish([][]byte{make([]byte, 8)}, 1)

@@ -207,9 +207,6 @@ func (s *session) storeAll(ctx context.Context) error {
 	if len(s.pubs.later) == 0 {
 		return s.store(ctx, func(t *broker.Topic) error { return t.Publish(s.pubs.bodies) })
 	}
-	if s.server.broker.DefersNothing(s.pubs.topic) { // before the topic is there: it would stay
-		return queue.ErrNoMemory
-	}
 	return s.store(ctx, func(t *broker.Topic) error { return t.DeferAll(s.pubs.later) })
 }
 
@@ -217,7 +214,7 @@ func (s *session) storeAll(ctx context.Context) error {
 func (s *session) store(ctx context.Context, publish func(*broker.Topic) error) error {
 	for {
 		if s.topic == nil || s.topic.Name() != s.pubs.topic {
-			t, err := s.server.broker.Topic(ctx, s.pubs.topic)
+			t, err := s.server.broker.TopicToPublish(ctx, s.pubs.topic, len(s.pubs.later) > 0)
 			if err != nil {
 				return err
 			}
