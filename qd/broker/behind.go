@@ -266,6 +266,8 @@ type upkeep struct {
 	ranges    []acks.Range
 	changes   []acks.Change
 	syncedAt  int64  // when the logs were synced; under Topic.mu
+	pinned    uint64 // where the log began when trim last found that nothing could go
+	pinnedTo  int64  // until when that is believed
 	sweepAt   int64  // when the side log may be looked through again
 	sweptFor  uint64 // how many messages were settled when that was done last
 	sweepNeed uint64 // how many more have to be before it can be worth anything

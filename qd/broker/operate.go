@@ -151,8 +151,11 @@ func (t *Topic) ChangePolicy(change func(p *Policy)) error {
 	t.unlock()
 	signal(t.broker.changed)
 	if want == Fsync && was == Disk {
-		// What was acknowledged so far shall survive as much as what comes.
-		if err := errors.Join(t.wrap("log", t.syncLog(t.logs.main)), t.wrap("side log", t.syncLog(t.logs.side))); err != nil {
+		// What was acknowledged so far shall survive as much as what comes; and a
+		// commit that is under way has not heard of the change.
+		if err := t.alone(func() error {
+			return errors.Join(t.wrap("log", t.logs.main.Commit(nil, true)), t.wrap("side log", t.logs.side.Commit(nil, true)))
+		}); err != nil {
 			t.mu.Lock()
 			t.policy.Durability = old.Durability
 			t.logs.change++ // it may have been written down meanwhile
@@ -230,6 +233,8 @@ func (t *Topic) writeNow() error {
 	t.announce()
 	if t.logs.soiled {
 		t.tendBy(t.broker.Now() + int64(behindBy))
+	} else if t.logs.tendAt != 0 {
+		t.ask(t.logs.tendAt) // the keeper may have come meanwhile, for nothing
 	}
 	t.settle()
 	return err

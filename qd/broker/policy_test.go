@@ -97,6 +97,81 @@ func TestSeek(t *testing.T) {
 	}
 }
 
+// TestSeekKeepsDeferred moves a channel to the end while deferred publishes are in
+// flight, were requeued, and wait: the log could not bring them back.
+func TestSeekKeepsDeferred(t *testing.T) {
+	m := boot(t, Disk, nil)
+	topic := m.topic("t")
+	c := subscribe(t, topic, "c", 10)
+	for i := range 3 {
+		if err := topic.Defer(body(i, 10), time.Duration(i/2)*time.Hour); err != nil {
+			t.Fatal(err)
+		}
+	}
+	held := c.receive(2)
+	if err := c.Requeue(held[0].id, time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	publish(t, topic, 3, 5, 10)
+	if err := topic.Seek("c", place(t, "latest")); err != nil {
+		t.Fatal(err)
+	}
+	if got := figures(topic, "c"); got != "depth 1, in flight 0, deferred 2" {
+		t.Error(got)
+	}
+	if g := c.consume(1)[0]; g.id != held[1].id || g.attempts != 2 {
+		t.Errorf("message %d, attempts %d", g.number, g.attempts)
+	}
+}
+
+// TestSideLogIsCleared requeues what is then finished, again and again: what had
+// to be moved to the side log does not stay there.
+func TestSideLogIsCleared(t *testing.T) {
+	m := boot(t, Disk, nil)
+	topic := m.topic("t")
+	c := subscribe(t, topic, "c", 2500)
+	n := 0
+	for range 20 {
+		publish(t, topic, n, n+2000, 200)
+		n += 2000
+		var late []got
+		for done := 0; done < 2000; {
+			for _, g := range c.receive(1) {
+				if done++; done%10 == 0 {
+					late = append(late, g)
+				} else {
+					c.finish([]got{g})
+				}
+			}
+		}
+		for _, g := range late {
+			if err := c.Requeue(g.id, time.Millisecond); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := topic.writeNow(); err != nil {
+			t.Fatal(err)
+		}
+		if err := topic.trim(topic.cut(topic.low(), Policy{}, false)); err != nil {
+			t.Fatal(err)
+		}
+		c.consume(200)
+	}
+	m.quiet()
+	if err := topic.sweep(); err != nil {
+		t.Fatal(err)
+	}
+	if got := len(topic.logs.side.Segments()); got > 2 {
+		t.Errorf("%d segments of the side log are left with nothing parked", got)
+	}
+}
+
+// low is the core's Low.
+func (t *Topic) low() (low uint64) {
+	t.View(func(core *queue.Topic) { low = core.Low() })
+	return low
+}
+
 // TestBounds fills a topic up to its bound of messages or bytes.
 func TestBounds(t *testing.T) {
 	m := boot(t, Disk, nil)

@@ -100,6 +100,9 @@ func (b *Broker) resume(name string, number uint64) error {
 		l.filed.Store(1)
 		l.made.Store(true)
 	}
+	if whole {
+		b.removeOrphans(l, record)
+	}
 	r := resumption{Topic: t, record: record, whole: whole}
 	if err := r.read(); err != nil {
 		return err
@@ -112,6 +115,21 @@ func (b *Broker) resume(name string, number uint64) error {
 	t.soil(b.Now())
 	t.unlock()
 	return nil
+}
+
+// removeOrphans deletes the files of channels that are gone: a crash, or a write
+// that was under way, has left them. Copies of damaged ones stay.
+func (b *Broker) removeOrphans(l *logs, r topicRecord) {
+	known := make(map[string]bool)
+	for _, c := range r.Channels {
+		known[filepath.Base(l.acksPath(c.Name, c.File))] = true
+	}
+	names, _ := b.FS.List(filepath.Join(l.dir, "acks"))
+	for _, name := range names {
+		if i := strings.LastIndexByte(name, '.'); i >= 0 && !known[name] && !strings.HasPrefix(name[i:], ".damaged-") {
+			_ = b.FS.Remove(filepath.Join(l.dir, "acks", name)) // or at the next start
+		}
+	}
 }
 
 // guess makes up for a lost topic.json: channels are those that have files.
@@ -206,6 +224,9 @@ func (r *resumption) readChannel(c *resumed) error {
 			open = append(open, p)
 		}
 	}
+	for _, e := range state.Entries {
+		r.broker.inUse(e.ID / queue.IDExtent)
+	}
 	err = r.logs.main.Get(open, func(i int, m journal.Message) error {
 		if m.Err == nil {
 			c.inFlight = append(c.inFlight, queue.Entry{ID: m.ID, Place: open[i], Attempts: 1, Reason: queue.Stopped})
@@ -265,6 +286,7 @@ func (r *resumption) readDeferred() error {
 		}
 	}
 	return r.logs.side.Scan(from, func(h journal.Header, _ []byte) error {
+		r.broker.inUse(h.FirstID / queue.IDExtent)
 		e := queue.Entry{ID: h.FirstID, Place: queue.Side | h.Position, Due: h.Due}
 		fresh := h.Kind == journal.Deferred
 		waits := fresh && h.Position >= base && (len(r.channels) == 0 || state.Paused)

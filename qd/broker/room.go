@@ -33,16 +33,27 @@ func (t *Topic) keepUp() (again time.Duration, err error) {
 	if gone {
 		return 0, nil
 	}
-	if cut := t.cut(low, policy, idle); cut > t.logs.main.Start() {
-		err = t.trim(cut)
+	if cut, start := t.cut(low, policy, idle), t.logs.main.Start(); cut > start {
+		u, now := &t.logs.upkeep, t.broker.Now()
+		switch {
+		case start == u.pinned && now < u.pinnedTo: // by parked messages: to look again takes time
+			again = sooner(again, time.Duration(u.pinnedTo-now))
+		default:
+			if err = t.trim(cut); err == nil && t.logs.main.Start() == start {
+				u.pinned, u.pinnedTo = start, now+int64(sweepEvery)
+			}
+		}
 	}
 	if policy.RetentionAge > 0 && t.logs.main.Start() < t.logs.main.End() {
-		again = retentionLook
+		again = sooner(again, retentionLook)
 	}
 	if u := &t.logs.upkeep; settled-u.sweptFor > u.sweepNeed && t.worthSweeping() {
 		if now := t.broker.Now(); now > u.sweepAt {
-			u.sweptFor, u.sweepAt = settled, now+int64(sweepEvery)
-			err = errors.Join(err, t.sweep())
+			failed := t.sweep()
+			if u.sweepAt = now + int64(sweepEvery); failed == nil {
+				u.sweptFor = settled
+			}
+			err = errors.Join(err, failed)
 		} else {
 			again = sooner(again, time.Duration(u.sweepAt-now)+time.Millisecond)
 		}

@@ -29,6 +29,7 @@ type logged struct {
 	before    [2]uint64
 	bytes     uint64  // of the bodies staged
 	deferred  []entry // deferred publishes that no channel has yet
+	settled   uint64  // messages that have left channels which are gone
 	sideLimit uint64  // while paused: deferred publishes from here on wait
 }
 
@@ -372,9 +373,14 @@ func (c *Channel) Parked() int {
 
 // Settled is how many messages have left the channels, by any way: it tells
 // whether anything can have become free since it was last asked for.
-func (t *Topic) Settled() (n uint64) {
+func (t *Topic) Settled() uint64 {
+	n := t.log.settled
 	for _, c := range t.channels {
-		n += c.counts.Finished + c.counts.Emptied + c.counts.Dropped + c.counts.Lost + c.counts.Deleted
+		n += c.settled()
 	}
 	return n
+}
+
+func (c *Channel) settled() uint64 {
+	return c.counts.Finished + c.counts.Emptied + c.counts.Dropped + c.counts.Lost + c.counts.Deleted
 }

@@ -259,7 +259,7 @@ func (r *reader) seek(pos uint64) {
 	r.c.Seek(pos, l.now)
 	from := min(max(pos, l.first), l.topic.limit())
 	r.forgetFlying()
-	maps.DeleteFunc(r.want, func(n int, _ bool) bool { return !l.apart[n] || r.seen[n] > 0 })
+	maps.DeleteFunc(r.want, func(n int, _ bool) bool { return !l.apart[n] })
 	again := l.between(from, l.topic.limit())
 	for n := range again {
 		r.want[n], r.seen[n] = true, 0

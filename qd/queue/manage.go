@@ -73,6 +73,7 @@ func (t *Topic) RemoveChannel(c *Channel) (orphaned []*Consumer) {
 	}
 	t.channels = slices.DeleteFunc(t.channels, func(o *Channel) bool { return o == c })
 	if t.log != nil {
+		t.log.settled += c.settled() + uint64(c.Dead())
 		if len(t.channels) == 0 {
 			t.log.base = t.limit()
 		}

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"cmp"
 	"iter"
 	"slices"
 
@@ -228,11 +229,11 @@ func (t *Topic) OpenChannelAt(name string, pos uint64, now int64) *Channel {
 
 // Seek moves the channel to a position of the log: what lies behind it will be
 // delivered (again), what lies before it will not. What is in flight or was
-// requeued is forgotten. Deferred publishes that were never delivered stay, and
-// so do dead messages, unless they come again.
+// requeued is forgotten, unless it is in the side log alone; so deferred publishes
+// stay, and so do dead messages that do not come again.
 func (c *Channel) Seek(pos uint64, now int64) {
 	t := c.topic
-	stays := func(e entry) bool { return e.attempts == 0 && e.place&Side != 0 }
+	stays := func(e entry) bool { return e.place&Side != 0 } // the log cannot bring it back
 	leaving := c.Depth() + c.Deferred() + c.InFlight()
 	c.forget(stays)
 	c.counts.Emptied += uint64(leaving - c.parking.shelf.count())
@@ -296,7 +297,14 @@ func (c *Channel) staying(stays func(e entry) bool) (kept shelf) {
 		p := n.member
 		inLine(entry{due: p.due, id: p.id, place: p.lies, attempts: p.attempts, reason: p.reason, resumed: p.resumed})
 	}
-	for _, e := range g.shelf.fetching {
+	var flying []entry
+	for _, p := range g.byID {
+		if p.lease != nil {
+			flying = append(flying, entry{id: p.id, place: p.lies, attempts: p.attempts, reason: Stopped})
+		}
+	}
+	slices.SortFunc(flying, func(a, b entry) int { return cmp.Compare(a.id, b.id) })
+	for _, e := range slices.Concat(flying, g.shelf.fetching) {
 		inLine(e)
 	}
 	for i := range g.shelf.line.len() {

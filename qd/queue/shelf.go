@@ -132,8 +132,8 @@ const (
 // wantsBodies reports whether there are bodies to be fetched.
 func (c *Channel) wantsBodies() bool {
 	g := &c.parking
-	return g.shelf.line.len() > 0 && len(g.shelf.fetching) == 0 && g.ready.n < fetchBelow &&
-		(len(c.consumers) > 0 && !c.paused)
+	return g.shelf.line.len() > 0 && len(g.shelf.fetching) == 0 && len(c.consumers) > 0 && !c.paused &&
+		(g.ready.n == 0 || g.ready.n < fetchBelow && g.bytes < c.topic.Store.ParkedLimit()/2)
 }
 
 // beginFetch takes the next entries off the line and returns where they lie.
@@ -229,8 +229,9 @@ func (c *Channel) shelve(e entry, now int64) {
 // MovedTo tells that messages lie at other places now, old to new.
 func (t *Topic) MovedTo(places map[uint64]uint64) {
 	low, high := uint64(math.MaxUint64), uint64(0)
-	for p := range places {
+	for p, to := range places {
 		low, high = min(low, p), max(high, p)
+		t.log.side = max(t.log.side, to&^Side+1)
 	}
 	for _, c := range t.channels {
 		c.parking.shelf.each(func(e *entry) {
