@@ -65,12 +65,15 @@ func (t *Topic) tends(now int64) bool {
 // nobody needs any more deleted.
 func (t *Topic) tend() {
 	err := t.save()
-	err = errors.Join(err, t.writeBehind(t.Level() == Fsync))
+	err = errors.Join(err, t.writeBehind(t.syncsChannels()))
 	unsynced, syncErr := t.sync()
 	err = errors.Join(err, syncErr, t.tryAgain())
 	again, upkeepErr := t.keepUp()
 	err = errors.Join(err, upkeepErr)
 	again = sooner(again, unsynced)
+	if t.logs.upkeep.loose {
+		again = sooner(again, t.broker.SyncTimeout)
+	}
 	t.mu.Lock()
 	defer t.settle()
 	l := t.logs
@@ -93,6 +96,18 @@ func (t *Topic) tend() {
 	if err == nil && l.upkeep.syncedAt < t.lastPub && t.level() == Disk {
 		t.tendBy(max(now+int64(behindBy), l.upkeep.syncedAt+int64(t.broker.SyncTimeout))) // for what came since
 	}
+}
+
+// syncsChannels reports whether the channels' files are to be synced this time: at
+// level disk not always, but often enough that a power cut repeats about as much
+// as was finished in --sync-timeout.
+func (t *Topic) syncsChannels() bool {
+	u, now := &t.logs.upkeep, t.broker.Now()
+	if t.Level() != Fsync && now-u.channelsAt < int64(t.broker.SyncTimeout) {
+		return false
+	}
+	u.channelsAt, u.loose = now, false
+	return true
 }
 
 // tendTurned notes whether what is written behind could be. Under mu.
@@ -203,6 +218,7 @@ func (t *Topic) writeChannel(c *queue.Channel, sync bool) error {
 		return fmt.Errorf("topic %s, channel %s: writing down how far it has come: %w", t.name, c.Name(), err)
 	}
 	h.synced = sync
+	u.loose = u.loose || !sync
 	h.remember(&u.progress)
 	return nil
 }
@@ -262,18 +278,20 @@ func (h *holding) remember(p *queue.Progress) {
 
 // upkeep is what tend works with.
 type upkeep struct {
-	progress  queue.Progress
-	ranges    []acks.Range
-	changes   []acks.Change
-	syncedAt  int64  // when the logs were synced; under Topic.mu
-	pinned    uint64 // where the log began when trim last found that nothing could go
-	pinnedTo  int64  // until when that is believed
-	sweepAt   int64  // when the side log may be looked through again
-	sweptFor  uint64 // how many messages were settled when that was done last
-	sweepNeed uint64 // how many more have to be before it can be worth anything
-	moved     bool   // messages were moved since the channels' files were last written
-	failing   bool   // what is written behind cannot be; under Topic.mu
-	refusing  bool   // commits fail; under Topic.mu
+	progress   queue.Progress
+	ranges     []acks.Range
+	changes    []acks.Change
+	syncedAt   int64  // when the logs were synced; under Topic.mu
+	pinned     uint64 // where the log began when trim last found that nothing could go
+	pinnedTo   int64  // until when that is believed
+	sweepAt    int64  // when the side log may be looked through again
+	sweptFor   uint64 // how many messages were settled when that was done last
+	sweepNeed  uint64 // how many more have to be before it can be worth anything
+	loose      bool   // a channel's file was written and not synced
+	channelsAt int64  // when they were synced, at level disk
+	moved      bool   // messages were moved since the channels' files were last written
+	failing    bool   // what is written behind cannot be; under Topic.mu
+	refusing   bool   // commits fail; under Topic.mu
 }
 
 // muchParked is how many changes there is always memory for.

@@ -3,7 +3,6 @@ package broker
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -136,60 +135,6 @@ func (t *Topic) addChannel(name string, at *uint64) *queue.Channel {
 		t.logs.held[c] = &holding{number: t.logs.files, from: c.Cursor(), side: side, change: t.logs.change}
 	}
 	return c
-}
-
-// deleteFiles deletes the folder of a topic that is gone. The folder loses its
-// name first: a crash leaves a whole topic or none.
-func (t *Topic) deleteFiles() error {
-	l, b := t.logs, t.broker
-	err := t.alone(func() error { return errors.Join(l.main.Close(), l.side.Close()) })
-	b.rested(t)
-	l.filing.Lock() // nobody writes topic.json any more
-	defer l.filing.Unlock()
-	b.mu.Lock()
-	b.leftovers[t.name] = append(b.leftovers[t.name], l.dir)
-	b.mu.Unlock()
-	return errors.Join(err, b.deleteLeftovers(t.name))
-}
-
-// deleteLeftovers deletes the folders of deleted topics of a name, those among
-// them for which that has failed before: or the name, once free, would be that
-// of a topic that comes back at the next start. ErrNoTopic: there are none.
-func (b *Broker) deleteLeftovers(name string) error {
-	b.mu.Lock()
-	dirs := b.leftovers[name]
-	delete(b.leftovers, name)
-	b.mu.Unlock()
-	if len(dirs) == 0 {
-		return ErrNoTopic
-	}
-	var errs []error
-	for _, dir := range dirs {
-		if err := b.deleteFolder(dir); err != nil {
-			errs = append(errs, fmt.Errorf("deleting topic %s: %w", name, err))
-			b.mu.Lock()
-			b.leftovers[name] = append(b.leftovers[name], dir)
-			b.mu.Unlock()
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// deleteFolder deletes a topic's folder. Nothing in it is touched before its
-// other name survives a power cut.
-func (b *Broker) deleteFolder(dir string) error {
-	gone := dir + deletedSuffix
-	err := b.FS.Rename(dir, gone)
-	if errors.Is(err, fs.ErrNotExist) {
-		err = nil // it was never made, or this is another attempt
-	}
-	if err == nil {
-		err = b.FS.SyncDir(filepath.Dir(dir))
-	}
-	if err == nil {
-		err = removeAll(b.FS, gone)
-	}
-	return err
 }
 
 // forgetFile gives up the file of a channel that was deleted, and returns its
