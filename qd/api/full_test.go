@@ -105,6 +105,26 @@ func TestNoRoomAtTheStart(t *testing.T) {
 	})
 }
 
+// A disk that is full to the last byte is called so, whatever the floor is.
+func TestNoSpaceLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMedium(t)
+		d := m.start(t, nil)
+		d.topic("t")
+		d.do("/pub?topic=t", "before")
+		m.disk.SetCapacity(1)
+		w := d.send("POST", "/pub?topic=t", "more")
+		if got := w.Body.String(); w.Code != 503 || !strings.HasPrefix(got, `{"message":"DISK_FULL: topic t: writing its log: `) {
+			t.Errorf("%d %s", w.Code, got)
+		}
+		m.disk.SetCapacity(1 << 30)
+		time.Sleep(3 * time.Second)
+		if got := d.drain("t"); fmt.Sprint(got) != "[before]" {
+			t.Errorf("%q", got)
+		}
+	})
+}
+
 // A disk that fails is named, and an error with its own code keeps it.
 func TestDiskFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"syscall"
 
 	"github.com/millrace-mq/millrace/internal/httpapi"
 	"github.com/millrace-mq/millrace/qd/broker"
@@ -34,6 +35,8 @@ func refusal(err error) error {
 		return sentence(http.StatusServiceUnavailable, "DISK_FULL", full)
 	}
 	switch {
+	case errors.Is(err, syscall.ENOSPC): // there is no floor, or others have filled what was below it
+		return sentence(http.StatusServiceUnavailable, "DISK_FULL", err)
 	case errors.Is(err, broker.ErrExiting):
 		return errExiting
 	case errors.Is(err, broker.ErrNoTopic), errors.Is(err, broker.ErrGone):

@@ -203,9 +203,11 @@ type hint struct {
 // reader as long as there are not too many of them.
 type hints struct {
 	mu    sync.Mutex // guards below
-	table [16]hint
+	table []hint     // of mostHints; nil until the first read, since most logs are idle
 	turn  int
 }
+
+const mostHints = 16
 
 // take returns the hint for pos and forgets it: the reader will leave another.
 func (t *hints) take(pos uint64) (hint, bool) {
@@ -223,6 +225,9 @@ func (t *hints) take(pos uint64) (hint, bool) {
 func (t *hints) put(h hint) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.table == nil {
+		t.table = make([]hint, mostHints)
+	}
 	for i := range t.table {
 		if old := &t.table[i]; old.seg == nil || old.pos == h.pos {
 			*old = h
