@@ -211,6 +211,12 @@ func (t *Topic) writeNow() error {
 	if t.logs == nil {
 		return nil
 	}
+	return t.inPlaceOfTend(func() error { return t.writeBehind(t.Level() == Fsync) })
+}
+
+// inPlaceOfTend does something that only tend may, when it does not run. It does
+// nothing for a topic that is gone.
+func (t *Topic) inPlaceOfTend(do func() error) error {
 	for {
 		t.mu.Lock()
 		busy, progress := t.logs.tending, t.progress
@@ -227,7 +233,7 @@ func (t *Topic) writeNow() error {
 		}
 		<-progress
 	}
-	err := t.writeBehind(t.Level() == Fsync)
+	err := do()
 	t.mu.Lock()
 	t.logs.tending = false
 	t.announce()

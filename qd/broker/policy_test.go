@@ -149,16 +149,13 @@ func TestSideLogIsCleared(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if err := topic.writeNow(); err != nil {
-			t.Fatal(err)
-		}
-		if err := topic.trim(topic.cut(topic.low(), Policy{}, false)); err != nil {
+		if err := topic.inPlaceOfTend(func() error { return topic.trim(topic.cut(topic.low(), Policy{}, false)) }); err != nil {
 			t.Fatal(err)
 		}
 		c.consume(200)
 	}
 	m.quiet()
-	if err := topic.sweep(); err != nil {
+	if err := topic.inPlaceOfTend(topic.sweep); err != nil {
 		t.Fatal(err)
 	}
 	if got := len(topic.logs.side.Segments()); got > 2 {
