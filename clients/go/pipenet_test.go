@@ -194,8 +194,8 @@ func (s *stream) setDeadline(by *time.Time, alarm **time.Timer, t time.Time) err
 		(*alarm).Stop()
 	}
 	*by, *alarm = t, nil
-	if !t.IsZero() {
-		*alarm = time.AfterFunc(time.Until(t), s.changed.Broadcast)
+	if wait := time.Until(t); wait > 0 { // what has passed already needs no alarm
+		*alarm = time.AfterFunc(wait, s.changed.Broadcast)
 	}
 	s.changed.Broadcast()
 	return nil
