@@ -93,9 +93,6 @@ func (t *Topic) tend() {
 	case again > 0:
 		t.tendBy(now + int64(again))
 	}
-	if err == nil && l.upkeep.syncedAt < t.lastPub && t.level() == Disk {
-		t.tendBy(max(now+int64(behindBy), l.upkeep.syncedAt+int64(t.broker.SyncTimeout))) // for what came since
-	}
 }
 
 // syncsChannels reports whether the channels' files are to be synced this time: at
