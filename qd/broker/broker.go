@@ -72,7 +72,8 @@ type Broker struct {
 	reserved atomic.Uint64 // numbers up to this one are written down as drawn
 	exiting  atomic.Bool   // publishes are refused
 	halted   atomic.Bool   // deliveries are held back
-	stopping chan struct{} // closed by Run when it ends: the disk workers end
+	stopping chan struct{} // closed by end: the disk workers end
+	end      func()        // closes stopping, once
 	workers  sync.WaitGroup
 	disk     health
 	disks    openDisks
@@ -109,6 +110,7 @@ func Open(s Settings) (*Broker, error) {
 		watchers:  make(map[chan struct{}]struct{}),
 		leftovers: make(map[string][]string),
 	}
+	b.end = sync.OnceFunc(func() { close(b.stopping) })
 	if b.FS == nil {
 		b.FS = disk.OS
 	}
@@ -141,7 +143,7 @@ func (b *Broker) Run(ctx context.Context) error {
 	wg.Go(func() { b.memory.run(ctx) })
 	wg.Go(func() { b.watchSpace(ctx) })
 	<-ctx.Done()
-	close(b.stopping)
+	b.end()
 	wg.Wait()
 	b.workers.Wait()
 	return nil

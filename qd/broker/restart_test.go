@@ -226,7 +226,7 @@ func TestEmptyAndStop(t *testing.T) {
 	fast.consume(1000)
 	publish(t, topic, 1000, 1200, 3000)
 	r.rest(topic)
-	close(r.stopping) // the disk worker does nothing any more
+	r.end() // the disk worker does nothing any more
 	if err := topic.EmptyChannel("emptied"); err != nil {
 		t.Fatal(err)
 	}
@@ -235,7 +235,6 @@ func TestEmptyAndStop(t *testing.T) {
 	}
 	publish(t, topic, 1200, 1210, 3000)
 	fast.close()
-	r.stopping = make(chan struct{}) // Run closes it again
 	r = r.restart(change)
 
 	topic = r.topic("t")

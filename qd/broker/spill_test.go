@@ -192,9 +192,8 @@ func TestStopWhileWaiting(t *testing.T) {
 			}
 		}()
 		synctest.Wait()
-		close(r.stopping) // as Run does, without Refuse
+		r.end() // as Run does, without Refuse
 		mustFail(t, <-errs, ErrExiting)
-		r.stopping = make(chan struct{})
 		topic.mu.Lock()
 		topic.working = false
 		topic.mu.Unlock()
