@@ -1,16 +1,11 @@
 package qd
 
 import (
-	"errors"
-	"flag"
-	"fmt"
-	"net"
 	"os"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/millrace-mq/millrace/internal/program"
 	"github.com/millrace-mq/millrace/protocol"
 	"github.com/millrace-mq/millrace/qd/broker"
 )
@@ -62,6 +57,42 @@ type Settings struct {
 	OutputBufferTimeout, MinOutputBufferTimeout time.Duration
 	MaxOutputBufferTimeout                      time.Duration
 
+	// TLS, for TCP and for HTTPS. There is none without TLSCert and TLSKey, files in
+	// PEM form; HTTPSAddress is not listened on then, nor if it is empty.
+	HTTPSAddress        string
+	TLSCert, TLSKey     string
+	TLSRootCAFile       string // signs clients' certificates, and auth servers' too
+	TLSClientAuthPolicy string // require, require-verify, or empty: none is asked for
+	TLSRequired         string // true, false, or tcp-https: for TCP alone
+	TLSMinVersion       string // tls1.0 to tls1.3; NSQ's default is tls1.0
+
+	// Compression that clients may ask for.
+	Snappy, Deflate bool
+	MaxDeflateLevel int // 1 to 9
+
+	// AuthHTTPAddresses are servers of NSQ's auth protocol, host:port or URLs: if
+	// there are any, clients must AUTH before they publish or subscribe.
+	AuthHTTPAddresses     []string
+	AuthHTTPRequestMethod string // get or post
+
+	// Where this daemon is, and what of it is on trial; the one experiment that
+	// there is prefers consumers of the same zone, then region.
+	TopologyRegion, TopologyZone string
+	EnableExperiments            []string
+
+	// Statsd: to which UDP address, if any, metrics are pushed, and how.
+	StatsdAddress          string
+	StatsdInterval         time.Duration
+	StatsdPrefix           string // %s in it is this daemon's host and port
+	StatsdMemStats         bool
+	StatsdUDPPacketSize    int // bytes
+	StatsdExcludeEphemeral bool
+
+	// E2EPercentiles are the quantiles of the time from publish to FIN that are
+	// shown, each above 0 and at most 1; those of the last E2EWindow.
+	E2EPercentiles []float64
+	E2EWindow      time.Duration
+
 	// StopTimeout is how long a stop waits for consumers to answer what they
 	// hold, so that they need not get it again after a restart.
 	StopTimeout time.Duration
@@ -82,7 +113,13 @@ func Defaults() Settings {
 		MaxOutputBufferSize: 64 << 10,
 		OutputBufferTimeout: 250 * time.Millisecond, MinOutputBufferTimeout: 25 * time.Millisecond,
 		MaxOutputBufferTimeout: 30 * time.Second,
-		StopTimeout:            2 * time.Second,
+		HTTPSAddress:           "127.0.0.1:4152",
+		TLSRequired:            "false", TLSMinVersion: "tls1.2",
+		Snappy: true, Deflate: true, MaxDeflateLevel: 6,
+		AuthHTTPRequestMethod: "get",
+		StatsdInterval:        time.Minute, StatsdPrefix: "nsq.%s", StatsdMemStats: true, StatsdUDPPacketSize: 508,
+		E2EWindow:   10 * time.Minute,
+		StopTimeout: 2 * time.Second,
 	}
 }
 
@@ -102,80 +139,4 @@ func defaultMemLimit() int64 {
 		}
 	}
 	return fallback
-}
-
-// Flags declares a flag for each setting, with nsqd's names.
-func (s *Settings) Flags(fs *flag.FlagSet) {
-	fs.StringVar(&s.TCPAddress, "tcp-address", s.TCPAddress, "`host:port` for TCP clients")
-	fs.StringVar(&s.HTTPAddress, "http-address", s.HTTPAddress, "`host:port` for HTTP clients")
-	fs.StringVar(&s.BroadcastAddress, "broadcast-address", s.BroadcastAddress, "`host` to register with lookupd (default the host of --tcp-address)")
-	fs.IntVar(&s.BroadcastTCPPort, "broadcast-tcp-port", s.BroadcastTCPPort, "TCP `port` to register with lookupd (default the one listened on)")
-	fs.IntVar(&s.BroadcastHTTPPort, "broadcast-http-port", s.BroadcastHTTPPort, "HTTP `port` to register with lookupd (default the one listened on)")
-	fs.Var((*program.Strings)(&s.LookupdTCPAddresses), "lookupd-tcp-address", "`host:port` of a lookupd to register with; may be repeated")
-	program.Alias(fs, "nsqlookupd-tcp-address", "lookupd-tcp-address")
-	fs.DurationVar(&s.LookupConnectTimeout, "http-client-connect-timeout", s.LookupConnectTimeout, "time to connect to a lookupd")
-	fs.DurationVar(&s.LookupTimeout, "http-client-request-timeout", s.LookupTimeout, "time for a request to a lookupd")
-	s.StorageFlags(fs)
-	fs.DurationVar(&s.MsgTimeout, "msg-timeout", s.MsgTimeout, "how long a consumer may hold a message before it is delivered again")
-	fs.DurationVar(&s.MaxMsgTimeout, "max-msg-timeout", s.MaxMsgTimeout, "the longest message timeout, TOUCH included")
-	fs.IntVar(&s.MaxMsgSize, "max-msg-size", s.MaxMsgSize, "the largest message, in `bytes`")
-	fs.IntVar(&s.MaxBodySize, "max-body-size", s.MaxBodySize, "the largest body of a command or request, in `bytes`")
-	fs.DurationVar(&s.MaxReqTimeout, "max-req-timeout", s.MaxReqTimeout, "the longest delay of a requeue or a deferred publish")
-	fs.DurationVar(&s.MaxHeartbeatInterval, "max-heartbeat-interval", s.MaxHeartbeatInterval, "the longest heartbeat interval that a client may ask for")
-	fs.Int64Var(&s.MaxRdyCount, "max-rdy-count", s.MaxRdyCount, "the most messages that a client may hold")
-	fs.IntVar(&s.MaxOutputBufferSize, "max-output-buffer-size", s.MaxOutputBufferSize, "the largest output buffer that a client may ask for, in `bytes`")
-	fs.DurationVar(&s.OutputBufferTimeout, "output-buffer-timeout", s.OutputBufferTimeout, "told to clients; messages are never held back")
-	fs.DurationVar(&s.MinOutputBufferTimeout, "min-output-buffer-timeout", s.MinOutputBufferTimeout, "the shortest output buffer timeout that a client may ask for")
-	fs.DurationVar(&s.MaxOutputBufferTimeout, "max-output-buffer-timeout", s.MaxOutputBufferTimeout, "the longest output buffer timeout that a client may ask for")
-	fs.IntVar(&s.MaxChannelConsumers, "max-channel-consumers", s.MaxChannelConsumers, "the most consumers of a channel (0 is any number)")
-	fs.DurationVar(&s.StopTimeout, "stop-timeout", s.StopTimeout, "how long a stop waits for consumers to answer what they hold")
-	fs.StringVar(&s.LogLevel, "log-level", s.LogLevel, "`level`: debug, info, warn, error or fatal")
-}
-
-// StorageFlags declares the flags for where and how much is kept.
-func (s *Settings) StorageFlags(fs *flag.FlagSet) {
-	fs.StringVar(&s.DataPath, "data-path", s.DataPath, "`directory` for what is kept on disk (default the current one)")
-	fs.Var(&s.Durability, "durability", "`level`, what OK means to a publisher: memory, disk (survives the process) or fsync (survives a power cut)")
-	fs.Int64Var(&s.SegmentBytes, "segment-bytes", s.SegmentBytes, "size of a log's files, in `bytes`")
-	fs.Int64Var(&s.MinFreeDisk, "min-free-disk", s.MinFreeDisk, "free `bytes` on the disk below which publishes are refused")
-	fs.IntVar(&s.MemQueueSize, "mem-queue-size", s.MemQueueSize, "`messages` kept in memory, per topic and channel; more go to disk")
-	fs.Int64Var(&s.MemLimit, "mem-limit", s.MemLimit, "`bytes` of memory for all messages; beyond it they go to disk (default a quarter of the machine's)")
-	fs.Int64Var(&s.MaxBytesPerFile, "max-bytes-per-file", s.MaxBytesPerFile, "size at which a new disk file is begun, in `bytes`")
-	fs.Int64Var(&s.SyncEvery, "sync-every", s.SyncEvery, "`records` written to disk per fsync")
-	fs.DurationVar(&s.SyncTimeout, "sync-timeout", s.SyncTimeout, "the longest time between fsyncs of what is on disk")
-}
-
-// Validate returns all that is wrong with the settings, joined.
-func (s *Settings) Validate() error {
-	var errs []error
-	complain := func(ok bool, flag string, value any, rule string) {
-		if !ok {
-			errs = append(errs, fmt.Errorf("%s %v: must be %s", flag, value, rule))
-		}
-	}
-	hostPort := func(flag, address string) {
-		_, _, err := net.SplitHostPort(address)
-		complain(err == nil, flag, address, "host:port")
-	}
-	hostPort("tcp-address", s.TCPAddress)
-	hostPort("http-address", s.HTTPAddress)
-	for _, address := range s.LookupdTCPAddresses {
-		hostPort("lookupd-tcp-address", address)
-	}
-	complain(s.SegmentBytes >= 1<<20 && s.SegmentBytes <= 1<<30, "segment-bytes", s.SegmentBytes, "from 1048576 to 1073741824")
-	complain(s.MinFreeDisk >= 0, "min-free-disk", s.MinFreeDisk, "0 or more")
-	complain(s.MemQueueSize >= 0, "mem-queue-size", s.MemQueueSize, "0 or more")
-	complain(s.MemLimit > 0, "mem-limit", s.MemLimit, "positive")
-	complain(s.MaxBytesPerFile > 0, "max-bytes-per-file", s.MaxBytesPerFile, "positive")
-	complain(s.SyncEvery > 0, "sync-every", s.SyncEvery, "positive")
-	complain(s.SyncTimeout > 0, "sync-timeout", s.SyncTimeout, "positive")
-	complain(s.MaxMsgSize > 0 && s.MaxMsgSize <= 1<<30, "max-msg-size", s.MaxMsgSize, "from 1 to 1073741824")
-	complain(s.MaxBodySize > 0 && s.MaxBodySize <= 1<<30, "max-body-size", s.MaxBodySize, "from 1 to 1073741824")
-	complain(s.MsgTimeout > 0 && s.MsgTimeout <= s.MaxMsgTimeout, "msg-timeout", s.MsgTimeout, "positive and no longer than max-msg-timeout")
-	complain(s.MaxReqTimeout >= 0, "max-req-timeout", s.MaxReqTimeout, "0 or more")
-	complain(s.MaxHeartbeatInterval >= time.Second, "max-heartbeat-interval", s.MaxHeartbeatInterval, "1s or more")
-	complain(s.MaxRdyCount > 0, "max-rdy-count", s.MaxRdyCount, "positive")
-	complain(s.MaxChannelConsumers >= 0, "max-channel-consumers", s.MaxChannelConsumers, "0 or more")
-	complain(s.StopTimeout >= 0, "stop-timeout", s.StopTimeout, "0 or more")
-	return errors.Join(errs...)
 }

@@ -1,0 +1,132 @@
+package qd
+
+import (
+	"cmp"
+	"errors"
+	"flag"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/millrace-mq/millrace/internal/program"
+)
+
+// Flags declares a flag for each setting, with nsqd's names.
+func (s *Settings) Flags(fs *flag.FlagSet) {
+	fs.StringVar(&s.TCPAddress, "tcp-address", s.TCPAddress, "`host:port` for TCP clients")
+	fs.StringVar(&s.HTTPAddress, "http-address", s.HTTPAddress, "`host:port` for HTTP clients")
+	fs.StringVar(&s.BroadcastAddress, "broadcast-address", s.BroadcastAddress, "`host` to register with lookupd (default the host of --tcp-address)")
+	fs.IntVar(&s.BroadcastTCPPort, "broadcast-tcp-port", s.BroadcastTCPPort, "TCP `port` to register with lookupd (default the one listened on)")
+	fs.IntVar(&s.BroadcastHTTPPort, "broadcast-http-port", s.BroadcastHTTPPort, "HTTP `port` to register with lookupd (default the one listened on)")
+	fs.Var((*program.Strings)(&s.LookupdTCPAddresses), "lookupd-tcp-address", "`host:port` of a lookupd to register with; may be repeated")
+	program.Alias(fs, "nsqlookupd-tcp-address", "lookupd-tcp-address")
+	fs.DurationVar(&s.LookupConnectTimeout, "http-client-connect-timeout", s.LookupConnectTimeout, "time to connect to a lookupd or an auth server")
+	fs.DurationVar(&s.LookupTimeout, "http-client-request-timeout", s.LookupTimeout, "time for a request to a lookupd, or to all auth servers")
+	s.StorageFlags(fs)
+	fs.DurationVar(&s.MsgTimeout, "msg-timeout", s.MsgTimeout, "how long a consumer may hold a message before it is delivered again")
+	fs.DurationVar(&s.MaxMsgTimeout, "max-msg-timeout", s.MaxMsgTimeout, "the longest message timeout, TOUCH included")
+	fs.IntVar(&s.MaxMsgSize, "max-msg-size", s.MaxMsgSize, "the largest message, in `bytes`")
+	fs.IntVar(&s.MaxBodySize, "max-body-size", s.MaxBodySize, "the largest body of a command or request, in `bytes`")
+	fs.DurationVar(&s.MaxReqTimeout, "max-req-timeout", s.MaxReqTimeout, "the longest delay of a requeue or a deferred publish")
+	fs.DurationVar(&s.MaxHeartbeatInterval, "max-heartbeat-interval", s.MaxHeartbeatInterval, "the longest heartbeat interval that a client may ask for")
+	fs.Int64Var(&s.MaxRdyCount, "max-rdy-count", s.MaxRdyCount, "the most messages that a client may hold")
+	fs.IntVar(&s.MaxOutputBufferSize, "max-output-buffer-size", s.MaxOutputBufferSize, "the largest output buffer that a client may ask for, in `bytes`")
+	fs.DurationVar(&s.OutputBufferTimeout, "output-buffer-timeout", s.OutputBufferTimeout, "told to clients; messages are never held back")
+	fs.DurationVar(&s.MinOutputBufferTimeout, "min-output-buffer-timeout", s.MinOutputBufferTimeout, "the shortest output buffer timeout that a client may ask for")
+	fs.DurationVar(&s.MaxOutputBufferTimeout, "max-output-buffer-timeout", s.MaxOutputBufferTimeout, "the longest output buffer timeout that a client may ask for")
+	fs.IntVar(&s.MaxChannelConsumers, "max-channel-consumers", s.MaxChannelConsumers, "the most consumers of a channel (0 is any number)")
+	s.accessFlags(fs)
+	s.measureFlags(fs)
+	fs.DurationVar(&s.StopTimeout, "stop-timeout", s.StopTimeout, "how long a stop waits for consumers to answer what they hold")
+	fs.StringVar(&s.LogLevel, "log-level", s.LogLevel, "`level`: debug, info, warn, error or fatal")
+}
+
+// StorageFlags declares the flags for where and how much is kept.
+func (s *Settings) StorageFlags(fs *flag.FlagSet) {
+	fs.StringVar(&s.DataPath, "data-path", s.DataPath, "`directory` for what is kept on disk (default the current one)")
+	fs.Var(&s.Durability, "durability", "`level`, what OK means to a publisher: memory, disk (survives the process) or fsync (survives a power cut)")
+	fs.Int64Var(&s.SegmentBytes, "segment-bytes", s.SegmentBytes, "size of a log's files, in `bytes`")
+	fs.Int64Var(&s.MinFreeDisk, "min-free-disk", s.MinFreeDisk, "free `bytes` on the disk below which publishes are refused")
+	fs.IntVar(&s.MemQueueSize, "mem-queue-size", s.MemQueueSize, "`messages` kept in memory, per topic and channel; more go to disk")
+	fs.Int64Var(&s.MemLimit, "mem-limit", s.MemLimit, "`bytes` of memory for all messages; beyond it they go to disk (default a quarter of the machine's)")
+	fs.Int64Var(&s.MaxBytesPerFile, "max-bytes-per-file", s.MaxBytesPerFile, "size at which a new disk file is begun, in `bytes`")
+	fs.Int64Var(&s.SyncEvery, "sync-every", s.SyncEvery, "`records` written to disk per fsync")
+	fs.DurationVar(&s.SyncTimeout, "sync-timeout", s.SyncTimeout, "the longest time between fsyncs of what is on disk")
+}
+
+// accessFlags declares the flags for who gets in, and how.
+func (s *Settings) accessFlags(fs *flag.FlagSet) {
+	fs.StringVar(&s.HTTPSAddress, "https-address", s.HTTPSAddress, "`host:port` for HTTPS clients, if there is a certificate; empty is none")
+	fs.StringVar(&s.TLSCert, "tls-cert", s.TLSCert, "`file` with the certificate, PEM; read again when it changes")
+	fs.StringVar(&s.TLSKey, "tls-key", s.TLSKey, "`file` with the certificate's key, PEM")
+	fs.StringVar(&s.TLSRootCAFile, "tls-root-ca-file", s.TLSRootCAFile, "`file` with the certificates that sign clients' and auth servers'")
+	fs.StringVar(&s.TLSClientAuthPolicy, "tls-client-auth-policy", s.TLSClientAuthPolicy, "`policy` for clients' certificates: require or require-verify; turns --tls-required on")
+	fs.Var((*tlsRequired)(&s.TLSRequired), "tls-required", "refuse clients without TLS: true, false, or tcp-https (plain HTTP is allowed)")
+	fs.StringVar(&s.TLSMinVersion, "tls-min-version", s.TLSMinVersion, "the oldest `version` of TLS: tls1.0, tls1.1, tls1.2 or tls1.3")
+	fs.BoolVar(&s.Snappy, "snappy", s.Snappy, "let clients ask for Snappy compression")
+	fs.BoolVar(&s.Deflate, "deflate", s.Deflate, "let clients ask for Deflate compression")
+	fs.IntVar(&s.MaxDeflateLevel, "max-deflate-level", s.MaxDeflateLevel, "the highest Deflate `level` that a client may ask for, 1 to 9")
+	fs.Var((*program.Strings)(&s.AuthHTTPAddresses), "auth-http-address", "`host:port` or URL of an auth server; may be repeated")
+	fs.StringVar(&s.AuthHTTPRequestMethod, "auth-http-request-method", s.AuthHTTPRequestMethod, "`method` of requests to auth servers: get or post")
+	fs.StringVar(&s.TopologyRegion, "topology-region", s.TopologyRegion, "the `region` that this daemon is in")
+	fs.StringVar(&s.TopologyZone, "topology-zone", s.TopologyZone, "the `zone` of the region")
+	fs.Var((*program.Strings)(&s.EnableExperiments), "enable-experiment", "`name` of what is to be tried: topology-aware-consumption; may be repeated")
+}
+
+// measureFlags declares the flags for what is measured, and who is told.
+func (s *Settings) measureFlags(fs *flag.FlagSet) {
+	fs.StringVar(&s.StatsdAddress, "statsd-address", s.StatsdAddress, "UDP `host:port` of a statsd to push metrics to")
+	fs.DurationVar(&s.StatsdInterval, "statsd-interval", s.StatsdInterval, "time between pushes to statsd")
+	fs.StringVar(&s.StatsdPrefix, "statsd-prefix", s.StatsdPrefix, "`prefix` of statsd's names; %s is this daemon's host and port")
+	fs.BoolVar(&s.StatsdMemStats, "statsd-mem-stats", s.StatsdMemStats, "push figures of the process's memory, too")
+	fs.IntVar(&s.StatsdUDPPacketSize, "statsd-udp-packet-size", s.StatsdUDPPacketSize, "the largest packet to statsd, in `bytes`")
+	fs.BoolVar(&s.StatsdExcludeEphemeral, "statsd-exclude-ephemeral", s.StatsdExcludeEphemeral, "leave out ephemeral topics and channels")
+	fs.Var((*quantiles)(&s.E2EPercentiles), "e2e-processing-latency-percentile", "`quantiles` of the time from publish to FIN to show, above 0 and at most 1, with commas; may be repeated")
+	fs.DurationVar(&s.E2EWindow, "e2e-processing-latency-window-time", s.E2EWindow, "how far back they look")
+}
+
+// tlsRequired is the flag tls-required. As a flag it may be given without a
+// value, as NSQ's.
+type tlsRequired string
+
+func (r *tlsRequired) String() string { return string(*r) }
+
+func (r *tlsRequired) IsBoolFlag() bool { return true }
+
+func (r *tlsRequired) Set(v string) error {
+	v = strings.ToLower(v)
+	if v != "tcp-https" {
+		b, err := strconv.ParseBool(v)
+		if err != nil {
+			return errors.New("must be true, false or tcp-https")
+		}
+		v = strconv.FormatBool(b)
+	}
+	*r = tlsRequired(v)
+	return nil
+}
+
+// quantiles is a flag for numbers that may be given several times, or once with
+// commas. They are kept from the largest to the smallest.
+type quantiles []float64
+
+func (q *quantiles) String() string {
+	var all []string
+	for _, v := range *q {
+		all = append(all, strconv.FormatFloat(v, 'g', -1, 64))
+	}
+	return strings.Join(all, ",")
+}
+
+func (q *quantiles) Set(v string) error {
+	for part := range strings.SplitSeq(v, ",") {
+		f, err := strconv.ParseFloat(strings.TrimSpace(part), 64)
+		if err != nil {
+			return fmt.Errorf("%q is not a number", part)
+		}
+		*q = append(*q, f)
+	}
+	slices.SortFunc(*q, func(a, b float64) int { return cmp.Compare(b, a) })
+	return nil
+}
