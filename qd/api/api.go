@@ -15,6 +15,7 @@ import (
 	"github.com/millrace-mq/millrace/protocol"
 	"github.com/millrace-mq/millrace/qd/broker"
 	"github.com/millrace-mq/millrace/qd/session"
+	"github.com/millrace-mq/millrace/qd/stats"
 )
 
 // Config is what the API needs to know.
@@ -23,6 +24,8 @@ type Config struct {
 	// Clients describes all connections of TCP clients, in any order.
 	Clients func() []session.Client
 	Info    Info
+	// Metrics, if not nil, answers /metrics.
+	Metrics http.Handler
 
 	MaxMsgSize    int           // of one message, in bytes; positive
 	MaxBodySize   int           // of the body of an /mpub, in bytes; positive
@@ -66,11 +69,12 @@ const (
 
 type api struct {
 	Config
+	source stats.Source
 }
 
 // New returns the handler of all requests.
 func New(c Config) http.Handler {
-	a := &api{c}
+	a := &api{c, stats.Source{Broker: c.Broker, Clients: c.Clients, Started: c.Info.StartTime}}
 	r := httpapi.NewRouter(c.Log)
 	r.Plain("GET", "/ping", a.ping)
 	r.On("GET", "/info", a.info)
@@ -90,6 +94,9 @@ func New(c Config) http.Handler {
 		r.On("GET", change.old, change.handle)
 	}
 	a.routeOperations(r)
+	if c.Metrics != nil {
+		r.Plain("GET", "/metrics", c.Metrics.ServeHTTP)
+	}
 	routeDebug(r)
 	return httpapi.Patient(r, bodyTimeout, answerTimeout)
 }
@@ -113,15 +120,7 @@ func (a *api) ping(w http.ResponseWriter, _ *http.Request) {
 	if a.Broker.Health() != nil {
 		w.WriteHeader(http.StatusInternalServerError)
 	}
-	_, _ = w.Write([]byte(a.health()))
-}
-
-// health is NSQ's word for it.
-func (a *api) health() string {
-	if err := a.Broker.Health(); err != nil {
-		return "NOK - " + err.Error()
-	}
-	return "OK"
+	_, _ = w.Write([]byte(a.source.Health()))
 }
 
 func (a *api) info(*http.Request, url.Values) (any, error) {

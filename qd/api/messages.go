@@ -9,7 +9,7 @@ import (
 	"github.com/millrace-mq/millrace/protocol"
 	"github.com/millrace-mq/millrace/qd/broker"
 	"github.com/millrace-mq/millrace/qd/queue"
-	"github.com/millrace-mq/millrace/qd/session"
+	"github.com/millrace-mq/millrace/qd/stats"
 )
 
 const (
@@ -167,7 +167,7 @@ func stands(s queue.Seen) standing {
 	switch s.State {
 	case queue.InFlight:
 		st.Deadline = s.Due
-		if c, ok := holder(s.Owner); ok {
+		if c, ok := stats.ClientOf(s.Owner); ok {
 			st.Client = &holderView{c.ID, c.Hostname, c.RemoteAddress}
 		}
 	case queue.Deferred:
@@ -176,16 +176,6 @@ func stands(s queue.Seen) standing {
 		st.Died = s.Due
 	}
 	return st
-}
-
-// holder is the client behind what the core knows of a consumer.
-func holder(owner any) (c session.Client, ok bool) {
-	if k, is := owner.(*broker.Consumer); is {
-		if connection, is := k.Owner.(interface{ Client() session.Client }); is {
-			return connection.Client(), true
-		}
-	}
-	return c, false
 }
 
 // message shows one message and where it stands in each channel of its topic.

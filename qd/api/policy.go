@@ -37,8 +37,8 @@ const (
 	mustCount = "must be a whole number, or 0 for none"
 
 	// What happens to a topic whose backlog is as large as it may be.
-	reject     = "reject"
-	dropOldest = "drop-oldest"
+	reject     = broker.OverflowReject
+	dropOldest = broker.OverflowDropOldest
 )
 
 func parseDurability(value string) (edit, bool) {
@@ -167,15 +167,8 @@ func (a *api) topicPolicy(_ *http.Request, q url.Values) (any, error) {
 		source = "daemon"
 	}
 	return policyView{
-		name, level, source, p.RetentionAge, p.RetentionBytes, p.MaxMessages, p.MaxBytes, overflow(p),
+		name, level, source, p.RetentionAge, p.RetentionBytes, p.MaxMessages, p.MaxBytes, p.Overflow(),
 	}, nil
-}
-
-func overflow(p broker.Policy) string {
-	if p.DropOldest {
-		return dropOldest
-	}
-	return reject
 }
 
 // createChannel creates a channel, where it is told to begin. One that exists

@@ -66,6 +66,8 @@ func busy(t *testing.T) *daemon {
 	closing := session.Client{
 		ID: "late", Hostname: "host", RemoteAddress: "192.0.2.1:50002", UserAgent: "agent/2",
 		State: protocol.StateClosing, Connected: began.Add(time.Minute), TLS: true, Authed: true, Snappy: true,
+		TLSVersion: "TLS1.3", TLSCipherSuite: "TLS_AES_128_GCM_SHA256", TLSNegotiatedProtocol: "p",
+		AuthIdentity: "someone", AuthIdentityURL: "http://id.example/someone",
 	}
 	producer := session.Client{
 		ID: "pub", Hostname: "source", RemoteAddress: "[2001:db8::1]:50003", UserAgent: "agent/3",

@@ -28,6 +28,20 @@ type Policy struct {
 	DropOldest bool `json:"drop_oldest,omitempty"`
 }
 
+// What happens beyond the bounds, in words.
+const (
+	OverflowReject     = "reject"
+	OverflowDropOldest = "drop-oldest"
+)
+
+// Overflow is what happens beyond the bounds.
+func (p Policy) Overflow() string {
+	if p.DropOldest {
+		return OverflowDropOldest
+	}
+	return OverflowReject
+}
+
 func (p Policy) bounded() bool { return p.MaxMessages > 0 || p.MaxBytes > 0 }
 
 func (p Policy) retains() bool { return p.RetentionAge > 0 || p.RetentionBytes > 0 }

@@ -9,6 +9,7 @@ import (
 type Channel struct {
 	name   string
 	topic  *Topic
+	serial uint64
 	paused bool
 
 	cursor  uint64  // position of the next first delivery
@@ -59,6 +60,9 @@ var (
 
 // Name is the channel's name.
 func (c *Channel) Name() string { return c.name }
+
+// Serial tells the channel from others of the topic, of the same name too.
+func (c *Channel) Serial() uint64 { return c.serial }
 
 // Paused reports whether deliveries are held back.
 func (c *Channel) Paused() bool { return c.paused }

@@ -46,7 +46,8 @@ func (t *Topic) AddChannel(name string, now int64) *Channel {
 }
 
 func (t *Topic) join(name string) *Channel {
-	c := &Channel{name: name, topic: t, lowest: math.MaxUint64, consumers: make(map[*Consumer]struct{})}
+	t.joined++
+	c := &Channel{name: name, topic: t, serial: t.joined, lowest: math.MaxUint64, consumers: make(map[*Consumer]struct{})}
 	t.channels = append(t.channels, c)
 	return c
 }

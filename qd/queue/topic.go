@@ -49,6 +49,7 @@ type Topic struct {
 	deferLast  uint64 // their own since they lie in no block
 
 	channels []*Channel
+	joined   uint64    // channels that there have been
 	deferred []*parked // deferred publishes that no channel has yet
 	orphans  []string  // channels deleted with something on disk
 	turn     int       // whose backlog Work looks at first

@@ -19,6 +19,11 @@ type Client struct {
 	Deflate, Snappy, TLS, Authed bool
 	TopologyZone, TopologyRegion string
 
+	// What TLS has come to: TLS1.2, TLS_ECDHE_…, what ALPN chose. Empty without it.
+	TLSVersion, TLSCipherSuite, TLSNegotiatedProtocol string
+	// Whom an auth server takes the client for; empty if it was not asked.
+	AuthIdentity, AuthIdentityURL string
+
 	// PubCounts is the number of messages published, by topic; nil if it never
 	// published.
 	PubCounts map[string]uint64

@@ -1,4 +1,4 @@
-package api
+package stats
 
 import (
 	"time"
@@ -6,8 +6,8 @@ import (
 	"github.com/millrace-mq/millrace/qd/broker"
 )
 
-// logStats is what a topic has on disk. Topics of level memory have none of it.
-type logStats struct {
+// Log is what a topic has on disk. Topics of level memory have none of it.
+type Log struct {
 	Segments int    `json:"log_segments"`
 	Bytes    int64  `json:"log_bytes"`
 	Oldest   int64  `json:"oldest,omitempty"` // when the oldest kept message was published, ns since the Unix epoch
@@ -15,8 +15,8 @@ type logStats struct {
 	Lost     uint64 `json:"lost_count"`       // messages in them, and missing ones, as far as is known
 }
 
-// policyStats is what was set for a topic.
-type policyStats struct {
+// Policy is what was set for a topic.
+type Policy struct {
 	RetentionAge   time.Duration `json:"retention_age,omitempty"` // ns
 	RetentionBytes int64         `json:"retention_bytes,omitempty"`
 	MaxMessages    int           `json:"max_messages,omitempty"`
@@ -25,16 +25,17 @@ type policyStats struct {
 }
 
 // readLog adds what the topic's log and policy are.
-func (t *topicStats) readLog(from *broker.Topic) {
+func (t *Topic) readLog(from *broker.Topic) {
 	p := from.Policy()
 	t.Durability = from.Level()
-	t.policyStats = policyStats{
+	t.Policy = Policy{
 		RetentionAge: p.RetentionAge, RetentionBytes: p.RetentionBytes, MaxMessages: p.MaxMessages, MaxBytes: p.MaxBytes,
 	}
 	if p.MaxMessages > 0 || p.MaxBytes > 0 {
-		t.Overflow = overflow(p)
+		t.Overflow = p.Overflow()
 	}
 	if s, ok := from.LogStats(); ok {
-		t.logStats = &logStats{s.Segments, s.Bytes, s.Oldest, s.Damaged, s.Lost}
+		t.Log = &Log{s.Segments, s.Bytes, s.Oldest, s.Damaged, s.Lost}
+		t.Size = s.Bytes
 	}
 }

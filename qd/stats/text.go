@@ -1,4 +1,4 @@
-package api
+package stats
 
 import (
 	"bytes"
@@ -11,13 +11,13 @@ import (
 	"github.com/millrace-mq/millrace/internal/program"
 )
 
-// text renders stats for people, in nsqd's layout: scripts cut columns out of
-// it.
-func (a *api) text(s stats) []byte {
+// Text renders what was gathered for people, in nsqd's layout: scripts cut
+// columns out of it.
+func (s *Daemon) Text(started time.Time) []byte {
 	var w bytes.Buffer
 	fmt.Fprintf(&w, "qd v%s (speaks NSQ %s, built w/%s)\n", program.Version, s.Version, runtime.Version())
-	fmt.Fprintf(&w, "start_time %s\n", a.Info.StartTime.Format(time.RFC3339))
-	fmt.Fprintf(&w, "uptime %s\n", time.Since(a.Info.StartTime))
+	fmt.Fprintf(&w, "start_time %s\n", started.Format(time.RFC3339))
+	fmt.Fprintf(&w, "uptime %s\n", time.Since(started))
 	fmt.Fprintf(&w, "\nHealth: %s\n", s.Health)
 	if s.Memory != nil {
 		s.Memory.print(&w)
@@ -42,7 +42,7 @@ func (a *api) text(s stats) []byte {
 	return w.Bytes()
 }
 
-func (m *memoryStats) print(w *bytes.Buffer) {
+func (m *Memory) print(w *bytes.Buffer) {
 	w.WriteString("\nMemory:\n")
 	for _, line := range []struct {
 		name  string
@@ -62,14 +62,14 @@ func (m *memoryStats) print(w *bytes.Buffer) {
 	}
 }
 
-func (t *topicStats) print(w *bytes.Buffer) {
+func (t *Topic) print(w *bytes.Buffer) {
 	fmt.Fprintf(w, "\n%s[%-15s] depth: %-5d be-depth: %-5d msgs: %-8d e2e%%: %s\n",
-		pauseMark(t.Paused), t.Name, t.Depth, t.BackendDepth, t.MessageCount, t.damage())
+		pauseMark(t.Paused), t.Name, t.Depth, t.BackendDepth, t.MessageCount, join(t.Latency.String(), t.damage()))
 	for i := range t.Channels {
 		c := &t.Channels[i]
 		fmt.Fprintf(w, "   %s[%-25s] depth: %-5d be-depth: %-5d inflt: %-4d def: %-4d re-q: %-5d timeout: %-5d msgs: %-8d e2e%%: %s\n",
 			pauseMark(c.Paused), c.Name, c.Depth, c.BackendDepth, c.InFlightCount, c.DeferredCount,
-			c.RequeueCount, c.TimeoutCount, c.MessageCount, c.dead())
+			c.RequeueCount, c.TimeoutCount, c.MessageCount, join(c.Latency.String(), c.dead()))
 		for j := range c.Clients {
 			w.WriteString("        ")
 			c.Clients[j].printConsumer(w)
@@ -78,18 +78,26 @@ func (t *topicStats) print(w *bytes.Buffer) {
 }
 
 // damage and dead are behind all of nsqd's columns, and empty when all is well.
-func (t *topicStats) damage() string {
-	if l := t.logStats; l != nil && l.Damaged+l.Lost > 0 {
+func (t *Topic) damage() string {
+	if l := t.Log; l != nil && l.Damaged+l.Lost > 0 {
 		return fmt.Sprintf("damaged: %d lost: %d", l.Damaged, l.Lost)
 	}
 	return ""
 }
 
-func (c *channelStats) dead() string {
+func (c *Channel) dead() string {
 	if c.DeadCount > 0 {
 		return fmt.Sprintf("dead: %d", c.DeadCount)
 	}
 	return ""
+}
+
+// join puts a column of ours behind nsqd's last one.
+func join(theirs, ours string) string {
+	if theirs == "" || ours == "" {
+		return theirs + ours
+	}
+	return theirs + " " + ours
 }
 
 func pauseMark(paused bool) string {
@@ -99,12 +107,12 @@ func pauseMark(paused bool) string {
 	return "   "
 }
 
-func (s *clientStats) printConsumer(w *bytes.Buffer) {
+func (s *Client) printConsumer(w *bytes.Buffer) {
 	fmt.Fprintf(w, "[%s %-21s] state: %d inflt: %-4d rdy: %-4d fin: %-8d re-q: %-8d msgs: %-8d connected: %s\n",
 		s.Version, s.label(), s.State, s.InFlightCount, s.ReadyCount, s.FinishCount, s.RequeueCount, s.MessageCount, s.age())
 }
 
-func (s *clientStats) printProducer(w *bytes.Buffer) {
+func (s *Client) printProducer(w *bytes.Buffer) {
 	var total uint64
 	var topics []string
 	for _, p := range s.PubCounts {
@@ -115,11 +123,11 @@ func (s *clientStats) printProducer(w *bytes.Buffer) {
 		s.Version, s.label(), total, strings.Join(topics, ","), s.age())
 }
 
-func (s *clientStats) label() string {
+func (s *Client) label() string {
 	_, port, _ := net.SplitHostPort(s.RemoteAddress)
 	return s.Hostname + ":" + port + " " + s.UserAgent
 }
 
-func (s *clientStats) age() time.Duration {
+func (s *Client) age() time.Duration {
 	return time.Since(time.Unix(s.ConnectTime, 0)).Truncate(time.Second)
 }

@@ -1,11 +1,12 @@
-package api
+package stats
 
 import (
 	"runtime"
 	"slices"
 )
 
-type memoryStats struct {
+// Memory is Go's memory, as nsqd tells it. Messages lie beyond it.
+type Memory struct {
 	HeapObjects       uint64 `json:"heap_objects"`
 	HeapIdleBytes     uint64 `json:"heap_idle_bytes"`
 	HeapInUseBytes    uint64 `json:"heap_in_use_bytes"`
@@ -17,12 +18,12 @@ type memoryStats struct {
 	GCTotalRuns       uint32 `json:"gc_total_runs"`
 }
 
-func readMemory() *memoryStats {
+func readMemory() *Memory {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	pauses := m.PauseNs[:min(int(m.NumGC), len(m.PauseNs))] // a ring: the latest, in any order
 	slices.Sort(pauses)
-	return &memoryStats{
+	return &Memory{
 		HeapObjects: m.HeapObjects, HeapIdleBytes: m.HeapIdle,
 		HeapInUseBytes: m.HeapInuse, HeapReleasedBytes: m.HeapReleased,
 		GCPauseUsec100: quantile(pauses, 100) / 1000,
