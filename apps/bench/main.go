@@ -4,11 +4,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"net"
 	"os"
 
+	"github.com/millrace-mq/millrace/apps/bench/load"
 	"github.com/millrace-mq/millrace/apps/bench/null"
 	"github.com/millrace-mq/millrace/apps/bench/report"
 	"github.com/millrace-mq/millrace/apps/bench/work"
@@ -35,6 +37,7 @@ var workloads = map[string]struct {
 	"fanout":  {"publish batches and consume them at once on several channels", []flags{(*work.Settings).Streaming, (*work.Settings).FanOut}},
 	"single":  {"publish message by message", []flags{(*work.Settings).Passes, (*work.Settings).Single}},
 	"waiting": {"publish message by message on many connections, each waiting for its answer", []flags{(*work.Settings).Passes, (*work.Settings).Waiting}},
+	"http":    {"publish message by message over HTTP, beside a bare net/http server; the medians", []flags{(*work.Settings).Passes, (*work.Settings).Posting}},
 	"spill":   {"publish, then drain, on a broker with --mem-queue-size 10000", []flags{(*work.Settings).Streaming}},
 	"latency": {"time from when a message was due to its receipt, at a fixed rate", []flags{(*work.Settings).Latencies}},
 	"idle":    {"CPU and memory of topics that nobody uses", []flags{(*work.Settings).Idle}},
@@ -42,10 +45,16 @@ var workloads = map[string]struct {
 
 func commands() (list []program.Command) {
 	for _, w := range work.Works() {
-		list = append(list, program.Command{Name: w.Name, Synopsis: workloads[w.Name].synopsis, Setup: one(w)})
+		setup := one(w)
+		if w.Name == "http" {
+			setup = suite([]work.Work{w}, workloads[w.Name].flags...)
+		}
+		list = append(list, program.Command{Name: w.Name, Synopsis: workloads[w.Name].synopsis, Setup: setup})
 	}
 	return append(list,
-		program.Command{Name: "all", Synopsis: "every workload, on the broker and on null in turn; the medians as one table", Setup: all},
+		program.Command{Name: "all", Synopsis: "every workload, on the broker and on null in turn; the medians as one table", Setup: suite(work.Works(),
+			(*work.Settings).Streaming, (*work.Settings).FanOut, (*work.Settings).Single, (*work.Settings).Waiting,
+			(*work.Settings).Posting, (*work.Settings).Latencies, (*work.Settings).Idle)},
 		program.Command{Name: "disk", Synopsis: "what the disk takes and gives, without a broker", Setup: disk},
 		program.Command{Name: "null", Synopsis: "be a broker that only parses and answers: the ceiling for the others", Setup: serveNull},
 	)
@@ -78,27 +87,28 @@ func one(w work.Work) program.Setup {
 	}
 }
 
-// all is the setup of the suite.
-func all(fs *flag.FlagSet, std program.Stdio) func(context.Context) error {
-	s := work.Suite{Progress: std.Err}
-	s.Subject.Flags(fs)
-	fs.IntVar(&s.Rounds, "rounds", 3, "do everything this many `times` and show the medians")
-	for _, declare := range []flags{
-		(*work.Settings).Common, (*work.Settings).Streaming, (*work.Settings).FanOut,
-		(*work.Settings).Single, (*work.Settings).Waiting, (*work.Settings).Latencies, (*work.Settings).Idle,
-	} {
-		declare(&s.Settings, fs)
-	}
-	asJSON := jsonFlag(fs)
-	return func(ctx context.Context) error {
-		if err := s.Settings.Validate(fs); err != nil {
-			return err
+// suite is the setup of workloads that are done on the broker and on null in
+// turn.
+func suite(works []work.Work, declare ...flags) program.Setup {
+	return func(fs *flag.FlagSet, std program.Stdio) func(context.Context) error {
+		s := work.Suite{Works: works, Progress: std.Err}
+		s.Subject.Flags(fs)
+		fs.IntVar(&s.Rounds, "rounds", 3, "do everything this many `times` and show the medians")
+		s.Settings.Common(fs)
+		for _, declare := range declare {
+			declare(&s.Settings, fs)
 		}
-		rows, err := s.Run(ctx)
-		if err != nil {
-			return interrupted(ctx, err)
+		asJSON := jsonFlag(fs)
+		return func(ctx context.Context) error {
+			if err := s.Settings.Validate(fs); err != nil {
+				return err
+			}
+			rows, err := s.Run(ctx)
+			if err != nil {
+				return interrupted(ctx, err)
+			}
+			return show(std, rows, *asJSON)
 		}
-		return show(std, rows, *asJSON)
 	}
 }
 
@@ -123,6 +133,7 @@ func disk(fs *flag.FlagSet, std program.Stdio) func(context.Context) error {
 // serveNull is the setup of the null broker.
 func serveNull(fs *flag.FlagSet, _ program.Stdio) func(context.Context) error {
 	addr := fs.String("tcp-address", "127.0.0.1:4150", "`host:port` to listen on")
+	web := fs.String("http-address", "", "`host:port` of a bare net/http server that answers OK; none if empty")
 	size := fs.Int("size", 200, "`bytes` of the bodies that are delivered")
 	return func(ctx context.Context) error {
 		if *size < 1 {
@@ -132,7 +143,20 @@ func serveNull(fs *flag.FlagSet, _ program.Stdio) func(context.Context) error {
 		if err != nil {
 			return fmt.Errorf("opening the TCP port: %w", err)
 		}
-		return null.Run(ctx, l, *size)
+		if *web == "" {
+			return null.Run(ctx, l, *size)
+		}
+		h, err := net.Listen("tcp", *web)
+		if err != nil {
+			return errors.Join(fmt.Errorf("opening the HTTP port: %w", err), l.Close())
+		}
+		err = load.Together(ctx,
+			func(ctx context.Context) error { return null.Run(ctx, l, *size) },
+			func(ctx context.Context) error { return null.RunHTTP(ctx, h) })
+		if ctx.Err() != nil {
+			return nil // it was asked to end
+		}
+		return err
 	}
 }
 

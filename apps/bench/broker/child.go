@@ -25,7 +25,7 @@ type Launch struct {
 	Command []string // the program, and arguments that come before ours
 	// MemQueueSize is given as --mem-queue-size; 0 leaves the broker's default.
 	MemQueueSize int64
-	// Null starts it as bench's null broker, which has no HTTP and no data.
+	// Null starts it as bench's null broker, which has no data.
 	Null bool
 }
 
@@ -90,18 +90,18 @@ func (l Launch) arguments(t *Target) (args []string, clean func(), err error) {
 		return nil, nil, err
 	}
 	args = append(args, l.Command[1:]...)
-	args = append(args, "--tcp-address", t.TCP)
-	if l.Null {
-		return args, func() {}, nil
-	}
 	if t.HTTP, err = freeAddress(); err != nil {
 		return nil, nil, err
+	}
+	args = append(args, "--tcp-address", t.TCP, "--http-address", t.HTTP)
+	if l.Null {
+		return args, func() {}, nil
 	}
 	dir, err := os.MkdirTemp("", "bench-")
 	if err != nil {
 		return nil, nil, err
 	}
-	args = append(args, "--http-address", t.HTTP, "--data-path", dir)
+	args = append(args, "--data-path", dir)
 	if l.MemQueueSize > 0 {
 		args = append(args, "--mem-queue-size", fmt.Sprint(l.MemQueueSize))
 	}

@@ -122,5 +122,5 @@ func because(ctx context.Context, err error, doing string) error {
 
 func isRefusal(err error) bool {
 	_, ok := errors.AsType[*protocol.Error](err)
-	return ok
+	return ok || errors.Is(err, errAnswer)
 }

@@ -35,6 +35,7 @@ func Works() []Work {
 		{"fanout", inMemory, true, (*bench).fanOut},
 		{"single", inMemory, true, (*bench).single},
 		{"waiting", inMemory, true, (*bench).waiting},
+		{"http", inMemory, true, (*bench).posting},
 		{"spill", spilling, false, (*bench).spill},
 		{"latency", inMemory, false, (*bench).latency},
 		{"idle", byDefault, false, (*bench).idle},

@@ -31,6 +31,7 @@ type Settings struct {
 	Connections int     // of single
 	InFlight    int     // PUBs that a connection of single keeps unanswered
 	Waiters     int     // publishing connections of waiting
+	Conns       int     // publishing connections of http
 	Rate        int     // of latency, messages a second
 	Topics      int     // of idle
 	Stall       time.Duration
@@ -78,6 +79,11 @@ func (s *Settings) Waiting(fs *flag.FlagSet) {
 	fs.IntVar(&s.Waiters, "waiters", 64, "publishing `connections` of waiting, with one PUB in flight each")
 }
 
+// Posting declares the flag of http.
+func (s *Settings) Posting(fs *flag.FlagSet) {
+	fs.IntVar(&s.Conns, "conns", 64, "keep-alive `connections` of http, with one POST in flight each")
+}
+
 // Latencies declares the flags of latency.
 func (s *Settings) Latencies(fs *flag.FlagSet) {
 	fs.IntVar(&s.Rate, "rate", 5000, "`messages` a second of latency")
@@ -108,6 +114,7 @@ func (s *Settings) Validate(fs *flag.FlagSet) error {
 	least("connections", int64(s.Connections), 1)
 	least("in-flight", int64(s.InFlight), 1)
 	least("waiters", int64(s.Waiters), 1)
+	least("conns", int64(s.Conns), 1)
 	least("rate", int64(s.Rate), 1)
 	least("topics", int64(s.Topics), 1)
 	if s.Seconds <= 0 {

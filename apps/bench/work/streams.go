@@ -2,6 +2,7 @@ package work
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -40,6 +41,32 @@ func (b *bench) waiting(ctx context.Context) ([]report.Result, error) {
 	return b.onlyPublish(ctx, "waiting", func(topic string) load.Stream {
 		return load.Stream{Topic: topic, Producers: b.Waiters, Batch: 1, Size: b.Size, Window: 1}
 	})
+}
+
+// posting publishes message by message over HTTP, each connection waiting for
+// the answer.
+func (b *bench) posting(ctx context.Context) ([]report.Result, error) {
+	if b.target.HTTP == "" {
+		return nil, errors.New("http: the broker has no HTTP address")
+	}
+	var m meter
+	err := b.passes(ctx, &m, channelNames(1), func(ctx context.Context, topic string) error {
+		var progress load.Progress
+		ps, err := load.OpenPosts(ctx, b.target.HTTP, topic, b.Conns, b.Size, &progress)
+		if err != nil {
+			return err
+		}
+		defer ps.Close()
+		waiting := func() string { return "the broker to answer publishes over HTTP" }
+		return b.time(&m, func() error {
+			return progress.Watch(ctx, b.Stall, waiting, func(ctx context.Context) error {
+				n, err := ps.Run(ctx, b.Messages, b.duration())
+				m.messages += n
+				return err
+			})
+		})
+	})
+	return []report.Result{b.result("http", m)}, err
 }
 
 func (b *bench) onlyPublish(ctx context.Context, work string, stream func(topic string) load.Stream) ([]report.Result, error) {

@@ -8,15 +8,16 @@ import (
 	"github.com/millrace-mq/millrace/apps/bench/report"
 )
 
-// Suite runs every workload on a subject and on the null broker.
+// Suite runs workloads on a subject and on the null broker.
 type Suite struct {
+	Works    []Work // in this order
 	Subject  Subject
 	Settings Settings
 	Rounds   int
 	Progress io.Writer // a line for each step
 }
 
-// Run does all workloads in turn, the null broker's right after the subject's
+// Run does the workloads in turn, the null broker's right after the subject's
 // so that both meet the machine in the same mood, as many times as there are
 // rounds, and pairs the medians.
 func (s Suite) Run(ctx context.Context) ([]report.Row, error) {
@@ -25,7 +26,7 @@ func (s Suite) Run(ctx context.Context) ([]report.Row, error) {
 	}
 	var subject, null rounds
 	for n := range s.Rounds {
-		for _, w := range Works() {
+		for _, w := range s.Works {
 			if why := s.skip(w); why != "" {
 				fmt.Fprintf(s.Progress, "round %d of %d: %s is left out: %s\n", n+1, s.Rounds, w.Name, why)
 				continue

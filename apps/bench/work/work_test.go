@@ -16,7 +16,7 @@ import (
 // small is a load that a test's broker carries in no time.
 var small = Settings{
 	Messages: 1000, Seconds: 0.01, Size: 50, Batch: 7, Producers: 2, Consumers: 2, Window: 3,
-	Channels: 3, Connections: 2, InFlight: 5, Waiters: 4, Rate: 2000, Topics: 5, Stall: 10 * time.Second,
+	Channels: 3, Connections: 2, InFlight: 5, Waiters: 4, Conns: 5, Rate: 2000, Topics: 5, Stall: 10 * time.Second,
 }
 
 func find(t *testing.T, name string) Work {
@@ -32,8 +32,8 @@ func find(t *testing.T, name string) Work {
 
 func TestEveryMessageOnce(t *testing.T) {
 	for _, w := range Works() {
-		if w.Name == "idle" {
-			continue // its broker must be a process
+		if w.Name == "idle" || w.Name == "http" {
+			continue // its broker must be a process; or one with HTTP, as in TestOnNull
 		}
 		t.Run(w.Name, func(t *testing.T) {
 			results, err := w.Run(t.Context(), new(faulty).start(t), small)
@@ -60,17 +60,24 @@ func TestOnNull(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	h, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
+	ended := make(chan error, 2)
 	go func() { ended <- null.Run(ctx, l, small.Size) }()
+	go func() { ended <- null.RunHTTP(ctx, h) }()
 	defer func() {
 		cancel()
-		if err := <-ended; err != nil {
-			t.Error(err)
+		for range 2 {
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
 		}
 	}()
 	for _, w := range Works() {
-		_, err := w.Run(t.Context(), broker.Target{TCP: l.Addr().String(), Null: true}, small)
+		_, err := w.Run(t.Context(), broker.Target{TCP: l.Addr().String(), HTTP: h.Addr().String(), Null: true}, small)
 		if (err == nil) != w.OnNull {
 			t.Errorf("%s: %v", w.Name, err)
 		}
