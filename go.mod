@@ -7,3 +7,5 @@ require (
 	github.com/nsqio/go-diskqueue v1.1.0
 	go.uber.org/goleak v1.3.0
 )
+
+require github.com/BurntSushi/toml v1.6.0 // indirect

@@ -9,7 +9,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"os/signal"
 	"runtime"
@@ -35,7 +34,8 @@ type Stdio struct {
 type Setup func(fs *flag.FlagSet, std Stdio) func(ctx context.Context) error
 
 // Main runs the program called name with the process's arguments and exits:
-// with 0 when it returns nil, else with 1 after one line on standard error.
+// with 0 when it returns nil, else with 1 after one line on standard error for
+// each thing that is wrong.
 func Main(name, synopsis string, setup Setup) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // the second signal is the system's
@@ -46,7 +46,7 @@ func Main(name, synopsis string, setup Setup) {
 func Run(ctx context.Context, name, synopsis string, args []string, std Stdio, setup Setup) int {
 	fs := flag.NewFlagSet(name, flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
-	version := fs.Bool("version", false, "print the version and end")
+	version := fs.Bool(versionFlag, false, "print the version and end")
 	run := setup(fs, std)
 	switch err := fs.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
@@ -62,12 +62,39 @@ func Run(ctx context.Context, name, synopsis string, args []string, std Stdio, s
 		fmt.Fprintf(std.Err, "%s: unexpected argument %q: settings are given as flags (%s --help lists them)\n", name, fs.Arg(0), name)
 		return 1
 	}
-	if err := run(ctx); err != nil {
-		fmt.Fprintf(std.Err, "%s: %s\n", name, strings.ReplaceAll(err.Error(), "\n", "; "))
+	warnings, err := settle(fs)
+	for _, w := range warnings {
+		fmt.Fprintf(std.Err, "%s: warning: %s\n", name, w)
+	}
+	if err == nil {
+		err = run(ctx)
+	}
+	if err != nil {
+		for line := range strings.Lines(err.Error()) {
+			fmt.Fprintf(std.Err, "%s: %s\n", name, strings.TrimSuffix(line, "\n"))
+		}
 		return 1
 	}
 	return 0
 }
+
+// settle completes what the command line has said by the config file, if there
+// is one, and returns warnings about what has no effect.
+func settle(fs *flag.FlagSet) (warnings []string, err error) {
+	fs.Visit(func(f *flag.Flag) {
+		if reason, old := obsolete(fs.Lookup(meant(f))); old {
+			warnings = append(warnings, fmt.Sprintf("--%s has no effect: %s", f.Name, reason))
+		}
+	})
+	f := fs.Lookup(configFlag)
+	if f == nil || f.Value.String() == "" {
+		return warnings, nil
+	}
+	more, err := readConfig(fs, f.Value.String())
+	return append(warnings, more...), err
+}
+
+const versionFlag = "version"
 
 // Strings is a flag that may be given several times, or once with commas.
 type Strings []string
@@ -85,35 +112,16 @@ func (s *Strings) Set(v string) error {
 	return nil
 }
 
-// Alias makes alias another spelling of the flag called name, which must have
-// been declared. Aliases are not listed by --help.
-func Alias(fs *flag.FlagSet, alias, name string) {
-	fs.Var(fs.Lookup(name).Value, alias, aliasUsage+name)
-}
+// Get returns the values; none is an empty list.
+func (s *Strings) Get() any { return append([]string{}, *s...) }
 
-const aliasUsage = "the same as --"
-
-// Logger returns a logger at the level called level (debug, info, warn or
-// error; fatal, NSQ's fifth, shows errors alone), writing text to w. The level
-// can be changed while it is in use.
-func Logger(w io.Writer, level string) (*slog.Logger, *slog.LevelVar, error) {
-	levels := map[string]slog.Level{
-		"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn,
-		"error": slog.LevelError, "fatal": slog.LevelError,
-	}
-	l, ok := levels[strings.ToLower(level)]
-	if !ok {
-		return nil, nil, fmt.Errorf("log-level %q: must be debug, info, warn, error or fatal", level)
-	}
-	v := new(slog.LevelVar)
-	v.Set(l)
-	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: v})), v, nil
-}
+// Repeatable implements Repeatable.
+func (s *Strings) Repeatable() bool { return true }
 
 func usage(w io.Writer, fs *flag.FlagSet, synopsis string) {
 	fmt.Fprintf(w, "%s - %s\n\nFlags:\n", fs.Name(), synopsis)
 	fs.VisitAll(func(f *flag.Flag) {
-		if strings.HasPrefix(f.Usage, aliasUsage) {
+		if hidden(f) {
 			return
 		}
 		kind, text := flag.UnquoteUsage(f)

@@ -1,0 +1,248 @@
+package program
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"math"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/BurntSushi/toml"
+)
+
+const configFlag = "config"
+
+// ConfigFile declares --config on fs: a file in TOML whose keys are the flags'
+// names with underscores, or what Key says. Run reads it. What is given as a
+// flag wins over it.
+func ConfigFile(fs *flag.FlagSet) {
+	fs.String(configFlag, "", "`file` in TOML with settings: flags' names with underscores; flags win over it")
+}
+
+// Repeatable is a flag.Value that may be given several times. In a config file
+// it may be an array.
+type Repeatable interface {
+	flag.Value
+	Repeatable() bool
+}
+
+// config is a file that is being read into flags.
+type config struct {
+	fs    *flag.FlagSet
+	path  string
+	text  string
+	given map[string]bool // flags that the command line has set
+
+	warnings []string
+	errs     []error
+}
+
+// readConfig sets the flags of fs as the file at path says, but for those that
+// have been given. The error tells everything that is wrong with the file.
+// warnings are lines about what has no effect.
+func readConfig(fs *flag.FlagSet, path string) (warnings []string, err error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("config: %w", err)
+	}
+	var values map[string]any
+	meta, err := toml.Decode(string(text), &values)
+	if bad, ok := errors.AsType[toml.ParseError](err); ok {
+		return nil, fmt.Errorf("config %s:%d: %s", path, bad.Position.Line, bad.Message)
+	} else if err != nil {
+		return nil, fmt.Errorf("config %s: %w", path, err)
+	}
+	c := &config{fs: fs, path: path, text: string(text), given: make(map[string]bool)}
+	fs.Visit(func(f *flag.Flag) { c.given[meant(f)] = true })
+	for _, key := range meta.Keys() { // in the file's order
+		if len(key) == 1 {
+			c.set(key[0], values[key[0]])
+		}
+	}
+	return c.warnings, errors.Join(c.errs...)
+}
+
+// where names the line of the key. The parser does not tell it.
+func (c *config) where(key string) string {
+	line := regexp.MustCompile(`(?m)^[ \t]*(\[[ \t]*)*["']?` + regexp.QuoteMeta(key) + `["']?[ \t]*[=.\]]`)
+	at := line.FindStringIndex(c.text)
+	if at == nil {
+		return "config " + c.path
+	}
+	return fmt.Sprintf("config %s:%d", c.path, 1+strings.Count(c.text[:at[0]], "\n"))
+}
+
+func (c *config) complain(key, format string, args ...any) {
+	c.errs = append(c.errs, fmt.Errorf("%s: %s", c.where(key), fmt.Sprintf(format, args...)))
+}
+
+func (c *config) set(key string, value any) {
+	f := c.find(key)
+	if f == nil {
+		if near := c.nearest(key); near != "" {
+			c.complain(key, "unknown key %q: is %q meant?", key, near)
+		} else {
+			c.complain(key, "unknown key %q (--help lists the flags; keys have underscores)", key)
+		}
+		return
+	}
+	values, expected := textOf(f, value)
+	if expected != "" {
+		c.complain(key, "%s: must be %s", key, expected)
+		return
+	}
+	if reason, old := obsolete(f); old {
+		c.warnings = append(c.warnings, fmt.Sprintf("%s: %s has no effect: %s", c.where(key), key, reason))
+	} else if c.given[f.Name] {
+		return
+	}
+	for _, v := range values {
+		if err := f.Value.Set(v); err != nil {
+			c.complain(key, "%s: %s", key, refusal(f, err))
+			return
+		}
+	}
+}
+
+// find returns the flag that key stands for, obsolete ones too, or nil.
+func (c *config) find(key string) *flag.Flag {
+	if f := c.fs.Lookup(key); f != nil && strings.HasPrefix(f.Usage, keyUsage) {
+		return c.fs.Lookup(meant(f))
+	}
+	for _, o := range Options(c.fs) {
+		if o.Key == key {
+			return o.Flag
+		}
+	}
+	if f := c.fs.Lookup(strings.ReplaceAll(key, "_", "-")); f != nil {
+		if _, old := obsolete(f); old {
+			return f
+		}
+	}
+	return nil
+}
+
+// nearest is the key that was probably meant, or nothing.
+func (c *config) nearest(key string) string {
+	dashed := strings.ReplaceAll(key, "_", "-")
+	best, least := "", max(2, len(key)/4)+1
+	for _, o := range Options(c.fs) {
+		d := distance(key, o.Key)
+		if f := c.fs.Lookup(dashed); f != nil && meant(f) == o.Flag.Name {
+			d = 0 // a flag that has another name in files
+		}
+		if d < least {
+			best, least = o.Key, d
+		}
+	}
+	return best
+}
+
+// textOf is value as it would be given to the flag f, once for each time, or
+// what f expects if value is not that.
+func textOf(f *flag.Flag, value any) (values []string, expected string) {
+	expected = kind(f)
+	list, isList := value.([]any)
+	if !isList {
+		list = []any{value}
+	} else if r, ok := f.Value.(Repeatable); !ok || !r.Repeatable() {
+		return nil, expected
+	}
+	for _, v := range list {
+		text, ok := scalar(f, v)
+		if !ok {
+			return nil, expected
+		}
+		values = append(values, text)
+	}
+	return values, ""
+}
+
+func scalar(f *flag.Flag, value any) (text string, ok bool) {
+	got := current(f)
+	switch v := value.(type) {
+	case string:
+		return v, true // what a flag would be given
+	case bool:
+		boolean, ok := f.Value.(interface{ IsBoolFlag() bool })
+		return strconv.FormatBool(v), ok && boolean.IsBoolFlag()
+	case int64:
+		switch got.(type) {
+		case time.Duration:
+			// Beyond this milliseconds are no duration any more.
+			const most = math.MaxInt64 / int64(time.Millisecond)
+			return strconv.FormatInt(v, 10) + "ms", -most <= v && v <= most
+		case int, int64, uint, uint64, float64, []float64:
+			return strconv.FormatInt(v, 10), true
+		}
+	case float64:
+		switch got.(type) {
+		case float64, []float64:
+			return strconv.FormatFloat(v, 'g', -1, 64), true
+		}
+	}
+	return "", false
+}
+
+// kind says what values f takes.
+func kind(f *flag.Flag) string {
+	switch current(f).(type) {
+	case bool:
+		return "true or false"
+	case int, int64, uint, uint64:
+		return "a whole number"
+	case time.Duration:
+		return `a duration, such as "250ms", or a number of milliseconds`
+	case float64:
+		return "a number"
+	case []float64:
+		return "a number, or an array of numbers"
+	}
+	if r, ok := f.Value.(Repeatable); ok && r.Repeatable() {
+		return "a string, or an array of strings"
+	}
+	return "a string"
+}
+
+// refusal is why a flag would not take a value.
+func refusal(f *flag.Flag, err error) string {
+	switch current(f).(type) {
+	case bool, int, int64, uint, uint64, time.Duration, float64:
+		return "must be " + kind(f) // the flag package says "parse error"
+	}
+	return err.Error()
+}
+
+func current(f *flag.Flag) any {
+	if g, ok := f.Value.(flag.Getter); ok {
+		return g.Get()
+	}
+	return f.Value.String()
+}
+
+// distance is how many letters must be put in, taken out or exchanged to make
+// b of a.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			exchange := diagonal
+			if a[i] != b[j] {
+				exchange++
+			}
+			diagonal = row[j+1]
+			row[j+1] = slices.Min([]int{exchange, row[j] + 1, row[j+1] + 1})
+		}
+	}
+	return row[len(b)]
+}
