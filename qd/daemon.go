@@ -20,6 +20,8 @@ import (
 	"github.com/millrace-mq/millrace/qd/broker"
 	"github.com/millrace-mq/millrace/qd/peers"
 	"github.com/millrace-mq/millrace/qd/session"
+	"github.com/millrace-mq/millrace/qd/stats"
+	"github.com/millrace-mq/millrace/qd/statsd"
 )
 
 // maxDeflateLevel is told to clients, as nsqd tells them.
@@ -155,6 +157,9 @@ func (d *Daemon) Run(ctx context.Context) error {
 	faces.Go(func() { stopAccepting(d.sessions.Accept(accepting, connected, d.tcp)) })
 	faces.Go(func() { stopAccepting(httpapi.Serve(connected, d.http, d.handler(), d.log)) })
 	faces.Go(func() { stopAccepting(d.peers.Run(connected, d.broker)) })
+	if d.settings.StatsdAddress != "" {
+		faces.Go(func() { stopAccepting(statsd.Run(connected, d.statsd())) })
+	}
 
 	<-accepting.Done()
 	err := context.Cause(accepting)
@@ -181,6 +186,26 @@ func (d *Daemon) drain() {
 	deadline := time.Now().Add(d.settings.StopTimeout)
 	for d.broker.InFlight() > 0 && time.Now().Before(deadline) {
 		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+// source is where all figures come from.
+func (d *Daemon) source() *stats.Source {
+	return &stats.Source{Broker: d.broker, Clients: d.sessions.Clients, Started: d.started}
+}
+
+func (d *Daemon) statsd() statsd.Config {
+	s, source := d.settings, d.source()
+	return statsd.Config{
+		Address:          s.StatsdAddress,
+		Interval:         s.StatsdInterval,
+		Prefix:           statsd.Prefix(s.StatsdPrefix, d.self.BroadcastAddress, d.self.HTTPPort),
+		PacketSize:       s.StatsdUDPPacketSize,
+		MemStats:         s.StatsdMemStats,
+		ExcludeEphemeral: s.StatsdExcludeEphemeral,
+		Gather:           func() stats.Daemon { return source.Gather(stats.Selection{Memory: s.StatsdMemStats}) },
+		Dial:             new(net.Dialer).DialContext,
+		Log:              d.log,
 	}
 }
 

@@ -239,3 +239,33 @@ func TestNSQSpellings(t *testing.T) {
 		t.Errorf("lookupds %s", got)
 	}
 }
+
+// TestStatsd has a daemon push its figures to a server on this machine.
+func TestStatsd(t *testing.T) {
+	server, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	s := settings(t)
+	s.StatsdAddress, s.StatsdInterval = server.LocalAddr().String(), 20*time.Millisecond
+	d, stop := start(t, s)
+	put(t, d, "a")
+	_, port, _ := net.SplitHostPort(d.HTTPAddr().String())
+	want := fmt.Sprintf("nsq.127_0_0_1_%s.topic.t.message_count:", port)
+	if err := server.SetReadDeadline(time.Now().Add(30 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	for b := make([]byte, 1000); ; {
+		n, _, err := server.ReadFrom(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(b[:n]), want+"1|c\n") {
+			break
+		}
+	}
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+}
