@@ -72,6 +72,9 @@ func (s *settings) declare(fs *flag.FlagSet) {
 // with the settings. It touches no disk and no network.
 func (s *settings) streams(hostname string, pid int, log *slog.Logger) ([]*stream, error) {
 	errs := s.check()
+	if len(errs) > 0 {
+		return nil, errors.Join(errs...) // what follows would complain of the same
+	}
 	topics := slices.Clone(s.topics)
 	slices.Sort(topics)
 	var streams []*stream

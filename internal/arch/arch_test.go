@@ -42,7 +42,7 @@ func TestCheckFile(t *testing.T) {
 		{"lookupd/x.go", `import "` + m + `qd"`, "lookupd may import internal, protocol only"},
 		{"clients/go/x.go", `import "` + m + `protocol"`, ""},
 		{"clients/go/x.go", `import "` + m + `internal/program"`, "clients may import protocol only"},
-		{"internal/program/x.go", `import "` + m + `qd"`, "internal may import protocol only"},
+		{"internal/program/x.go", `import "` + m + `qd"`, "internal/program may import protocol only"},
 		{"apps/to_file/x.go", `import ("` + m + `clients/go"; "` + m + `internal/program")`, ""},
 		{"apps/standalone/x.go", `import ("` + m + `qd"; "` + m + `lookupd")`, ""},
 		{"apps/to_file/x.go", `import "` + m + `apps/to_file/archive"`, ""},

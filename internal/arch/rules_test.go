@@ -20,6 +20,7 @@ type folder struct {
 var folders = []folder{
 	{path: "protocol"},
 	{path: "internal", mayImport: []string{"protocol"}, thirdParty: []string{httprouter}},
+	{path: "internal/program", mayImport: []string{"protocol"}, thirdParty: []string{toml}},
 	{path: "qd", mayImport: []string{"internal", "protocol"}, thirdParty: []string{httprouter, diskqueue}},
 	{path: "lookupd", mayImport: []string{"internal", "protocol"}, thirdParty: []string{httprouter}},
 	{path: "admin", mayImport: []string{"internal", "protocol"}, thirdParty: []string{httprouter}},
@@ -47,6 +48,7 @@ var folders = []folder{
 const (
 	httprouter = "github.com/julienschmidt/httprouter"
 	diskqueue  = "github.com/nsqio/go-diskqueue"
+	toml       = "github.com/BurntSushi/toml"
 )
 
 // forTests are modules that every test may use, and nothing else.
