@@ -4,6 +4,7 @@ package qd
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"github.com/millrace-mq/millrace/internal/httpapi"
+	"github.com/millrace-mq/millrace/internal/secure"
 	"github.com/millrace-mq/millrace/protocol"
 	"github.com/millrace-mq/millrace/qd/api"
 	"github.com/millrace-mq/millrace/qd/broker"
@@ -24,9 +26,6 @@ import (
 	"github.com/millrace-mq/millrace/qd/statsd"
 )
 
-// maxDeflateLevel is told to clients, as nsqd tells them.
-const maxDeflateLevel = 6
-
 // Daemon is a qd that listens. It must be Run, which also closes it.
 type Daemon struct {
 	settings Settings
@@ -34,6 +33,7 @@ type Daemon struct {
 	level    *slog.LevelVar
 	tcp      net.Listener
 	http     net.Listener
+	https    net.Listener // nil without a certificate
 	broker   *broker.Broker
 	sessions *session.Server
 	peers    *peers.Peers
@@ -52,14 +52,23 @@ func Listen(s Settings, log *slog.Logger, level *slog.LevelVar) (d *Daemon, err 
 		s.DataPath = "."
 	}
 	d = &Daemon{settings: s, log: log, level: level, started: time.Now()}
-	if d.tcp, err = net.Listen("tcp", s.TCPAddress); err != nil {
-		return nil, fmt.Errorf("tcp-address: %w", err)
+	var certificates *tls.Config
+	if s.TLSCert != "" {
+		if certificates, err = secure.Server(s.tlsFiles(), log); err != nil {
+			return nil, err
+		}
 	}
-	if d.http, err = net.Listen("tcp", s.HTTPAddress); err != nil {
-		return nil, errors.Join(fmt.Errorf("http-address: %w", err), d.tcp.Close())
+	opened := d
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, opened.closeListeners())
+		}
+	}()
+	if err := d.listen(certificates); err != nil {
+		return nil, err
 	}
 	if d.self, err = d.describe(); err != nil {
-		return nil, errors.Join(err, d.tcp.Close(), d.http.Close())
+		return nil, err
 	}
 	d.peers = peers.New(peers.Config{
 		Addresses:      s.LookupdTCPAddresses,
@@ -83,7 +92,7 @@ func Listen(s Settings, log *slog.Logger, level *slog.LevelVar) (d *Daemon, err 
 		Log:            log,
 	})
 	if err != nil {
-		return nil, errors.Join(err, d.tcp.Close(), d.http.Close())
+		return nil, err
 	}
 	d.sessions = session.NewServer(session.Settings{
 		MaxMsgSize:             s.MaxMsgSize,
@@ -98,7 +107,13 @@ func Listen(s Settings, log *slog.Logger, level *slog.LevelVar) (d *Daemon, err 
 		MinOutputBufferTimeout: s.MinOutputBufferTimeout,
 		MaxOutputBufferTimeout: s.MaxOutputBufferTimeout,
 		MaxOutputBufferSize:    s.MaxOutputBufferSize,
-		MaxDeflateLevel:        maxDeflateLevel,
+		TLS:                    certificates,
+		TLSRequired:            s.requiresTLS() != "false",
+		Snappy:                 s.Snappy,
+		Deflate:                s.Deflate,
+		MaxDeflateLevel:        s.MaxDeflateLevel,
+		Region:                 s.TopologyRegion,
+		Zone:                   s.TopologyZone,
 	}, d.broker, log)
 	return d, nil
 }
@@ -126,9 +141,14 @@ func (d *Daemon) describe() (p protocol.PeerInfo, err error) {
 	return p, nil
 }
 
+// port is 0 for an address without one, such as a socket file, and for no
+// listener at all.
 func port(l net.Listener) int {
+	if l == nil {
+		return 0
+	}
 	_, p, _ := net.SplitHostPort(l.Addr().String())
-	n, _ := strconv.Atoi(p) // 0 for an address without a port, such as a socket file
+	n, _ := strconv.Atoi(p)
 	return n
 }
 
@@ -144,6 +164,9 @@ func (d *Daemon) HTTPAddr() net.Addr { return d.http.Addr() }
 // messages on disk. It returns when all of that is done.
 func (d *Daemon) Run(ctx context.Context) error {
 	d.log.Info("qd listens", "tcp", d.TCPAddr().String(), "http", d.HTTPAddr().String(), "data", d.settings.DataPath)
+	if d.https != nil {
+		d.log.Info("qd listens for TLS too", "https", d.https.Addr().String(), "required", d.settings.requiresTLS())
+	}
 	accepting, stopAccepting := context.WithCancelCause(ctx)
 	defer stopAccepting(nil)
 	// What follows outlives ctx, each until it is its turn to end.
@@ -155,7 +178,15 @@ func (d *Daemon) Run(ctx context.Context) error {
 	var faces, core sync.WaitGroup
 	core.Go(func() { stopAccepting(d.broker.Run(holding)) })
 	faces.Go(func() { stopAccepting(d.sessions.Accept(accepting, connected, d.tcp)) })
-	faces.Go(func() { stopAccepting(httpapi.Serve(connected, d.http, d.handler(), d.log)) })
+	handler := d.handler()
+	plain := handler
+	if d.settings.requiresTLS() == "true" {
+		plain = httpapi.TLSRequired(port(d.https))
+	}
+	faces.Go(func() { stopAccepting(httpapi.Serve(connected, d.http, plain, d.log)) })
+	if d.https != nil {
+		faces.Go(func() { stopAccepting(httpapi.Serve(connected, d.https, handler, d.log)) })
+	}
 	faces.Go(func() { stopAccepting(d.peers.Run(connected, d.broker)) })
 	if d.settings.StatsdAddress != "" {
 		faces.Go(func() { stopAccepting(statsd.Run(connected, d.statsd())) })
@@ -223,7 +254,7 @@ func (d *Daemon) handler() http.Handler {
 			MaxHeartbeatInterval:   s.MaxHeartbeatInterval,
 			MaxOutputBufferSize:    s.MaxOutputBufferSize,
 			MaxOutputBufferTimeout: s.MaxOutputBufferTimeout,
-			MaxDeflateLevel:        maxDeflateLevel,
+			MaxDeflateLevel:        s.MaxDeflateLevel,
 		},
 		MaxMsgSize:    s.MaxMsgSize,
 		MaxBodySize:   s.MaxBodySize,

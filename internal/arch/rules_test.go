@@ -30,6 +30,7 @@ var folders = []folder{
 	// Inside qd, too, arrows point down: to what is asked of a disk, to the core,
 	// and from the broker, which puts them together, to all of them.
 	{path: "qd/disk"},
+	{path: "qd/layer", thirdParty: []string{snappy, compress}},
 	{path: "qd/journal", mayImport: []string{"protocol", "qd/disk"}},
 	{path: "qd/acks", mayImport: []string{"qd/disk"}},
 	{path: "qd/takeover", mayImport: []string{"protocol"}, thirdParty: []string{diskqueue}},
@@ -49,6 +50,8 @@ const (
 	httprouter = "github.com/julienschmidt/httprouter"
 	diskqueue  = "github.com/nsqio/go-diskqueue"
 	toml       = "github.com/BurntSushi/toml"
+	snappy     = "github.com/golang/snappy"
+	compress   = "github.com/klauspost/compress"
 )
 
 // forTests are modules that every test may use, and nothing else.

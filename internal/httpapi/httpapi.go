@@ -139,6 +139,19 @@ func (r *Router) reply(w http.ResponseWriter, req *http.Request, v any, err erro
 	_, _ = w.Write(body) // a client that went away is not our error
 }
 
+// TLSRequired answers every request, /ping included, with 403 and the port to
+// try instead, from which NSQ's tools learn to use HTTPS. The port is 0 if
+// there is none.
+func TLSRequired(httpsPort int) http.Handler {
+	body := fmt.Appendf(nil, `{"message": "TLS_REQUIRED", "https_port": %d}`, httpsPort)
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("X-NSQ-Content-Type", ContentType)
+		w.Header().Set("Content-Type", "application/json; charset=utf-8")
+		w.WriteHeader(http.StatusForbidden)
+		_, _ = w.Write(body)
+	})
+}
+
 // Serve answers requests on l until ctx ends, lets those under way finish
 // (five seconds at most), and returns when none is left. It returns nil when
 // ctx ended it.

@@ -17,6 +17,12 @@ type Client struct {
 	MsgTimeout time.Duration
 
 	Deflate, Snappy, TLS, Authed bool
+	// What TLS agreed on, in NSQ's words: the version as "TLS1.3", the cipher suite
+	// by its name, the application protocol, mostly none. Empty without TLS.
+	TLSVersion, TLSCipherSuite, TLSNegotiatedProtocol string
+	// CommonName is that of the client's certificate; empty if it showed none. It
+	// is verified only if the daemon's policy is to verify certificates.
+	CommonName                   string
 	TopologyZone, TopologyRegion string
 
 	// What TLS has come to: TLS1.2, TLS_ECDHE_…, what ALPN chose. Empty without it.

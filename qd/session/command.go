@@ -35,6 +35,9 @@ func (s *session) next(ctx context.Context) (more bool, err error) {
 	if n == 0 || err != nil {
 		return false, err
 	}
+	if err := s.needsTLS(s.in.bytes()[:n-1]); err != nil {
+		return false, err
+	}
 	line, refused := protocol.ParseLine(s.in.bytes()[: n-1 : n-1])
 	if refused != nil {
 		return false, refused

@@ -1,15 +1,22 @@
 package session
 
 import (
+	"context"
 	"encoding/json"
+	"strings"
 	"time"
 
 	"github.com/millrace-mq/millrace/protocol"
 )
 
-// identify takes in what the client says of itself and asks for. It may be
-// said again until SUB; what is zero then keeps what it was.
-func (s *session) identify(body []byte) *protocol.Error {
+// maxSelf is how many bytes of each thing that a client says of itself are
+// kept: it is for people to read, and a body may have millions.
+const maxSelf = 1 << 10
+
+// identify takes in what the client says of itself and asks for, and sets up
+// the layers that it gets. It may be said again until SUB; what is zero then
+// keeps what it was.
+func (s *session) identify(ctx context.Context, body []byte) error {
 	r, err := protocol.ParseIdentify(body)
 	if err != nil {
 		return protocol.Errorf(protocol.EBadBody, "IDENTIFY failed to decode JSON body")
@@ -21,12 +28,16 @@ func (s *session) identify(body []byte) *protocol.Error {
 		s.respond(protocol.FrameResponse, protocol.OK)
 		return nil
 	}
-	answer, err := json.Marshal(s.negotiate(r))
+	u := s.grant(r)
+	if u.snappy && u.deflate {
+		return protocol.Errorf(protocol.EIdentifyFailed, "cannot enable both deflate and snappy compression")
+	}
+	answer, err := json.Marshal(s.negotiate(r, u))
 	if err != nil {
 		return protocol.Errorf(protocol.EIdentifyFailed, "IDENTIFY failed %s", err)
 	}
 	s.respond(protocol.FrameResponse, string(answer))
-	return nil
+	return s.upgrade(ctx, u)
 }
 
 // accept checks all that the client asks for before it changes anything.
@@ -63,10 +74,18 @@ func (s *session) accept(r protocol.IdentifyRequest) *protocol.Error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := &s.client
-	c.ID, c.Hostname, c.UserAgent = r.ClientID, r.Hostname, r.UserAgent
-	c.TopologyRegion, c.TopologyZone = r.TopologyRegion, r.TopologyZone
+	c.ID, c.Hostname, c.UserAgent = short(r.ClientID), short(r.Hostname), short(r.UserAgent)
+	c.TopologyRegion, c.TopologyZone = short(r.TopologyRegion), short(r.TopologyZone)
 	c.SampleRate, c.MsgTimeout = r.SampleRate, limits.msgTimeout
 	return nil
+}
+
+// short cuts what is too long, and lets go of the rest.
+func short(text string) string {
+	if len(text) <= maxSelf {
+		return text
+	}
+	return strings.ToValidUTF8(strings.Clone(text[:maxSelf]), "")
 }
 
 func (s *session) setHeartbeat(d time.Duration) {
@@ -100,17 +119,44 @@ func invalid(what string, n int) *protocol.Error {
 	return protocol.Errorf(protocol.EBadBody, "IDENTIFY %s (%d) is invalid", what, n)
 }
 
+// upgrade is what a client gets of the layers that it asks for.
+type upgrade struct {
+	tls, snappy, deflate bool
+	level                int // of deflate; told in any case
+}
+
+// grant decides which layers the client gets. Each is set up once: said again,
+// IDENTIFY asks for what there is already.
+func (s *session) grant(r protocol.IdentifyRequest) upgrade {
+	u := upgrade{
+		tls:     r.TLSv1 && s.server.TLS != nil && s.tls == nil && s.pack == nil,
+		snappy:  r.Snappy && s.server.Snappy && s.pack == nil,
+		deflate: r.Deflate && s.server.Deflate && s.pack == nil,
+		level:   6,
+	}
+	if u.deflate && r.DeflateLevel > 0 {
+		u.level = r.DeflateLevel
+	}
+	u.level = min(u.level, s.server.MaxDeflateLevel)
+	return u
+}
+
 // negotiate says what the client gets.
-func (s *session) negotiate(r protocol.IdentifyRequest) protocol.IdentifyResponse {
+func (s *session) negotiate(r protocol.IdentifyRequest, u upgrade) protocol.IdentifyResponse {
 	return protocol.IdentifyResponse{
 		MaxRdyCount:         s.server.MaxRdyCount,
 		Version:             protocol.Version,
 		MaxMsgTimeout:       s.server.MaxMsgTimeout.Milliseconds(),
 		MsgTimeout:          s.limits.msgTimeout.Milliseconds(),
-		DeflateLevel:        min(6, s.server.MaxDeflateLevel),
+		TLSv1:               u.tls,
+		Deflate:             u.deflate,
+		DeflateLevel:        u.level,
 		MaxDeflateLevel:     s.server.MaxDeflateLevel,
+		Snappy:              u.snappy,
 		SampleRate:          r.SampleRate,
 		OutputBufferSize:    s.limits.bufferSize,
 		OutputBufferTimeout: s.limits.bufferTimeout.Milliseconds(),
+		TopologyRegion:      s.server.Region,
+		TopologyZone:        s.server.Zone,
 	}
 }

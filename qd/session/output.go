@@ -23,9 +23,10 @@ const (
 
 // output is what waits to be written: answers, errors, heartbeats.
 type output struct {
-	mu      sync.Mutex // guards pending and ended; never held across a write
+	mu      sync.Mutex // guards pending, ended and beaten; never held across a write
 	pending []byte
 	ended   bool // nothing more will come
+	beaten  bool // an interval of the heartbeat has passed since take
 
 	drained chan struct{} // signalled when pending was taken
 
@@ -34,6 +35,7 @@ type output struct {
 	again    []byte    // frames made anew
 	deadline time.Time // as armed
 	patience time.Duration
+	rest     bool // the next flush of a compressor is followed by its Rest
 }
 
 // end tells the delivering goroutine to end once everything is written.
@@ -43,11 +45,19 @@ func (o *output) end() {
 	o.mu.Unlock()
 }
 
+// beat tells whoever writes that an interval of the heartbeat has passed.
+func (o *output) beat() {
+	o.mu.Lock()
+	o.beaten = true
+	o.mu.Unlock()
+}
+
 // take returns what waits, to be written before the next take.
 func (o *output) take() (pending []byte, ended bool) {
 	o.mu.Lock()
 	pending, ended = o.pending, o.ended
 	o.pending = o.spare[:0]
+	o.rest, o.beaten = o.rest || o.beaten, false
 	o.mu.Unlock()
 	o.spare = pending
 	if cap(o.spare) > 64<<10 {
@@ -79,10 +89,12 @@ var okFrame = protocol.AppendFrame(nil, protocol.FrameResponse, protocol.OK)
 func (s *session) flush() error {
 	if s.consumer == nil {
 		pending, _ := s.out.take()
-		if len(pending) == 0 {
-			return nil
+		if len(pending) > 0 {
+			if err := s.write(pending); err != nil {
+				return err
+			}
 		}
-		return s.write(pending)
+		return s.push()
 	}
 	for {
 		s.out.mu.Lock()
@@ -103,7 +115,7 @@ func (s *session) flush() error {
 }
 
 // write writes b within the client's patience: one heartbeat interval, or up to
-// a half more.
+// a half more. What a compressor keeps of it goes with push.
 func (s *session) write(b []byte) error {
 	if s.out.patience > 0 {
 		// Arming a deadline costs about as much as a small write, so it is armed
@@ -115,7 +127,21 @@ func (s *session) write(b []byte) error {
 			}
 		}
 	}
-	_, err := s.conn.Write(b)
+	_, err := s.to.Write(b)
+	return err
+}
+
+// push writes what a compressor has kept, so that the client gets all that was
+// written.
+func (s *session) push() error {
+	if s.pack == nil {
+		return nil
+	}
+	err := s.pack.Flush()
+	if s.out.rest {
+		s.out.rest = false
+		s.pack.Rest()
+	}
 	return err
 }
 
@@ -145,12 +171,13 @@ func (s *session) deliverAll() error {
 			}
 		}
 		if ended {
-			if len(pending) == 0 {
-				return nil
-			}
 			s.consumer.Yield()
-			_, err := s.conn.Write(pending) // within what finish allows
-			return err
+			if len(pending) > 0 {
+				if _, err := s.to.Write(pending); err != nil { // within what finish allows
+					return err
+				}
+			}
+			return s.push()
 		}
 		if len(pending) > 0 {
 			// Messages must not wait for this one while it is busy writing.
@@ -162,9 +189,14 @@ func (s *session) deliverAll() error {
 		ok, err := s.consumer.Next(&run, runBytes)
 		switch {
 		case errors.Is(err, broker.ErrGone):
+			_ = s.push()
 			return io.EOF
 		case ok:
 			err = s.write(s.frames(&run))
+		case s.pack != nil && s.pack.Unflushed():
+			// There is nothing more to compress with it, and it must not wait.
+			s.consumer.Yield()
+			err = s.push()
 		default:
 			<-s.consumer.Awake()
 		}

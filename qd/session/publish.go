@@ -66,7 +66,7 @@ func (s *session) withBody(ctx context.Context, l protocol.Line, n int) (more bo
 	s.heard = true
 	switch l.Verb {
 	case protocol.Identify:
-		return true, asError(s.identify(body))
+		return true, s.identify(ctx, body)
 	case protocol.Auth:
 		return false, protocol.Errorf(protocol.EAuthDisabled, "AUTH disabled")
 	case protocol.DPub:

@@ -15,6 +15,7 @@ package session
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -43,7 +44,17 @@ type Settings struct {
 	MinOutputBufferTimeout time.Duration
 	MaxOutputBufferTimeout time.Duration
 	MaxOutputBufferSize    int
-	MaxDeflateLevel        int
+
+	// TLS is nil if there is none. With TLSRequired a client may say nothing but
+	// IDENTIFY before it is up.
+	TLS         *tls.Config
+	TLSRequired bool
+	// Compression that clients may ask for; the level is from 1 to 9.
+	Snappy, Deflate bool
+	MaxDeflateLevel int
+
+	// Region and Zone are where the daemon is. Clients are told.
+	Region, Zone string
 }
 
 // The values that nsqd gives a client that does not ask for others.

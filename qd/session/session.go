@@ -20,6 +20,7 @@ type session struct {
 	server *Server
 	conn   net.Conn
 	log    *slog.Logger
+	layers // between conn and the protocol; they change only before SUB
 
 	// Owned by the reading goroutine.
 	in        input
@@ -66,6 +67,7 @@ func newSession(s *Server, conn net.Conn) *session {
 	return &session{
 		server: s,
 		conn:   conn,
+		layers: layers{from: conn, to: conn},
 		log:    s.log.With("client", conn.RemoteAddr().String()),
 		state:  protocol.StateInit,
 		limits: identified{
@@ -109,14 +111,12 @@ func (s *session) run(ctx context.Context) {
 		s.respond(protocol.FrameError, refused.Error())
 	}
 	s.finish()
-	if ok || ctx.Err() != nil {
-		s.linger()
-	}
+	s.part(ok || ctx.Err() != nil, err)
 	_ = s.conn.Close()
 	switch {
 	case ok:
 		s.log.Warn("connection closed after an error", "error", refused)
-	case errors.Is(err, errSilent), errors.Is(err, errLine):
+	case errors.Is(err, errSilent), errors.Is(err, errLine), isBroken(err):
 		s.log.Info("connection closed", "reason", err)
 	default:
 		s.log.Debug("disconnected", "reason", err)
@@ -145,7 +145,7 @@ func (s *session) converse(ctx context.Context) error {
 			return err
 		}
 		if err := s.fill(ctx); err != nil {
-			if half := s.halfCommand(); half != nil && (err == io.EOF || err == errSilent) {
+			if half := s.halfCommand(); half != nil && (isEnd(err) || err == errSilent) {
 				return half
 			}
 			return err
@@ -177,7 +177,7 @@ func (s *session) fill(ctx context.Context) error {
 		s.heard, s.lastHeard = false, time.Now()
 	}
 	for {
-		n, err := s.conn.Read(s.in.space())
+		n, err := s.receive()
 		if n > 0 {
 			s.in.filled(n)
 			return nil
@@ -186,8 +186,9 @@ func (s *session) fill(ctx context.Context) error {
 			if err == nil {
 				err = io.ErrNoProgress
 			}
-			return err
+			return s.broken(err)
 		}
+		s.shrink()
 		if err := s.beat(ctx); err != nil {
 			return err
 		}
@@ -197,7 +198,6 @@ func (s *session) fill(ctx context.Context) error {
 // beat sends a heartbeat if one is due, and arms the deadline for the next.
 func (s *session) beat(ctx context.Context) error {
 	now := time.Now()
-	s.shrink()
 	deadline := time.Time{}
 	if s.heartbeat > 0 {
 		silence := s.lastHeard.Add(2 * s.heartbeat)
@@ -207,6 +207,7 @@ func (s *session) beat(ctx context.Context) error {
 		if !now.Before(s.nextBeat) {
 			s.nextBeat = now.Add(s.heartbeat)
 			s.respond(protocol.FrameResponse, protocol.Heartbeat)
+			s.out.beat()
 			if err := s.flush(); err != nil {
 				return err
 			}
@@ -244,15 +245,4 @@ func (s *session) finish() {
 	if err := s.consumer.Close(); err != nil {
 		s.log.Error("cannot leave the channel", "topic", s.consumer.Topic(), "channel", s.consumer.Channel(), "error", err)
 	}
-}
-
-// linger reads on for a moment when it is this side that ends the connection.
-// Closing one with unread bytes resets it, and the client would lose what was
-// sent to it last: an error, or the OKs of its publishes.
-func (s *session) linger() {
-	if c, ok := s.conn.(interface{ CloseWrite() error }); !ok || c.CloseWrite() != nil {
-		return
-	}
-	_ = s.conn.SetReadDeadline(time.Now().Add(500 * time.Millisecond))
-	_, _ = io.CopyN(io.Discard, s.conn, 16<<20)
 }
