@@ -20,6 +20,7 @@ import (
 	"github.com/millrace-mq/millrace/protocol"
 	"github.com/millrace-mq/millrace/qd/api"
 	"github.com/millrace-mq/millrace/qd/broker"
+	"github.com/millrace-mq/millrace/qd/metrics"
 	"github.com/millrace-mq/millrace/qd/peers"
 	"github.com/millrace-mq/millrace/qd/session"
 	"github.com/millrace-mq/millrace/qd/stats"
@@ -245,6 +246,7 @@ func (d *Daemon) handler() http.Handler {
 	return api.New(api.Config{
 		Broker:  d.broker,
 		Clients: d.sessions.Clients,
+		Metrics: metrics.Handler(d.source(), s.MetricsMaxTopics, d.log),
 		Info: api.Info{
 			BroadcastAddress:       d.self.BroadcastAddress,
 			Hostname:               d.self.Hostname,

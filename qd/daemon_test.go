@@ -269,3 +269,21 @@ func TestStatsd(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestMetrics scrapes a daemon.
+func TestMetrics(t *testing.T) {
+	d, stop := start(t, settings(t))
+	put(t, d, "a")
+	r, err := http.Get(fmt.Sprintf("http://%s/metrics", d.HTTPAddr()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	if answer, _ := io.ReadAll(r.Body); r.StatusCode != 200 || !strings.Contains(string(answer), "\nmillrace_topic_published_messages_total{topic=\"t\"} 1\n") {
+		t.Errorf("%s %s", r.Status, answer)
+	}
+	http.DefaultClient.CloseIdleConnections()
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+}

@@ -82,6 +82,7 @@ func (s *Settings) measureFlags(fs *flag.FlagSet) {
 	fs.BoolVar(&s.StatsdMemStats, "statsd-mem-stats", s.StatsdMemStats, "push figures of the process's memory, too")
 	fs.IntVar(&s.StatsdUDPPacketSize, "statsd-udp-packet-size", s.StatsdUDPPacketSize, "the largest packet to statsd, in `bytes`")
 	fs.BoolVar(&s.StatsdExcludeEphemeral, "statsd-exclude-ephemeral", s.StatsdExcludeEphemeral, "leave out ephemeral topics and channels")
+	fs.IntVar(&s.MetricsMaxTopics, "metrics-max-topics", s.MetricsMaxTopics, "`topics` with series of their own at /metrics, and four times as many channels; the rest are summed")
 	fs.Var((*quantiles)(&s.E2EPercentiles), "e2e-processing-latency-percentile", "`quantiles` of the time from publish to FIN to show, above 0 and at most 1, with commas; may be repeated")
 	fs.DurationVar(&s.E2EWindow, "e2e-processing-latency-window-time", s.E2EWindow, "how far back they look")
 }

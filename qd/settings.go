@@ -88,6 +88,10 @@ type Settings struct {
 	StatsdUDPPacketSize    int // bytes
 	StatsdExcludeEphemeral bool
 
+	// MetricsMaxTopics is how many topics have series of their own at /metrics, and
+	// four times as many channels; the rest are summed.
+	MetricsMaxTopics int
+
 	// E2EPercentiles are the quantiles of the time from publish to FIN that are
 	// shown, each above 0 and at most 1; those of the last E2EWindow.
 	E2EPercentiles []float64
@@ -118,8 +122,9 @@ func Defaults() Settings {
 		Snappy: true, Deflate: true, MaxDeflateLevel: 6,
 		AuthHTTPRequestMethod: "get",
 		StatsdInterval:        time.Minute, StatsdPrefix: "nsq.%s", StatsdMemStats: true, StatsdUDPPacketSize: 508,
-		E2EWindow:   10 * time.Minute,
-		StopTimeout: 2 * time.Second,
+		MetricsMaxTopics: 500,
+		E2EWindow:        10 * time.Minute,
+		StopTimeout:      2 * time.Second,
 	}
 }
 

@@ -43,6 +43,7 @@ func (s *Settings) Validate() error {
 	s.validateAccess(complain)
 	complain(s.StatsdInterval > 0, "statsd-interval", s.StatsdInterval, "positive")
 	complain(s.StatsdUDPPacketSize >= 64, "statsd-udp-packet-size", s.StatsdUDPPacketSize, "64 or more")
+	complain(s.MetricsMaxTopics >= 0, "metrics-max-topics", s.MetricsMaxTopics, "0 or more")
 	for _, q := range s.E2EPercentiles {
 		complain(q > 0 && q <= 1, "e2e-processing-latency-percentile", q, "above 0 and at most 1")
 	}

@@ -34,6 +34,10 @@ var folders = []folder{
 	{path: "qd/journal", mayImport: []string{"protocol", "qd/disk"}},
 	{path: "qd/acks", mayImport: []string{"qd/disk"}},
 	{path: "qd/takeover", mayImport: []string{"protocol"}, thirdParty: []string{diskqueue}},
+	{
+		path: "qd/metrics", mayImport: []string{"internal", "protocol", "qd/stats", "qd/broker", "qd/queue", "qd/session"},
+		thirdParty: []string{prometheus},
+	},
 	{path: "qd/spill", mayImport: []string{"protocol", "qd/queue"}, thirdParty: []string{diskqueue}},
 
 	// The core gets time as a value and is locked by its owner, so that every
@@ -52,6 +56,7 @@ const (
 	toml       = "github.com/BurntSushi/toml"
 	snappy     = "github.com/golang/snappy"
 	compress   = "github.com/klauspost/compress"
+	prometheus = "github.com/prometheus/client_golang"
 )
 
 // forTests are modules that every test may use, and nothing else.

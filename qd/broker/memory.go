@@ -225,3 +225,6 @@ func (m *memory) Full() bool { return m.used.Load() > m.limit }
 
 // ParkedLimit implements queue.Store.
 func (m *memory) ParkedLimit() int { return int(m.limit / 4) }
+
+// MemoryInUse is how many bytes messages take in memory.
+func (b *Broker) MemoryInUse() int64 { return b.memory.used.Load() }

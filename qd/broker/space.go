@@ -51,3 +51,9 @@ func (b *Broker) space() error {
 	}
 	return nil
 }
+
+// FreeBytes is how much space is free on the disk; ok is false if nobody knows.
+func (b *Broker) FreeBytes() (n int64, ok bool) {
+	free, err := b.FS.Free(b.DataPath)
+	return int64(free), err == nil
+}

@@ -25,8 +25,6 @@ type Client struct {
 	CommonName                   string
 	TopologyZone, TopologyRegion string
 
-	// What TLS has come to: TLS1.2, TLS_ECDHE_…, what ALPN chose. Empty without it.
-	TLSVersion, TLSCipherSuite, TLSNegotiatedProtocol string
 	// Whom an auth server takes the client for; empty if it was not asked.
 	AuthIdentity, AuthIdentityURL string
 

@@ -80,3 +80,27 @@ func (s *Client) describe(c session.Client, topic string) {
 	}
 	slices.SortFunc(s.PubCounts, func(x, y PubCount) int { return strings.Compare(x.Topic, y.Topic) })
 }
+
+// Connections is how many TCP connections there are, by how far they have come.
+type Connections struct {
+	Init, Subscribed, Closing int
+	Producers                 int // of these, those that have published
+}
+
+// Connections counts them.
+func (s *Source) Connections() (n Connections) {
+	for _, c := range s.Clients() {
+		switch c.State {
+		case protocol.StateSubscribed:
+			n.Subscribed++
+		case protocol.StateClosing:
+			n.Closing++
+		default:
+			n.Init++
+		}
+		if len(c.PubCounts) > 0 {
+			n.Producers++
+		}
+	}
+	return n
+}

@@ -43,6 +43,9 @@ func short(ns float64) string {
 	return fmt.Sprintf("%.1fns", ns)
 }
 
+// TimeBounds are the bounds of the times from publish to FIN, in seconds.
+var TimeBounds = []float64{0.0001, 0.001, 0.01, 0.1, 1, 10, 60, 600, 3600}
+
 // Histogram is how many times were how long.
 type Histogram struct {
 	Bounds []float64 // seconds, rising; each is the most that its count is for
