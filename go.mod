@@ -3,6 +3,7 @@ module github.com/millrace-mq/millrace
 go 1.26.0
 
 require (
+	github.com/BurntSushi/toml v1.6.0
 	github.com/golang/snappy v1.0.0
 	github.com/julienschmidt/httprouter v1.3.0
 	github.com/klauspost/compress v1.20.3
@@ -10,8 +11,6 @@ require (
 	github.com/prometheus/client_golang v1.25.0
 	go.uber.org/goleak v1.3.0
 )
-
-require github.com/BurntSushi/toml v1.6.0
 
 require (
 	github.com/beorn7/perks v1.0.1 // indirect
