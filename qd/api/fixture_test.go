@@ -137,7 +137,7 @@ func (d *daemon) topic(name string) *broker.Topic {
 // drain takes and finishes what topic's channel c can deliver now.
 func (d *daemon) drain(topic string) (bodies []string) {
 	d.t.Helper()
-	k, err := d.topic(topic).Subscribe("c", nil, time.Minute, 0)
+	k, err := d.topic(topic).Subscribe("c", nil, broker.Membership{Timeout: time.Minute})
 	if err != nil {
 		d.t.Fatal(err)
 	}

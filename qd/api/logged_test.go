@@ -76,7 +76,7 @@ type reader struct {
 func (d *daemon) read(topic, channel, id string, timeout time.Duration) *reader {
 	d.t.Helper()
 	owner := &connection{session.Client{ID: id, Hostname: id + ".example", RemoteAddress: "192.0.2.1:50001"}}
-	k, err := d.topic(topic).Subscribe(channel, owner, timeout, 0)
+	k, err := d.topic(topic).Subscribe(channel, owner, broker.Membership{Timeout: timeout})
 	if err != nil {
 		d.t.Fatal(err)
 	}

@@ -116,7 +116,7 @@ func TestLookingIntoADeletedTopic(t *testing.T) {
 // consume finishes what channel c can deliver now, as far as nobody moves the
 // channel, or deletes it.
 func (d *daemon) consume(topic string) {
-	k, err := d.topic(topic).Subscribe("c", nil, time.Minute, 0)
+	k, err := d.topic(topic).Subscribe("c", nil, broker.Membership{Timeout: time.Minute})
 	if err != nil {
 		return
 	}

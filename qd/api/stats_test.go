@@ -107,7 +107,7 @@ func busy(t *testing.T) *daemon {
 // subscribe adds a consumer of orders/ship that takes n messages.
 func subscribe(t *testing.T, d *daemon, c session.Client, n int) (*broker.Consumer, []protocol.Message) {
 	t.Helper()
-	k, err := d.topic("orders").Subscribe("ship", &connection{c}, 15*time.Minute, 0)
+	k, err := d.topic("orders").Subscribe("ship", &connection{c}, broker.Membership{Timeout: 15 * time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}

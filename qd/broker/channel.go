@@ -149,10 +149,19 @@ func (e *TooManyError) Error() string {
 	return fmt.Sprintf("consumers for %s:%s exceeds limit of %d", e.Topic, e.Channel, e.Limit)
 }
 
-// Subscribe adds a consumer to the channel, which is created if need be. The
-// consumer may hold a message for timeout. limit is how many consumers the
-// channel may have; 0 is any number.
-func (t *Topic) Subscribe(channel string, owner any, timeout time.Duration, limit int) (*Consumer, error) {
+// Membership is how a consumer takes part in a channel.
+type Membership struct {
+	// Timeout is how long it may hold a message.
+	Timeout time.Duration
+	// SampleRate is how many of each hundred messages of its share it gets, from 1
+	// to 99; the others are skipped. 0 is all.
+	SampleRate int32
+	// Limit is how many consumers the channel may have with it; 0 is any number.
+	Limit int
+}
+
+// Subscribe adds a consumer to the channel, which is created if need be.
+func (t *Topic) Subscribe(channel string, owner any, m Membership) (*Consumer, error) {
 	if t.broker.exiting.Load() {
 		return nil, ErrExiting
 	}
@@ -163,12 +172,13 @@ func (t *Topic) Subscribe(channel string, owner any, timeout time.Duration, limi
 	created := c == nil
 	if created {
 		c = t.addChannel(channel, nil)
-	} else if limit > 0 && c.ConsumerCount() >= limit {
+	} else if m.Limit > 0 && c.ConsumerCount() >= m.Limit {
 		t.unlock()
-		return nil, &TooManyError{t.name, channel, limit}
+		return nil, &TooManyError{t.name, channel, m.Limit}
 	}
 	k := &Consumer{Owner: owner, topic: t, channel: c, awake: make(chan struct{}, 1)}
-	k.core = c.Subscribe(k, int64(timeout))
+	k.core = c.Subscribe(k, int64(m.Timeout))
+	k.core.SetSampleRate(m.SampleRate)
 	t.unlock()
 	if created {
 		t.broker.log.Info("channel created", "topic", t.name, "channel", channel)

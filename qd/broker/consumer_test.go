@@ -99,11 +99,11 @@ func TestLimits(t *testing.T) {
 	r := start(t, t.TempDir(), nil)
 	topic := r.topic("t")
 	a := subscribe(t, topic, "c", 1)
-	if _, err := topic.Subscribe("c", nil, time.Second, 1); err == nil || err.Error() != "consumers for t:c exceeds limit of 1" {
+	if _, err := topic.Subscribe("c", nil, Membership{Timeout: time.Second, Limit: 1}); err == nil || err.Error() != "consumers for t:c exceeds limit of 1" {
 		t.Errorf("one consumer too many: %v", err)
 	}
 	a.close()
-	b, err := topic.Subscribe("c", nil, time.Second, 1)
+	b, err := topic.Subscribe("c", nil, Membership{Timeout: time.Second, Limit: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +118,7 @@ func TestLimits(t *testing.T) {
 	mustFail(t, topic.Defer([]byte{1}, 0), ErrExiting)
 	_, err = r.Topic(t.Context(), "new")
 	mustFail(t, err, ErrExiting)
-	_, err = topic.Subscribe("c", nil, time.Second, 0)
+	_, err = topic.Subscribe("c", nil, Membership{Timeout: time.Second})
 	mustFail(t, err, ErrExiting)
 }
 

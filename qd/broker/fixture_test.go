@@ -146,7 +146,7 @@ type client struct {
 
 func subscribe(t testing.TB, topic *Topic, channel string, ready int) *client {
 	t.Helper()
-	k, err := topic.Subscribe(channel, nil, time.Minute, 0)
+	k, err := topic.Subscribe(channel, nil, Membership{Timeout: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -144,7 +144,7 @@ func (c *client) wait(most time.Duration) {
 func (s *storm) consumeWild(seed uint64) {
 	rng := rand.New(rand.NewPCG(seed, 2))
 	for s.goes() {
-		k, err := s.topic("wild").Subscribe([]string{"a", "b", "c#ephemeral"}[rng.IntN(3)], nil, 20*time.Millisecond, 0)
+		k, err := s.topic("wild").Subscribe([]string{"a", "b", "c#ephemeral"}[rng.IntN(3)], nil, Membership{Timeout: 20 * time.Millisecond})
 		if errors.Is(err, ErrGone) {
 			continue
 		}

@@ -238,7 +238,7 @@ func (w *world) consume(name, channel string, n, requeueEvery int, delay time.Du
 	if err != nil {
 		return err
 	}
-	k, err := t.Subscribe(channel, nil, time.Minute, 0)
+	k, err := t.Subscribe(channel, nil, Membership{Timeout: time.Minute})
 	if err != nil {
 		return err
 	}

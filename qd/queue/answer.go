@@ -144,7 +144,7 @@ func (c *Channel) park(p *parked, due, now int64) {
 		g.wait(p, now)
 		return
 	}
-	e := entry{due: due, id: p.id, place: p.lies, attempts: p.attempts, reason: p.reason}
+	e := entry{due: due, id: p.id, place: p.lies, attempts: p.attempts, reason: p.reason, revived: p.revived}
 	if due <= now {
 		e.due = 0
 	}

@@ -1,9 +1,6 @@
 package queue
 
-import (
-	"errors"
-	"math"
-)
+import "errors"
 
 // Channel is one independent reading of a topic.
 type Channel struct {
@@ -41,6 +38,7 @@ type Channel struct {
 type ChannelCounts struct {
 	Deferred uint64 // deferred publishes that entered
 	Finished uint64
+	Sampled  uint64 // skipped by consumers that take only a part of their share
 	Requeued uint64 // by REQ, not by time-out or disconnection
 	TimedOut uint64
 	Emptied  uint64
@@ -174,21 +172,18 @@ func (c *Channel) Next(k *Consumer, run *Run, maxBytes int, now int64) bool {
 	}
 	k.asleep = false
 	c.waiting.remove(&k.waiting)
+	skipped := k.skipped
 	if credit := k.credit(); credit > 0 && !c.paused && !k.gone {
-		if c.parking.ready.n > 0 && (!c.again || c.parking.ready.front().resumed || !c.fill()) {
-			c.takeParked(k, run, credit, maxBytes, turn, now)
-		}
-		if run.N == 0 && c.fill() { // or all of them were buried
-			c.takeFirst(k, run, credit, maxBytes, turn, now)
-		}
-		c.again = len(run.Again) > 0
+		c.take(k, run, credit, maxBytes, turn, now)
 	}
 	if run.N == 0 {
 		k.asleep = true
-		if !k.gone && k.credit() > 0 {
+		sleeps := !k.gone && k.credit() > 0
+		if sleeps {
 			c.waiting.push(&k.waiting, k)
-		} else {
-			c.rouse() // it may have been woken for what another one can have
+		}
+		if !sleeps || k.skipped > skipped {
+			c.rouse() // it was woken for what another one can have, or its share was skipped and there is more
 		}
 		return false
 	}
@@ -196,6 +191,24 @@ func (c *Channel) Next(k *Consumer, run *Run, maxBytes int, now int64) bool {
 	k.delivered += uint64(run.N)
 	c.rouse()
 	return true
+}
+
+// take fills run with what k may have, if there is anything. One that samples
+// goes on until it has something, unless others wait for their turn.
+func (c *Channel) take(k *Consumer, run *Run, credit, maxBytes int, turn bool, now int64) {
+	for again := true; again; {
+		skipped := k.skipped
+		parked := c.parking.ready.n > 0 && (!c.again || c.parking.ready.front().resumed || !c.fill())
+		if parked {
+			c.takeParked(k, run, credit, maxBytes, turn, now)
+		}
+		if run.N == 0 && c.fill() { // or all of them were buried or skipped
+			c.takeFirst(k, run, credit, maxBytes, turn, now)
+			parked = false
+		}
+		c.again = parked && run.N > 0
+		again = run.N == 0 && k.skipped > skipped && c.waiting.n+c.turns == 0
+	}
 }
 
 // Release gives up the run's hold on its block.
@@ -294,7 +307,12 @@ func (c *Channel) share(atHand, all int, turn bool) int {
 func (c *Channel) takeFirst(k *Consumer, run *Run, credit, maxBytes int, turn bool, now int64) {
 	ch := c.current
 	n := c.atHand()
-	n = min(credit, n, c.share(n, c.Depth(), turn))
+	n = min(n, c.share(n, c.Depth(), turn))
+	if k.sampling.rate > 0 {
+		c.takeSome(k, run, n, credit, maxBytes, now)
+		return
+	}
+	n = min(credit, n)
 	b, from := ch.block, ch.at+len(ch.leases)
 	if start := b.start(from); int(b.ends[from+n-1]-start) > maxBytes {
 		// Not all of n fits: as many as do, but one in any case.
@@ -314,30 +332,5 @@ func (c *Channel) takeFirst(k *Consumer, run *Run, credit, maxBytes int, turn bo
 	run.block, run.Frames, run.N = b, b.span(from, from+n), n
 	if c.topic.log != nil && b.sealed && ch.rest() == 0 {
 		c.topic.evict()
-	}
-}
-
-// takeParked makes a run of messages that are ready again.
-func (c *Channel) takeParked(k *Consumer, run *Run, credit, maxBytes int, turn bool, now int64) {
-	share := c.share(c.parking.ready.n, c.parking.ready.n, turn)
-	for size := 0; run.N < min(credit, share) && c.parking.ready.n > 0; run.N++ {
-		p := c.parking.ready.front()
-		if size += len(p.frame); size > maxBytes && run.N > 0 {
-			return
-		}
-		c.parking.ready.remove(&p.queued)
-		if c.spent(p.attempts) {
-			c.bury(p, now) // the limit was lowered meanwhile
-			run.N--
-			continue
-		}
-		if p.attempts < math.MaxUint16 {
-			p.attempts++
-		}
-		p.lease = c.leases.grant(k, now, now+k.timeout, 1)
-		p.lease.parked = p
-		c.parking.flying++
-		c.note(Change{Entry: p.kept()})
-		run.Again = append(run.Again, Redelivery{p.frame, p.attempts})
 	}
 }

@@ -12,6 +12,7 @@ type Consumer struct {
 	ready    int   // RDY: how many messages it may hold
 	inFlight int
 	leases   list[lease]
+	sampling sampling
 
 	asleep  bool           // its owner waits to be woken
 	turn    bool           // it was woken because it has waited longest
@@ -20,15 +21,16 @@ type Consumer struct {
 
 	// Messages sent to it, and answered by it, since it subscribed.
 	delivered, finished, requeued uint64
+	skipped                       uint64 // because it samples
 }
 
 // Run is what Next hands out: some contiguous frames to be written as they
-// lie, and after them some messages to be framed anew. It is valid until it is
-// released, by Release or the next Next.
+// lie, or messages to be framed anew. It is valid until it is released, by
+// Release or the next Next.
 type Run struct {
 	Frames []byte
-	Again  []Redelivery
-	N      int // messages in all
+	Again  []Redelivery // redeliveries, and first deliveries that do not lie in one piece
+	N      int          // messages in all
 
 	block *Block
 }

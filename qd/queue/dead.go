@@ -54,7 +54,7 @@ func (c *Channel) Revive(id uint64, now int64) error {
 		return err
 	}
 	c.counts.Revived++
-	p.attempts, p.reason = 0, Fresh
+	p.attempts, p.reason, p.revived = 0, Fresh, true
 	c.park(p, now, now)
 	c.rouse()
 	return nil

@@ -382,5 +382,5 @@ func (t *Topic) Settled() uint64 {
 }
 
 func (c *Channel) settled() uint64 {
-	return c.counts.Finished + c.counts.Emptied + c.counts.Dropped + c.counts.Lost + c.counts.Deleted
+	return c.counts.Finished + c.counts.Sampled + c.counts.Emptied + c.counts.Dropped + c.counts.Lost + c.counts.Deleted
 }

@@ -17,6 +17,7 @@ type parked struct {
 	dead     bool
 	due      int64  // when it becomes ready
 	resumed  bool   // was in line before a restart, so goes before what is in line now
+	revived  bool   // was dead, and somebody wants it delivered: it is not skipped
 	lease    *lease // while in flight
 	queued   node[parked]
 	heapAt   int // -1 unless waiting

@@ -295,7 +295,7 @@ func (c *Channel) staying(stays func(e entry) bool) (kept shelf) {
 	g := &c.parking
 	for n := g.ready.root.next; n != nil && n.member != nil; n = n.next {
 		p := n.member
-		inLine(entry{due: p.due, id: p.id, place: p.lies, attempts: p.attempts, reason: p.reason, resumed: p.resumed})
+		inLine(entry{due: p.due, id: p.id, place: p.lies, attempts: p.attempts, reason: p.reason, resumed: p.resumed, revived: p.revived})
 	}
 	var flying []entry
 	for _, p := range g.byID {

@@ -66,6 +66,7 @@ type entry struct {
 	attempts uint16
 	reason   Reason
 	resumed  bool // was in line before a restart
+	revived  bool // was dead
 }
 
 func (e Entry) compact() entry {
@@ -177,7 +178,7 @@ func (t *Topic) Fetched(w Work, frames [][]byte) {
 			c.note(Change{Entry: e.kept(), Gone: true})
 			continue
 		}
-		p := &parked{id: e.id, frame: frames[i], attempts: e.attempts, due: e.due, lies: e.place, reason: e.reason, resumed: e.resumed}
+		p := &parked{id: e.id, frame: frames[i], attempts: e.attempts, due: e.due, lies: e.place, reason: e.reason, resumed: e.resumed, revived: e.revived}
 		c.parking.add(p, t.Store)
 		c.parking.ready.push(&p.queued, p)
 	}

@@ -384,7 +384,7 @@ func (c *Channel) audit() error {
 	if held := window + c.parking.flying; held != c.InFlight() {
 		return fmt.Errorf("%d messages under leases, %d held by consumers", held, c.InFlight())
 	}
-	left := c.counts.Finished + c.counts.Emptied + c.counts.Dropped + c.counts.Lost + c.counts.Deleted
+	left := c.settled()
 	here := uint64(c.Depth() + c.Deferred() + c.InFlight() + c.Dead())
 	if in := c.Entered() + c.counts.Resumed; in != left+here {
 		return fmt.Errorf("%d messages came in; %d are out and %d here", in, left, here)

@@ -134,12 +134,19 @@ func (s *session) join(ctx context.Context, topic, channel string) (*broker.Cons
 		if err != nil {
 			return nil, err
 		}
-		k, err := t.Subscribe(channel, s, s.limits.msgTimeout, s.server.MaxChannelConsumers)
+		k, err := t.Subscribe(channel, s, s.membership())
 		if !errors.Is(err, broker.ErrGone) {
 			return k, err
 		}
 		// It was deleted between the two calls; the next try makes a new one.
 	}
+}
+
+// membership is what the client has asked for by IDENTIFY.
+func (s *session) membership() broker.Membership {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return broker.Membership{Timeout: s.limits.msgTimeout, SampleRate: s.client.SampleRate, Limit: s.server.MaxChannelConsumers}
 }
 
 func (s *session) ready(l protocol.Line) *protocol.Error {
