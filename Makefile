@@ -1,6 +1,6 @@
 # Millrace. `make run` and `make build` need Go and make alone; `make test`
-# also needs a C compiler (for the race detector) and, once, the module proxy
-# for staticcheck and go-nsq.
+# also needs a C compiler (for the race detector), npm (for nsqjs) and, once, the
+# registries of both languages for staticcheck, go-nsq and nsqjs.
 
 FUZZTIME ?= 3s
 SOAK ?= 10
@@ -14,7 +14,7 @@ staticcheck = go tool -modfile=$(1)internal/tools/go.mod staticcheck
 # other processes and have a step of their own.
 packages = $$(go list ./... | grep -v '/internal/e2e$$')
 
-.PHONY: build run test check format vet staticcheck race fuzz e2e gonsq bench soak clean
+.PHONY: build run test check format vet staticcheck race fuzz e2e nsqjs gonsq bench soak clean
 
 build:
 	@echo 'building the programs into build/'
@@ -24,7 +24,7 @@ build:
 run: build
 	@exec build/standalone
 
-test: check race fuzz e2e gonsq
+test: check race fuzz e2e nsqjs gonsq
 	@echo 'all tests passed'
 
 check: format vet staticcheck
@@ -64,8 +64,22 @@ fuzz:
 
 e2e:
 	@echo 'testing the programs end to end, with over a million lines of real text'
-	@out=$$(go test -count=1 -timeout 15m -v ./internal/e2e 2>&1) || { printf '%s\n' "$$out"; exit 1; }; \
+	@out=$$(go test -count=1 -timeout 15m -v -skip '^TestNsqjs$$' ./internal/e2e 2>&1) || { printf '%s\n' "$$out"; exit 1; }; \
 	printf '%s\n' "$$out" | grep -o 'skipped: .*' || true
+
+# npm and nsqjs may be missing, which only CI (CI=true) takes for a failure. What
+# npm has installed stays until what is to be installed changes.
+nsqjs: build
+	@command -v npm >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get install -y nodejs npm >/dev/null 2>&1; } || true
+	@mkdir -p build/nsqjs
+	@if out=$$([ build/nsqjs/node_modules/.package-lock.json -nt internal/e2e/nsqjs/package-lock.json ] || \
+		{ cp internal/e2e/nsqjs/package*.json build/nsqjs/ && cd build/nsqjs && npm ci --prefer-offline --no-audit --no-fund; } 2>&1); then \
+		echo 'testing against nsqjs'; \
+		$(call quiet,MILLRACE_PROGRAMS="$(CURDIR)/build" MILLRACE_NODE_MODULES="$(CURDIR)/build/nsqjs/node_modules" \
+			go test -count=1 -v -run '^TestNsqjs$$' ./internal/e2e); \
+		printf '%s\n' "$$out" | grep -o 'nsqjs: .*'; \
+	elif [ "$$CI" = true ]; then echo "$$out"; exit 1; \
+	else echo 'skipped: nsqjs cannot be installed'; fi
 
 # A module of its own: go-nsq is no dependency of ours. Without the network its
 # sources may be missing, and somebody may listen on NSQ's default ports, which
