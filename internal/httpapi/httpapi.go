@@ -12,6 +12,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -72,21 +73,13 @@ func (r *Router) On(method, path string, h Handler) {
 }
 
 // OnRaw routes like On, for handlers that have something to refuse before they
-// look at the query. They parse it with Query.
+// look at the query. They parse it with
+// ParseArguments.
 func (r *Router) OnRaw(method, path string, h func(r *http.Request) (any, error)) {
 	r.HandlerFunc(method, path, func(w http.ResponseWriter, req *http.Request) {
 		v, err := h(req)
 		r.reply(w, req, v, err)
 	})
-}
-
-// Query parses the query of a request. The error is 400 INVALID_REQUEST.
-func Query(r *http.Request) (url.Values, error) {
-	q, err := url.ParseQuery(r.URL.RawQuery)
-	if err != nil {
-		return nil, &Error{http.StatusBadRequest, "INVALID_REQUEST"}
-	}
-	return q, nil
 }
 
 // Plain routes like On, but answers without X-NSQ-Content-Type, as NSQ does
@@ -106,37 +99,43 @@ func (r *Router) wrap(h Handler) http.HandlerFunc {
 	}
 }
 
+// What answers carry, in the form of a header's values, and under names that need
+// no conversion. They are shared by all answers.
+var (
+	nsqValue  = []string{ContentType}
+	jsonValue = []string{"application/json; charset=utf-8"}
+	textValue = []string{"text/plain; charset=utf-8"}
+)
+
+const (
+	nsqName  = "X-Nsq-Content-Type"
+	typeName = "Content-Type"
+)
+
 func (r *Router) reply(w http.ResponseWriter, req *http.Request, v any, err error) {
-	w.Header().Set("X-NSQ-Content-Type", ContentType)
 	if err != nil {
-		e, ok := errors.AsType[*Error](err)
-		if !ok {
-			r.log.Error("request failed", "method", req.Method, "path", req.URL.Path, "error", err)
-			e = &Error{http.StatusInternalServerError, "INTERNAL_ERROR"}
-		}
-		body, _ := json.Marshal(struct {
-			Message string `json:"message"`
-		}{e.Code})
-		w.Header().Set("Content-Type", "application/json; charset=utf-8")
-		w.WriteHeader(e.Status)
-		_, _ = w.Write(body)
+		r.refuse(w, req, err)
 		return
 	}
-	var body []byte
+	h := w.Header()
+	h[nsqName] = nsqValue
 	switch v := v.(type) {
 	case nil:
 	case string:
-		body = []byte(v)
+		h[typeName] = textValue
+		_, _ = io.WriteString(w, v) // a client that went away is not our error
 	case []byte:
-		body = v
+		h[typeName] = textValue
+		_, _ = w.Write(v)
 	default:
-		if body, err = json.Marshal(v); err != nil {
-			r.reply(w, req, nil, fmt.Errorf("encoding the answer: %w", err))
+		body, err := json.Marshal(v)
+		if err != nil {
+			r.refuse(w, req, fmt.Errorf("encoding the answer: %w", err))
 			return
 		}
-		w.Header().Set("Content-Type", "application/json; charset=utf-8")
+		h[typeName] = jsonValue
+		_, _ = w.Write(body)
 	}
-	_, _ = w.Write(body) // a client that went away is not our error
 }
 
 // TLSRequired answers every request, /ping included, with 403 and the port to
@@ -152,14 +151,35 @@ func TLSRequired(httpsPort int) http.Handler {
 	})
 }
 
+// refuse answers a request with an error.
+func (r *Router) refuse(w http.ResponseWriter, req *http.Request, err error) {
+	e, ok := errors.AsType[*Error](err)
+	if !ok {
+		r.log.Error("request failed", "method", req.Method, "path", req.URL.Path, "error", err)
+		e = &Error{http.StatusInternalServerError, "INTERNAL_ERROR"}
+	}
+	body, _ := json.Marshal(struct {
+		Message string `json:"message"`
+	}{e.Code})
+	h := w.Header()
+	h[nsqName], h[typeName] = nsqValue, jsonValue
+	w.WriteHeader(e.Status)
+	_, _ = w.Write(body)
+}
+
+const (
+	headerTimeout = 10 * time.Second // from the first byte of a request to the end of its header
+	idleTimeout   = 2 * time.Minute  // between two requests of a connection
+)
+
 // Serve answers requests on l until ctx ends, lets those under way finish
 // (five seconds at most), and returns when none is left. It returns nil when
 // ctx ended it.
 func Serve(ctx context.Context, l net.Listener, h http.Handler, log *slog.Logger) error {
 	s := &http.Server{
 		Handler:           h,
-		ReadHeaderTimeout: 10 * time.Second,
-		IdleTimeout:       2 * time.Minute,
+		ReadHeaderTimeout: headerTimeout,
+		IdleTimeout:       idleTimeout,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
 	done := make(chan struct{})
@@ -171,7 +191,7 @@ func Serve(ctx context.Context, l net.Listener, h http.Handler, log *slog.Logger
 			_ = s.Close()
 		}
 	})
-	err := s.Serve(l)
+	err := s.Serve(lazyListener{l})
 	if !stop() {
 		<-done
 		return nil

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -28,11 +27,11 @@ func (a *api) publish(r *http.Request) (any, error) {
 	if len(u.body) == 0 {
 		return nil, badRequest("MSG_EMPTY")
 	}
-	q, err := httpapi.Query(r)
+	q, err := httpapi.ParseArguments(r)
 	if err != nil {
 		return nil, err
 	}
-	topic, err := nameArgument(q, "topic", "INVALID_TOPIC")
+	topic, err := topicToPublish(q)
 	if err != nil {
 		return nil, err
 	}
@@ -44,13 +43,24 @@ func (a *api) publish(r *http.Request) (any, error) {
 	return a.store(r.Context(), topic, u.bodies, delay)
 }
 
+func topicToPublish(q httpapi.Arguments) (string, error) {
+	topic, given := q.First("topic")
+	switch {
+	case !given:
+		return "", badRequest("MISSING_ARG_TOPIC")
+	case !protocol.ValidName(topic):
+		return "", badRequest("INVALID_TOPIC")
+	}
+	return topic, nil
+}
+
 // delay reads how many milliseconds a publish is to be deferred.
-func (a *api) delay(q url.Values) (time.Duration, error) {
-	values, given := q["defer"]
+func (a *api) delay(q httpapi.Arguments) (time.Duration, error) {
+	value, given := q.First("defer")
 	if !given {
 		return 0, nil
 	}
-	ms, err := strconv.ParseInt(values[0], 10, 64)
+	ms, err := strconv.ParseInt(value, 10, 64)
 	if err != nil || ms < 0 || ms > a.MaxReqTimeout.Milliseconds() {
 		return 0, badRequest("INVALID_DEFER")
 	}
@@ -62,11 +72,11 @@ func (a *api) publishMany(r *http.Request) (any, error) {
 	if r.ContentLength > int64(a.MaxBodySize) {
 		return nil, tooLarge("BODY_TOO_BIG")
 	}
-	q, err := httpapi.Query(r)
+	q, err := httpapi.ParseArguments(r)
 	if err != nil {
 		return nil, err
 	}
-	topic, err := nameArgument(q, "topic", "INVALID_TOPIC")
+	topic, err := topicToPublish(q)
 	if err != nil {
 		return nil, err
 	}
@@ -87,9 +97,9 @@ func (a *api) publishMany(r *http.Request) (any, error) {
 
 // binary reports whether the body is a batch. As in nsqd everything but a plain
 // no is a yes.
-func binary(q url.Values) bool {
-	values, given := q["binary"]
-	return given && values[0] != "false" && values[0] != "0"
+func binary(q httpapi.Arguments) bool {
+	value, given := q.First("binary")
+	return given && value != "false" && value != "0"
 }
 
 // store publishes bodies, of which there is one if delay is not 0.
