@@ -27,11 +27,11 @@ func newAPI(dir *directory, log *slog.Logger) http.Handler {
 	r := httpapi.NewRouter(log)
 	r.Plain("GET", "/ping", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("OK")) })
 	r.On("GET", "/info", a.info)
-	r.On("GET", "/topics", a.topics)
-	r.On("GET", "/channels", a.channels)
-	r.On("GET", "/lookup", a.lookup)
-	r.On("GET", "/nodes", a.nodes)
-	r.On("GET", "/debug", a.debug)
+	r.OnHeavy("GET", "/topics", a.topics)
+	r.OnHeavy("GET", "/channels", a.channels)
+	r.OnHeavy("GET", "/lookup", a.lookup)
+	r.OnHeavy("GET", "/nodes", a.nodes)
+	r.OnHeavy("GET", "/debug", a.debug)
 	for _, change := range []struct {
 		path, old string // old is what the path was before NSQ 1.0
 		handle    httpapi.Handler

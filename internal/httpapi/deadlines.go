@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"crypto/tls"
 	"errors"
 	"net"
 	"os"
@@ -21,6 +22,9 @@ func (l lazyListener) Accept() (net.Conn, error) {
 	c, err := l.Listener.Accept()
 	if err != nil {
 		return nil, err
+	}
+	if _, sealed := c.(*tls.Conn); sealed {
+		return c, nil // it takes a write that timed out for its end; and net/http wants to see it
 	}
 	lazy := &lazyConn{Conn: c}
 	born := time.Now()

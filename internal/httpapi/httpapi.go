@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	stdlog "log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -47,12 +48,14 @@ type Handler func(r *http.Request, q url.Values) (any, error)
 // wrong methods and panics.
 type Router struct {
 	*httprouter.Router
-	log *slog.Logger
+	log     *slog.Logger
+	sparing *Sparing
+	heavy   heavy
 }
 
 // NewRouter returns a Router that logs to log what goes wrong on our side.
 func NewRouter(log *slog.Logger) *Router {
-	r := &Router{httprouter.New(), log}
+	r := &Router{httprouter.New(), log, NewSparing(log), newHeavy()}
 	r.NotFound = r.wrap(func(*http.Request, url.Values) (any, error) {
 		return nil, &Error{http.StatusNotFound, "NOT_FOUND"}
 	})
@@ -112,30 +115,45 @@ const (
 	typeName = "Content-Type"
 )
 
+// answer is what is sent, and the value of its Content-Type.
+type answer struct {
+	body []byte
+	kind []string
+}
+
+// encode makes an answer of what a Handler has returned.
+func encode(v any) (a answer, err error) {
+	switch v := v.(type) {
+	case nil:
+		return answer{}, nil
+	case string:
+		return answer{[]byte(v), textValue}, nil
+	case []byte:
+		return answer{v, textValue}, nil
+	}
+	body, err := json.Marshal(v)
+	if err != nil {
+		err = fmt.Errorf("encoding the answer: %w", err)
+	}
+	return answer{body, jsonValue}, err
+}
+
 func (r *Router) reply(w http.ResponseWriter, req *http.Request, v any, err error) {
+	if text, ok := v.(string); ok && err == nil { // such as OK: without a copy
+		h := w.Header()
+		h[nsqName], h[typeName] = nsqValue, textValue
+		_, _ = io.WriteString(w, text)
+		return
+	}
+	var a answer
+	if err == nil {
+		a, err = encode(v)
+	}
 	if err != nil {
 		r.refuse(w, req, err)
 		return
 	}
-	h := w.Header()
-	h[nsqName] = nsqValue
-	switch v := v.(type) {
-	case nil:
-	case string:
-		h[typeName] = textValue
-		_, _ = io.WriteString(w, v) // a client that went away is not our error
-	case []byte:
-		h[typeName] = textValue
-		_, _ = w.Write(v)
-	default:
-		body, err := json.Marshal(v)
-		if err != nil {
-			r.refuse(w, req, fmt.Errorf("encoding the answer: %w", err))
-			return
-		}
-		h[typeName] = jsonValue
-		_, _ = w.Write(body)
-	}
+	r.send(w, req, a)
 }
 
 // TLSRequired answers every request, /ping included, with 403 and the port to
@@ -170,6 +188,10 @@ func (r *Router) refuse(w http.ResponseWriter, req *http.Request, err error) {
 const (
 	headerTimeout = 10 * time.Second // from the first byte of a request to the end of its header
 	idleTimeout   = 2 * time.Minute  // between two requests of a connection
+
+	// maxHeader is most bytes of a request line and header; net/http allows for
+	// some more. A thousand connections must not be able to take a gigabyte.
+	maxHeader = 32 << 10
 )
 
 // Serve answers requests on l until ctx ends, lets those under way finish
@@ -180,7 +202,8 @@ func Serve(ctx context.Context, l net.Listener, h http.Handler, log *slog.Logger
 		Handler:           h,
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          stdlog.New(NewSparing(log), "", 0),
 	}
 	done := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {

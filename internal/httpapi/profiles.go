@@ -3,6 +3,7 @@ package httpapi
 import (
 	"net/http"
 	"net/http/pprof"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -40,7 +41,7 @@ func Patient(h http.Handler, body, answer time.Duration) http.Handler {
 		control, now := http.NewResponseController(w), time.Now()
 		answered := now.Add(body + answer)
 		if strings.HasPrefix(r.URL.Path, profiles) {
-			answered = time.Time{}
+			answered = answered.Add(profiling(r))
 		}
 		// Neither fails but on writers of tests, which have no connection.
 		_ = control.SetWriteDeadline(answered)
@@ -49,4 +50,14 @@ func Patient(h http.Handler, body, answer time.Duration) http.Handler {
 		}
 		h.ServeHTTP(w, r)
 	})
+}
+
+// profiling is how long a profile is going to take: what was asked for, or
+// pprof's own half a minute.
+func profiling(r *http.Request) time.Duration {
+	const most = 24 * 60 * 60
+	if s, err := strconv.ParseFloat(r.URL.Query().Get("seconds"), 64); err == nil && s > 0 {
+		return time.Duration(min(s, most) * float64(time.Second))
+	}
+	return 30 * time.Second
 }

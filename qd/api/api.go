@@ -27,8 +27,12 @@ type Config struct {
 	// Metrics, if not nil, answers /metrics.
 	Metrics http.Handler
 
-	MaxMsgSize    int           // of one message, in bytes; positive
-	MaxBodySize   int           // of the body of an /mpub, in bytes; positive
+	MaxMsgSize  int // of one message, in bytes; positive
+	MaxBodySize int // of the body of an /mpub, in bytes; positive
+	// BodyMemory is how many bytes the bodies of all requests together may have at
+	// a time, but for the first few KiB of each; 0 is 256 MiB, or eight of the
+	// largest bodies if that is more. Those beyond it are refused.
+	BodyMemory    int64
 	MaxReqTimeout time.Duration // the longest that a publish can be deferred
 
 	// Lookupds are the addresses behind /config/nsqlookupd_tcp_addresses, and
@@ -69,16 +73,21 @@ const (
 
 type api struct {
 	Config
-	source stats.Source
+	source  stats.Source
+	bodies  *httpapi.Budget
+	sparing *httpapi.Sparing
 }
 
 // New returns the handler of all requests.
 func New(c Config) http.Handler {
-	a := &api{c, stats.Source{Broker: c.Broker, Clients: c.Clients, Started: c.Info.StartTime}}
+	a := &api{
+		Config: c, bodies: bodyBudget(c), sparing: httpapi.NewSparing(c.Log),
+		source: stats.Source{Broker: c.Broker, Clients: c.Clients, Started: c.Info.StartTime},
+	}
 	r := httpapi.NewRouter(c.Log)
 	r.Plain("GET", "/ping", a.ping)
 	r.On("GET", "/info", a.info)
-	r.On("GET", "/stats", a.stats)
+	r.OnHeavy("GET", "/stats", a.stats)
 	r.On("GET", "/config/:option", a.option)
 	r.On("PUT", "/config/:option", a.setOption)
 	// The second name of each is what it was before NSQ 1.0.
@@ -109,8 +118,8 @@ func (a *api) routeOperations(r *httpapi.Router) {
 	r.On("GET", "/channel/policy", a.channelPolicy)
 	r.On("POST", "/channel/policy", a.setChannelPolicy)
 	r.On("POST", "/channel/seek", a.seek)
-	r.On("GET", "/channel/messages", a.channelMessages)
-	r.On("GET", "/message", a.message)
+	r.OnHeavy("GET", "/channel/messages", a.channelMessages)
+	r.OnHeavy("GET", "/message", a.message)
 	r.On("POST", "/message/revive", a.onDead((*broker.Topic).Revive))
 	r.On("POST", "/message/delete", a.onDead((*broker.Topic).DeleteDead))
 }

@@ -39,7 +39,7 @@ func (a *api) option(r *http.Request, _ url.Values) (any, error) {
 // setOption checks the size of the value before it looks at the name, as nsqd
 // does.
 func (a *api) setOption(r *http.Request, _ url.Values) (any, error) {
-	u := uploads.Get().(*upload)
+	u := a.upload()
 	defer u.release()
 	if err := u.read(r, a.MaxMsgSize, "INVALID_VALUE"); err != nil {
 		return nil, err

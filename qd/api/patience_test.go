@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"strings"
 	"testing"
@@ -13,6 +12,8 @@ import (
 	"time"
 
 	"github.com/millrace-mq/millrace/internal/httpapi"
+	"github.com/millrace-mq/millrace/qd/api"
+	"github.com/millrace-mq/millrace/qd/broker"
 )
 
 // pipes is a listener in memory, so that HTTP runs under a fake clock.
@@ -39,16 +40,28 @@ func (p *pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "unix"
 
 // withServer calls test with a connection to a server, in a bubble.
 func withServer(t *testing.T, test func(t *testing.T, d *daemon, conn net.Conn)) {
+	withDialer(t, nil, func(t *testing.T, d *daemon, dial func() net.Conn) { test(t, d, dial()) })
+}
+
+// withDialer calls test with a way to connect to a server, in a bubble. The
+// connections are closed afterwards.
+func withDialer(t *testing.T, adjust func(*broker.Settings, *api.Config), test func(t *testing.T, d *daemon, dial func() net.Conn)) {
 	synctest.Test(t, func(t *testing.T) {
-		d := start(t, nil)
+		d := start(t, adjust)
 		l := &pipes{make(chan net.Conn), make(chan struct{})}
 		ctx, stop := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
-		go func() { ended <- httpapi.Serve(ctx, l, d.handler, slog.New(slog.DiscardHandler)) }()
-		near, far := net.Pipe()
-		l.conns <- far
-		test(t, d, near)
-		near.Close()
+		go func() { ended <- httpapi.Serve(ctx, l, d.handler, d.config.Log) }()
+		var open []net.Conn
+		test(t, d, func() net.Conn {
+			near, far := net.Pipe()
+			l.conns <- far
+			open = append(open, near)
+			return near
+		})
+		for _, c := range open {
+			c.Close()
+		}
 		stop()
 		if err := <-ended; err != nil {
 			t.Error(err)
@@ -75,7 +88,7 @@ func TestAPublisherThatStopsHalfWay(t *testing.T) {
 			if took := time.Since(began); took < 30*time.Second || took > 2*time.Minute {
 				t.Errorf("%s: let go after %s", path, took)
 			}
-			if !strings.HasPrefix(string(answer), "HTTP/1.1 500 ") {
+			if !strings.HasPrefix(string(answer), "HTTP/1.1 408 ") {
 				t.Errorf("%s: answered %.40q", path, answer)
 			}
 			d.expectTopics()

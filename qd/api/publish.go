@@ -4,12 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"io"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/millrace-mq/millrace/internal/httpapi"
@@ -19,7 +16,7 @@ import (
 
 // publish is /pub: one message, at once or deferred.
 func (a *api) publish(r *http.Request) (any, error) {
-	u := uploads.Get().(*upload)
+	u := a.upload()
 	defer u.release()
 	if err := u.read(r, a.MaxMsgSize, "MSG_TOO_BIG"); err != nil {
 		return nil, err
@@ -80,7 +77,7 @@ func (a *api) publishMany(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	u := uploads.Get().(*upload)
+	u := a.upload()
 	defer u.release()
 	if err := u.read(r, a.MaxBodySize, "BODY_TOO_BIG"); err != nil {
 		return nil, err
@@ -130,59 +127,6 @@ func (a *api) tryStore(ctx context.Context, topic string, bodies [][]byte, delay
 	return t.Publish(bodies)
 }
 
-// upload is the body of a request, in memory that is used again.
-type upload struct {
-	body   []byte
-	bodies [][]byte // the messages in it
-}
-
-var uploads = sync.Pool{New: func() any { return new(upload) }}
-
-const (
-	firstRead = 4 << 10 // bytes that are there for a body of which nothing is known
-
-	// What is larger than this is left to the garbage collector.
-	maxKeptBytes  = 1 << 20
-	maxKeptBodies = 1 << 14
-)
-
-// release gives the upload back. Nothing of it may be used any more.
-func (u *upload) release() {
-	if cap(u.body) > maxKeptBytes {
-		u.body = nil
-	}
-	if cap(u.bodies) > maxKeptBodies {
-		u.bodies = nil
-	}
-	clear(u.bodies)
-	u.body, u.bodies = u.body[:0], u.bodies[:0]
-	uploads.Put(u)
-}
-
-// read takes in the body of r, of limit bytes at most; tooBig is the code for
-// one that is longer. Memory follows what has arrived, whatever the request
-// announces: one that says a megabyte and sends nothing costs firstRead.
-func (u *upload) read(r *http.Request, limit int, tooBig string) error {
-	if r.ContentLength > int64(limit) {
-		return tooLarge(tooBig)
-	}
-	for {
-		if len(u.body) == cap(u.body) {
-			u.body = slices.Grow(u.body, max(firstRead, len(u.body)))
-		}
-		n, err := r.Body.Read(u.body[len(u.body):min(cap(u.body), limit+1)])
-		u.body = u.body[:len(u.body)+n]
-		switch {
-		case len(u.body) > limit:
-			return tooLarge(tooBig)
-		case err == io.EOF:
-			return nil
-		case err != nil: // of the client's making: it went away, or was too slow
-			return errInternal
-		}
-	}
-}
-
 // splitLines takes every line that is not empty for a message.
 func (u *upload) splitLines(maxMessage, _ int) error {
 	count := 0
@@ -194,7 +138,9 @@ func (u *upload) splitLines(maxMessage, _ int) error {
 			count++
 		}
 	}
-	u.bodies = slices.Grow(u.bodies, count)
+	if err := u.messages(count); err != nil {
+		return err
+	}
 	for line := range bytes.SplitSeq(u.body, newline) {
 		if len(line) > 0 {
 			u.bodies = append(u.bodies, line)
@@ -211,7 +157,9 @@ func (u *upload) splitBatch(maxMessage, maxBody int) error {
 	if fault != nil {
 		return tooLarge(strings.TrimPrefix(fault.Code, "E_"))
 	}
-	u.bodies = slices.Grow(u.bodies, count)
+	if err := u.messages(count); err != nil {
+		return err
+	}
 	body, rest := []byte(nil), u.body[4:]
 	for range count {
 		body, rest = protocol.Next(rest)

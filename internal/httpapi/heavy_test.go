@@ -1,0 +1,145 @@
+package httpapi
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// slow is a client that does not read until its deadline.
+type slow struct {
+	*httptest.ResponseRecorder
+	patience time.Duration
+}
+
+func (s slow) Write([]byte) (int, error) {
+	time.Sleep(s.patience)
+	return 0, os.ErrDeadlineExceeded
+}
+
+// Answers that nobody reads have a bound together, and the log a line of them.
+func TestUnreadAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		r := NewRouter(slog.New(slog.NewTextHandler(&log, nil)))
+		r.heavy.unread = NewBudget(1000)
+		r.OnHeavy("GET", "/large", func(*http.Request, url.Values) (any, error) { return make([]byte, 300), nil })
+		get := func() *httptest.ResponseRecorder {
+			w := httptest.NewRecorder()
+			r.ServeHTTP(w, httptest.NewRequest("GET", "/large", nil))
+			return w
+		}
+		var clients sync.WaitGroup
+		for range 3 {
+			clients.Go(func() {
+				r.ServeHTTP(slow{httptest.NewRecorder(), time.Minute}, httptest.NewRequest("GET", "/large", nil))
+			})
+		}
+		synctest.Wait()
+		for range 5 {
+			if w := get(); w.Code != http.StatusServiceUnavailable || !strings.Contains(w.Body.String(), `"BUSY: `) {
+				t.Errorf("%d %s", w.Code, w.Body)
+			}
+		}
+		clients.Wait()
+		if w := get(); w.Code != http.StatusOK || w.Body.Len() != 300 {
+			t.Errorf("afterwards %d with %d bytes", w.Code, w.Body.Len())
+		}
+		if n := strings.Count(log.String(), "\n"); n != 2 {
+			t.Errorf("the log has %d lines:\n%s", n, &log)
+		}
+	})
+}
+
+// Only so many are made at once, and one whose client has gone is not made.
+func TestHeavyAnswersAreMadeInTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := NewRouter(slog.New(slog.DiscardHandler))
+		var mu sync.Mutex
+		now, most, made := 0, 0, 0
+		count := func(n int) {
+			mu.Lock()
+			defer mu.Unlock()
+			now += n
+			most = max(most, now)
+			made += max(n, 0)
+		}
+		r.OnHeavy("GET", "/large", func(_ *http.Request, q url.Values) (any, error) {
+			count(1)
+			defer count(-1)
+			time.Sleep(time.Second)
+			if q.Has("fail") {
+				return nil, errors.New("no")
+			}
+			return "x", nil
+		})
+		gone, leave := context.WithCancel(t.Context())
+		var clients sync.WaitGroup
+		for i := range 20 {
+			req := httptest.NewRequest("GET", []string{"/large", "/large?fail"}[i%2], nil)
+			clients.Go(func() { r.ServeHTTP(httptest.NewRecorder(), req) })
+		}
+		synctest.Wait()
+		for range 5 {
+			clients.Go(func() {
+				r.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/large", nil).WithContext(gone))
+			})
+		}
+		leave()
+		clients.Wait()
+		if most != heavyAtOnce || made != 20 {
+			t.Errorf("%d were made, %d at once", made, most)
+		}
+	})
+}
+
+func TestSparing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		s := NewSparing(slog.New(slog.NewTextHandler(&log, nil)))
+		for range 121 { // two minutes and a second
+			for _, from := range []string{"192.0.2.1:4", "[::1]:5"} {
+				_, _ = s.Write([]byte("http: TLS handshake error from " + from + ": EOF\n"))
+			}
+			s.Warn("other", "n", 1)
+			time.Sleep(time.Second)
+		}
+		for want, n := range map[string]int{
+			"\n": 6, `msg="http: TLS handshake error" detail="192.0.2.1:4: EOF"`: 3, "unlogged=119": 2, "msg=other n=1 unlogged=59": 2,
+		} {
+			if got := strings.Count(log.String(), want); got != n {
+				t.Errorf("%q %d times, want %d, in\n%s", want, got, n, &log)
+			}
+		}
+		log.Reset()
+		for i := range 1000 {
+			s.Warn(strings.Repeat("x", i))
+		}
+		if got := strings.Count(log.String(), "\n"); got > maxCauses {
+			t.Errorf("%d causes are logged", got)
+		}
+	})
+}
+
+// Deadlines below TLS may be lazy, those above may not.
+func TestTLSIsLeftAlone(t *testing.T) {
+	near, far := net.Pipe()
+	defer near.Close()
+	defer far.Close()
+	sealed := tls.Server(near, new(tls.Config))
+	if c, err := (lazyListener{once{conn: sealed}}).Accept(); err != nil || c != net.Conn(sealed) {
+		t.Errorf("%T, %v", c, err)
+	}
+}

@@ -1,0 +1,166 @@
+package api_test
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/millrace-mq/millrace/qd/api"
+	"github.com/millrace-mq/millrace/qd/broker"
+)
+
+// ask sends a request for path and returns the answer's status and body.
+func ask(t *testing.T, conn net.Conn, path, body string) string {
+	t.Helper()
+	go fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%s", path, len(body), body)
+	answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(answer.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("%d %s", answer.StatusCode, text)
+}
+
+// A header that comes byte by byte is given up after ten seconds, and a
+// connection without a request after two minutes.
+func TestAHeaderThatDrips(t *testing.T) {
+	for _, c := range []struct {
+		first string
+		drip  time.Duration
+		limit time.Duration
+	}{
+		{"GET /ping HTTP/1.1\r\nX: ", time.Second, 10 * time.Second},
+		{"", time.Hour, 10 * time.Second},
+		{"GET /ping HTTP/1.1\r\nHost: a\r\n\r\n", time.Hour, 2 * time.Minute},
+	} {
+		withServer(t, func(t *testing.T, _ *daemon, conn net.Conn) {
+			began := time.Now()
+			go func() {
+				_, err := io.WriteString(conn, c.first)
+				for err == nil {
+					time.Sleep(c.drip)
+					_, err = io.WriteString(conn, "x")
+				}
+			}()
+			_, _ = io.Copy(io.Discard, conn)
+			if took := time.Since(began); took != c.limit {
+				t.Errorf("%q: closed after %v, want %v", c.first, took, c.limit)
+			}
+			conn.Close()
+			time.Sleep(c.drip)
+		})
+	}
+}
+
+// A body that drips is given up after a minute, though something always comes.
+func TestABodyThatDrips(t *testing.T) {
+	withServer(t, func(t *testing.T, d *daemon, conn net.Conn) {
+		began := time.Now()
+		go func() {
+			_, err := fmt.Fprintf(conn, "POST /pub?topic=t HTTP/1.1\r\nHost: a\r\nContent-Length: 10000\r\n\r\n")
+			for err == nil {
+				time.Sleep(time.Second)
+				_, err = io.WriteString(conn, "x")
+			}
+		}()
+		answer, _ := io.ReadAll(conn)
+		if took := time.Since(began); took < time.Minute || took > 61*time.Second {
+			t.Errorf("closed after %v", took)
+		}
+		if want := code("TIMEOUT: the body has not come within 1m0s"); !bytes.HasPrefix(answer, []byte("HTTP/1.1 408 ")) || !bytes.HasSuffix(answer, []byte(want)) {
+			t.Errorf("answered %q", answer)
+		}
+		conn.Close()
+		time.Sleep(time.Second)
+		d.expectTopics()
+	})
+}
+
+// Bodies that are on their way share a bound. Those that would exceed it are
+// refused, small ones are taken all the same, and so is everything once those
+// who held it have been given up. The log has a line of it, not one for each.
+func TestBodiesTogether(t *testing.T) {
+	var log bytes.Buffer
+	withDialer(t, func(_ *broker.Settings, c *api.Config) {
+		c.BodyMemory = 100_000
+		c.Log = slog.New(slog.NewTextHandler(&log, nil))
+	}, func(t *testing.T, d *daemon, dial func() net.Conn) {
+		large := strings.Repeat("x\n", 15_000)
+		held := func() net.Conn {
+			conn := dial()
+			write(t, conn, "POST /mpub?topic=t HTTP/1.1\r\nHost: a\r\nContent-Length: 40000\r\n\r\n%s", large)
+			return conn
+		}
+		for range 3 { // of which each has taken 28 KiB beyond the first 4
+			held()
+		}
+		busy := "503 " + code("BUSY: too much is being published at once")
+		for range 10 {
+			if got := ask(t, dial(), "/mpub?topic=t", large); got != busy {
+				t.Errorf("answered %s", got)
+			}
+		}
+		for range 10 {
+			if got := ask(t, dial(), "/pub?topic=t", strings.Repeat("y", 4000)); got != "200 OK" {
+				t.Errorf("a small one: %s", got)
+			}
+		}
+		for _, path := range []string{"/ping", "/config/log_level"} {
+			d.send("GET", path, nil)
+		}
+		time.Sleep(3 * time.Minute)
+		if got := ask(t, dial(), "/mpub?topic=t", strings.Repeat("x", 5000)+"\n"+large[:20_000]); got != "200 OK" {
+			t.Errorf("afterwards: %s", got)
+		}
+		if got := len(d.drain("t")); got != 10+1+10_000 {
+			t.Errorf("%d messages", got)
+		}
+		for _, cause := range []string{"bodies of requests take all", "did not send its request in time"} {
+			if n := strings.Count(log.String(), cause); n != 1 {
+				t.Errorf("%q is in the log %d times:\n%s", cause, n, &log)
+			}
+		}
+	})
+}
+
+// The messages of a body count, too: of lines of a byte they are many times the
+// body.
+func TestManySmallLines(t *testing.T) {
+	d := start(t, func(_ *broker.Settings, c *api.Config) { c.BodyMemory = 200_000; c.MaxBodySize = 100_000 })
+	many := strings.Repeat("x\n", 20_000)
+	for range 3 { // nothing stays taken
+		d.expect("POST", "/mpub?topic=t", many, 503, code("BUSY: too much is being published at once"))
+		d.expect("POST", "/mpub?topic=t", many[:30_000], 200, "OK")
+	}
+}
+
+func TestAHeaderTooLarge(t *testing.T) {
+	withServer(t, func(t *testing.T, _ *daemon, conn net.Conn) {
+		go fmt.Fprintf(conn, "GET /ping HTTP/1.1\r\nX: %s\r\n\r\n", strings.Repeat("x", 1<<20))
+		answer := make([]byte, len("HTTP/1.1 431 "))
+		if _, err := io.ReadFull(conn, answer); err != nil || string(answer) != "HTTP/1.1 431 " {
+			t.Errorf("answered %q, %v", answer, err)
+		}
+	})
+}
+
+// Profiles, too, must be read at some time.
+func TestAProfileThatNobodyReads(t *testing.T) {
+	withServer(t, func(t *testing.T, _ *daemon, conn net.Conn) {
+		write(t, conn, "GET /debug/pprof/goroutine?debug=2 HTTP/1.1\r\nHost: a\r\n\r\n")
+		time.Sleep(5 * time.Minute)
+		if _, err := conn.Write([]byte("x")); err == nil {
+			t.Error("the connection is still open after five minutes")
+		}
+	})
+}
