@@ -97,7 +97,7 @@ func (d *daemon) publish(topic string, n int) {
 // from now, if so asked.
 func (d *daemon) drain(topic, channel string, requeue bool) {
 	d.t.Helper()
-	k, err := d.topic(topic).Subscribe(channel, nil, time.Minute, 0)
+	k, err := d.topic(topic).Subscribe(channel, nil, broker.Membership{Timeout: time.Minute})
 	if err != nil {
 		d.t.Fatal(err)
 	}
