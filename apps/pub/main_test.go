@@ -10,7 +10,7 @@ import (
 
 func TestRefusedFlags(t *testing.T) {
 	tests := map[string]struct{ args, want string }{
-		"nothing":   {"", "topic: is needed; qd-tcp-address: at least one is needed"},
+		"nothing":   {"", "topic: is needed\npub: qd-tcp-address: at least one is needed"},
 		"topic":     {"--topic=a/b --nsqd-tcp-address=a:1", `topic "a/b": not a valid name`},
 		"address":   {"--topic=t --qd-tcp-address=nowhere", `"nowhere"`},
 		"delimiter": {"--topic=t --qd-tcp-address=a:1 --delimiter=ab", `delimiter "ab": must be one byte`},
@@ -24,8 +24,8 @@ func TestRefusedFlags(t *testing.T) {
 			var stdout, stderr strings.Builder
 			std := program.Stdio{In: strings.NewReader("a"), Out: &stdout, Err: &stderr}
 			status := program.Run(context.Background(), "pub", "", strings.Fields(tt.args), std, setup)
-			if status != 1 || !strings.Contains(stderr.String(), tt.want) || strings.Count(stderr.String(), "\n") != 1 {
-				t.Errorf("status %d, standard error %q, want one line with %q", status, stderr.String(), tt.want)
+			if status != 1 || !strings.Contains(stderr.String(), tt.want) || strings.Count(stderr.String(), "\n") != 1+strings.Count(tt.want, "\n") {
+				t.Errorf("status %d, standard error %q, want a line for each complaint, with %q", status, stderr.String(), tt.want)
 			}
 		})
 	}

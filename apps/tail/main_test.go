@@ -10,7 +10,7 @@ import (
 
 func TestRefusedFlags(t *testing.T) {
 	tests := map[string]struct{ args, want string }{
-		"nothing":        {"", "topic: at least one is needed; lookupd-http-address or qd-tcp-address: at least one is needed"},
+		"nothing":        {"", "topic: at least one is needed\ntail: lookupd-http-address or qd-tcp-address: at least one is needed"},
 		"both addresses": {"--topic=t --nsqd-tcp-address=a:1 --nsqlookupd-http-address=b:2", "give only one of them"},
 		"topic":          {"--topic=a/b --qd-tcp-address=a:1", `topic "a/b": not a valid name`},
 		"channel":        {"--topic=t --channel=a/b --qd-tcp-address=a:1", `"a/b" is not a valid name`},
@@ -22,8 +22,8 @@ func TestRefusedFlags(t *testing.T) {
 			var stdout, stderr strings.Builder
 			std := program.Stdio{Out: &stdout, Err: &stderr}
 			status := program.Run(context.Background(), "tail", "", strings.Fields(tt.args), std, setup)
-			if status != 1 || !strings.Contains(stderr.String(), tt.want) || strings.Count(stderr.String(), "\n") != 1 {
-				t.Errorf("status %d, standard error %q, want one line with %q", status, stderr.String(), tt.want)
+			if status != 1 || !strings.Contains(stderr.String(), tt.want) || strings.Count(stderr.String(), "\n") != 1+strings.Count(tt.want, "\n") {
+				t.Errorf("status %d, standard error %q, want a line for each complaint, with %q", status, stderr.String(), tt.want)
 			}
 		})
 	}
