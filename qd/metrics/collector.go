@@ -223,10 +223,11 @@ var (
 	memoryLimitDesc = daemonDesc("message_memory_limit_bytes", "The bound of that, --mem-limit.")
 	floorDesc       = daemonDesc("disk_floor_bytes", "Free space below which publishes are refused, --min-free-disk.")
 	freeDesc        = daemonDesc("disk_free_bytes", "Free space on the disk of the data path.")
+	syncDesc        = daemonDesc("sync_duration_seconds", "Time that syncing a log took: a commit that publishers wait for, or one in the background.", "kind")
 
 	daemonDescs = []*prometheus.Desc{
 		buildDesc, healthyDesc, topicsDesc, channelsDesc, hiddenDesc, hiddenChDesc, connectionsDesc, producersDesc,
-		memoryDesc, memoryLimitDesc, floorDesc, freeDesc,
+		memoryDesc, memoryLimitDesc, floorDesc, freeDesc, syncDesc,
 	}
 )
 
