@@ -13,6 +13,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 )
 
 var rewrite = flag.Bool("rewrite", false, "write the golden files anew")
@@ -45,6 +47,21 @@ func TestAnswer(t *testing.T) {
 			}
 		}
 		golden(t, "metrics.txt", strings.Join(ours, ""))
+	})
+}
+
+// Prometheus's own linter has nothing to say about the names, types and helps.
+func TestLint(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		problems, err := promlint.New(busy(t, 1).get().Body).Lint()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range problems {
+			if strings.HasPrefix(p.Metric, "millrace_") {
+				t.Errorf("%s: %s", p.Metric, p.Text)
+			}
+		}
 	})
 }
 

@@ -210,7 +210,7 @@ func readChannel(c *queue.Channel) Channel {
 		RequeueCount: counts.Requeued, TimeoutCount: counts.TimedOut,
 		ClientCount: c.ConsumerCount(), Paused: c.Paused(),
 		FinishedCount: counts.Finished, EmptiedCount: counts.Emptied,
-		DroppedCount: counts.Dropped, LostCount: counts.Lost,
+		DroppedCount: counts.Dropped, LostCount: counts.Lost, SampledCount: counts.Sampled,
 		DeadCount: c.Dead(), BuriedCount: counts.Buried, RevivedCount: counts.Revived,
 		DeletedCount: counts.Deleted, MaxAttempts: c.MaxAttempts(),
 	}
