@@ -89,8 +89,9 @@ func Listen(s Settings, log *slog.Logger, level *slog.LevelVar) (d *Daemon, err 
 		SyncEvery:      s.SyncEvery,
 		SyncTimeout:    s.SyncTimeout,
 		MaxMsgTimeout:  s.MaxMsgTimeout,
-		Channels:       d.peers.Channels,
-		Log:            log,
+		Percentiles:    s.E2EPercentiles, PercentileWindow: s.E2EWindow,
+		Channels: d.peers.Channels,
+		Log:      log,
 	})
 	if err != nil {
 		return nil, err

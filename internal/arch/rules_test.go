@@ -31,6 +31,7 @@ var folders = []folder{
 	// and from the broker, which puts them together, to all of them.
 	{path: "qd/disk"},
 	{path: "qd/layer", thirdParty: []string{snappy, compress}},
+	{path: "qd/broker", mayImport: []string{"internal", "protocol", "qd/acks", "qd/disk", "qd/journal", "qd/queue", "qd/spill", "qd/takeover"}, thirdParty: []string{diskqueue, sketches}}, // diskqueue in tests
 	{path: "qd/journal", mayImport: []string{"protocol", "qd/disk"}},
 	{path: "qd/acks", mayImport: []string{"qd/disk"}},
 	{path: "qd/takeover", mayImport: []string{"protocol"}, thirdParty: []string{diskqueue}},
@@ -57,6 +58,7 @@ const (
 	snappy     = "github.com/golang/snappy"
 	compress   = "github.com/klauspost/compress"
 	prometheus = "github.com/prometheus/client_golang"
+	sketches   = "github.com/DataDog/sketches-go"
 )
 
 // forTests are modules that every test may use, and nothing else.

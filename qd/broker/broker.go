@@ -51,6 +51,12 @@ type Settings struct {
 	MinFree        int64         // bytes that must be free on the disk for publishes to be accepted
 	FS             disk.FS       // for logs; nil is the operating system's
 
+	// Percentiles are the quantiles, above 0 and at most 1, that are kept of the
+	// time from a message's publication to its FIN, over PercentileWindow; none by
+	// default, since each FIN then takes about twice as long.
+	Percentiles      []float64
+	PercentileWindow time.Duration
+
 	// Channels, if not nil, returns the channels that a new topic should have
 	// from the start, because other daemons have them. It returns soon.
 	Channels func(ctx context.Context, topic string) []string

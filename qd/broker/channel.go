@@ -46,6 +46,7 @@ func (t *Topic) deleteChannel(pick func(core *queue.Topic) *queue.Channel) error
 		return cmp.Or(t.save(), ErrNoChannel)
 	}
 	orphans := t.core.RemoveChannel(c)
+	delete(t.times, c)
 	deserted := len(t.core.Channels()) == 0
 	file := t.forgetFile(c)
 	t.unlock()
@@ -176,6 +177,7 @@ func (t *Topic) Subscribe(channel string, owner any, m Membership) (*Consumer, e
 		t.unlock()
 		return nil, &TooManyError{t.name, channel, m.Limit}
 	}
+	t.watch(c)
 	k := &Consumer{Owner: owner, topic: t, channel: c, awake: make(chan struct{}, 1)}
 	k.core = c.Subscribe(k, int64(m.Timeout))
 	k.core.SetSampleRate(m.SampleRate)
@@ -255,8 +257,9 @@ func (k *Consumer) SetTimeout(d time.Duration) {
 // Finish ends messages that the consumer holds. failed is called for each that
 // it does not hold, with its index and queue.ErrNotInFlight or ErrNotOwner.
 func (k *Consumer) Finish(ids []uint64, failed func(i int, err error)) {
+	now := k.topic.broker.Now()
 	k.topic.mu.Lock()
-	k.channel.Finish(k.core, ids, failed)
+	k.channel.Finish(k.core, ids, now, failed)
 	k.topic.unlockFor(k.channel)
 }
 

@@ -34,6 +34,7 @@ type Topic struct {
 	lastPub  int64
 	restAt   int64 // when to see whether the disk queues are idle; 0 is never
 	lastDisk int64
+	times    map[*queue.Channel]*times // of channels that had consumers; nil if no percentiles are wanted
 
 	disk diskWorker // owned by the disk worker, and by start and stop
 	logs *logs      // nil at level memory

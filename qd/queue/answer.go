@@ -33,21 +33,36 @@ func (c *Channel) hold(k *Consumer, id uint64) (h held, err error) {
 
 // Finish ends the messages with the given IDs, held by k. failed is called
 // for each that k does not hold, with its index.
-func (c *Channel) Finish(k *Consumer, ids []uint64, failed func(i int, err error)) {
+func (c *Channel) Finish(k *Consumer, ids []uint64, now int64, failed func(i int, err error)) {
+	m := meter{now: now}
 	for i, id := range ids {
 		h, err := c.hold(k, id)
 		if err != nil {
 			failed(i, err)
 			continue
 		}
-		if p := h.lease.parked; p != nil {
+		var ns int64
+		if p := h.lease.parked; p == nil {
+			ns = now - publishedIn(h.chunk.head(h.i))
+		} else {
+			ns = now - publishedIn(p.frame)
 			c.unpark(p)
 			c.note(Change{Entry: p.kept(), Gone: true})
+		}
+		if ns > m.low && ns <= m.high {
+			m.n++
+			m.sum += uint64(ns)
+		} else {
+			c.measure(&m, ns)
+		}
+		if c.watcher != nil {
+			c.watch(&m, ns)
 		}
 		c.settle(h)
 		k.finished++
 		c.counts.Finished++
 	}
+	c.measured(&m)
 	c.recheck(k)
 	c.rouse() // the parked may have been too many
 }

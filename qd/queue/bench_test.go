@@ -26,7 +26,7 @@ func BenchmarkBatch(b *testing.B) {
 			for i := range uint64(run.N) {
 				ids = append(ids, id+i)
 			}
-			c.Finish(k, ids, failed)
+			c.Finish(k, ids, now, failed)
 		}
 		w.topic.Woken()
 	}

@@ -30,8 +30,10 @@ type Channel struct {
 	turns     int            // how many were woken and have not come yet
 	part      int            // how much each of them is to take
 
-	counts ChannelCounts
-	from   uint64 // the cursor when the channel was opened
+	counts    ChannelCounts
+	latencies Latencies
+	watcher   func(now, ns int64, messages int)
+	from      uint64 // the cursor when the channel was opened
 }
 
 // ChannelCounts are events since the channel was opened.

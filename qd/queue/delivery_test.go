@@ -155,7 +155,7 @@ func (s *sharing) next(k *Consumer) {
 		ids := idsOf(k.leases.root.prev.member) // the newest lease is that of the run
 		s.after(5+len(ids)/50, func() { s.next(k) })
 		s.after(30+len(ids)/20, func() {
-			s.c.Finish(k, ids, func(_ int, err error) { s.t.Fatal(err) })
+			s.c.Finish(k, ids, 1, func(_ int, err error) { s.t.Fatal(err) })
 			s.wake()
 		})
 	}
@@ -179,7 +179,7 @@ func idsOf(l *lease) (ids []uint64) {
 func finishAll(t testing.TB, c *Channel, k *Consumer) {
 	t.Helper()
 	for l := k.leases.front(); l != nil; l = k.leases.front() {
-		c.Finish(k, idsOf(l), func(_ int, err error) { t.Fatal(err) })
+		c.Finish(k, idsOf(l), 1, func(_ int, err error) { t.Fatal(err) })
 	}
 }
 
@@ -352,7 +352,7 @@ func TestErrors(t *testing.T) {
 	}
 	id := c.window.chunks.at(0).first
 	finish := func(k *Consumer, id uint64) (err error) {
-		c.Finish(k, []uint64{id}, func(_ int, e error) { err = e })
+		c.Finish(k, []uint64{id}, 1, func(_ int, e error) { err = e })
 		return err
 	}
 	if err := finish(owner, id+1); err != nil {

@@ -174,7 +174,7 @@ func (m *member) ids() []uint64 { return slices.Sorted(maps.Keys(m.held)) }
 func (ln *listener) finish(m *member, n int) {
 	ids := m.ids()
 	ids = ids[:min(n, len(ids))]
-	ln.c.Finish(m.k, ids, func(i int, err error) { ln.l.t.Fatalf("FIN %x: %v", ids[i], err) })
+	ln.c.Finish(m.k, ids, ln.l.now, func(i int, err error) { ln.l.t.Fatalf("FIN %x: %v", ids[i], err) })
 	for _, id := range ids {
 		delete(ln.want, m.held[id])
 		delete(m.held, id)

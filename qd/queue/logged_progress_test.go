@@ -38,7 +38,7 @@ func TestResumedFirst(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	c.Finish(k, []uint64{first + 4}, nil)
+	c.Finish(k, []uint64{first + 4}, 1, nil)
 	for range 2 { // the second crash comes before anything was done
 		w.keepAll()
 		c = w.crashed(c)
@@ -86,7 +86,7 @@ func TestStuckAtCrash(t *testing.T) {
 		c.Release(&run)
 		id := idOf(w.main[len(w.main)-20].frame)
 		for i := range uint64(19) { // the first of each block is stuck
-			c.Finish(k, []uint64{id + 1 + i}, func(_ int, err error) { t.Fatal(err) })
+			c.Finish(k, []uint64{id + 1 + i}, 1, func(_ int, err error) { t.Fatal(err) })
 		}
 		w.keepAll()
 	}
@@ -247,7 +247,7 @@ func TestSeek(t *testing.T) {
 				t.Errorf("dead %d, deferred %d, in flight %d, depth %d", c.Dead(), c.Deferred(), c.InFlight(), c.Depth())
 			}
 			failed := 0
-			if c.Finish(k, []uint64{id + 5}, func(int, error) { failed++ }); failed != 1 {
+			if c.Finish(k, []uint64{id + 5}, 1, func(int, error) { failed++ }); failed != 1 {
 				t.Error("a message that was forgotten is finished")
 			}
 			k.SetReady(1000)

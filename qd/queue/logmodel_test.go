@@ -214,7 +214,7 @@ func (r *reader) met(id uint64, number int, attempts uint16, first bool) {
 func (r *reader) finish(m *member, n int) {
 	ids := m.ids()
 	ids = ids[:min(n, len(ids))]
-	r.c.Finish(m.k, ids, func(i int, err error) { r.l.t.Fatalf("FIN %x: %v", ids[i], err) })
+	r.c.Finish(m.k, ids, r.l.now, func(i int, err error) { r.l.t.Fatalf("FIN %x: %v", ids[i], err) })
 	for _, id := range ids {
 		delete(r.want, m.held[id])
 		r.lose(m, id)

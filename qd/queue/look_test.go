@@ -74,7 +74,7 @@ func standings(t *testing.T, topic *Topic, c *Channel, fetch func(), deferred fu
 	c.SetMaxAttempts(1)
 	answer(3, 0)
 	c.SetMaxAttempts(0)
-	c.Finish(k, []uint64{first + 5}, func(int, error) { t.Fatal("not in flight") })
+	c.Finish(k, []uint64{first + 5}, 1, func(int, error) { t.Fatal("not in flight") })
 	deferred()
 	if err := topic.Audit(); err != nil {
 		t.Fatal(err)

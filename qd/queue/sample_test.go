@@ -44,7 +44,7 @@ func (s *sampler) take(maxBytes int, now int64) bool {
 
 func (s *sampler) finish(t *testing.T) {
 	t.Helper()
-	s.c.Finish(s.k, s.ids, func(i int, err error) { t.Fatalf("FIN %x: %v", s.ids[i], err) })
+	s.c.Finish(s.k, s.ids, 1, func(i int, err error) { t.Fatalf("FIN %x: %v", s.ids[i], err) })
 	s.ids = s.ids[:0]
 }
 

@@ -384,6 +384,13 @@ func (c *Channel) audit() error {
 	if held := window + c.parking.flying; held != c.InFlight() {
 		return fmt.Errorf("%d messages under leases, %d held by consumers", held, c.InFlight())
 	}
+	measured := uint64(0)
+	for _, n := range c.latencies.Counts {
+		measured += n
+	}
+	if measured != c.counts.Finished {
+		return fmt.Errorf("%d messages are finished, and the latencies of %d known", c.counts.Finished, measured)
+	}
 	left := c.settled()
 	here := uint64(c.Depth() + c.Deferred() + c.InFlight() + c.Dead())
 	if in := c.Entered() + c.counts.Resumed; in != left+here {
