@@ -32,6 +32,7 @@ var folders = []folder{
 	{path: "qd/disk"},
 	{path: "qd/layer", thirdParty: []string{snappy, compress}},
 	{path: "qd/broker", mayImport: []string{"internal", "protocol", "qd/acks", "qd/disk", "qd/journal", "qd/queue", "qd/spill", "qd/takeover"}, thirdParty: []string{diskqueue, sketches}}, // diskqueue in tests
+	{path: "qd/auth"},
 	{path: "qd/journal", mayImport: []string{"protocol", "qd/disk"}},
 	{path: "qd/acks", mayImport: []string{"qd/disk"}},
 	{path: "qd/takeover", mayImport: []string{"protocol"}, thirdParty: []string{diskqueue}},

@@ -1,0 +1,287 @@
+package auth_test
+
+import (
+	"bytes"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/millrace-mq/millrace/qd/auth"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const (
+	secret  = "s3 cret&\"é"
+	granted = `{"ttl":60,"identity":"me","authorizations":[{"topic":".*","channels":[".*"],"permissions":["publish"]}]}`
+)
+
+// me is the client in whose name is asked.
+var me = auth.Request{Secret: secret, CommonName: "cn", RemoteAddr: "10.1.2.3:4567", TLS: true}
+
+// journal is a log that tests read. Lines are without time.
+type journal struct {
+	mu   sync.Mutex // guards text
+	text bytes.Buffer
+}
+
+func (j *journal) Write(b []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.Write(b)
+}
+
+func (j *journal) take() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	defer j.text.Reset()
+	return j.text.String()
+}
+
+func (j *journal) logger() *slog.Logger {
+	return slog.New(slog.NewTextHandler(j, &slog.HandlerOptions{
+		Level: slog.LevelDebug,
+		ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+			if a.Key == slog.TimeKey {
+				return slog.Attr{}
+			}
+			return a
+		},
+	}))
+}
+
+// config is nsqd's defaults.
+func config(j *journal, addresses ...string) auth.Config {
+	return auth.Config{
+		Addresses: addresses, Method: "get", ConnectTimeout: 2 * time.Second, RequestTimeout: 5 * time.Second, Log: j.logger(),
+	}
+}
+
+func client(t *testing.T, c auth.Config) *auth.Client {
+	t.Helper()
+	client, err := auth.New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client
+}
+
+// TestRequests compares what a server is asked with golden text.
+func TestRequests(t *testing.T) {
+	var asked []byte
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked, _ = httputil.DumpRequest(r, true)
+		_, _ = io.WriteString(w, granted)
+	}))
+	defer server.Close()
+	host := strings.TrimPrefix(server.URL, "http://")
+	const headers = "Host: HOST\r\nAccept: application/vnd.nsq; version=1.0\r\nConnection: close\r\n"
+	for _, c := range []struct {
+		address, method string
+		from            auth.Request
+		want            string
+	}{
+		{host, "get", me,
+			"GET /auth?common_name=cn&remote_ip=10.1.2.3&secret=s3+cret%26%22%C3%A9&tls=true HTTP/1.1\r\n" + headers + "User-Agent: Go-http-client/1.1\r\n\r\n"},
+		{host, "get", auth.Request{RemoteAddr: "[fe80::1%eth0]:1"},
+			"GET /auth?common_name=&remote_ip=fe80%3A%3A1%25eth0&secret=&tls=false HTTP/1.1\r\n" + headers + "User-Agent: Go-http-client/1.1\r\n\r\n"},
+		{"http://" + host + "/some/where?key=1", "get", auth.Request{Secret: "x", RemoteAddr: "@"},
+			"GET /some/where?key=1&common_name=&remote_ip=&secret=x&tls=false HTTP/1.1\r\n" + headers + "User-Agent: Go-http-client/1.1\r\n\r\n"},
+		{"http://" + host, "get", auth.Request{Secret: "x"},
+			"GET /?common_name=&remote_ip=&secret=x&tls=false HTTP/1.1\r\n" + headers + "User-Agent: Go-http-client/1.1\r\n\r\n"},
+		{host, "post", me,
+			"POST /auth HTTP/1.1\r\n" + headers + "Content-Length: 93\r\nContent-Type: application/json\r\nUser-Agent: Go-http-client/1.1\r\n\r\n" +
+				`{"common_name":["cn"],"remote_ip":["10.1.2.3"],"secret":["s3 cret\u0026\"é"],"tls":["true"]}`},
+		{"http://" + host + "/p?key=1", "post", auth.Request{Secret: "x"},
+			"POST /p?key=1 HTTP/1.1\r\n" + headers + "Content-Length: 68\r\nContent-Type: application/json\r\nUser-Agent: Go-http-client/1.1\r\n\r\n" +
+				`{"common_name":[""],"remote_ip":[""],"secret":["x"],"tls":["false"]}`},
+	} {
+		conf := config(&journal{}, c.address)
+		conf.Method = c.method
+		g, err := client(t, conf).Query(t.Context(), c.from)
+		if err != nil || g.Identity != "me" || g.Permissions() != 1 {
+			t.Errorf("%s %s: %+v, %v", c.method, c.address, g, err)
+		}
+		if got := strings.ReplaceAll(string(asked), host, "HOST"); got != c.want {
+			t.Errorf("%s %s:\n got %q\nwant %q", c.method, c.address, got, c.want)
+		}
+	}
+}
+
+// TestAnswers has servers that answer with something else than rights.
+func TestAnswers(t *testing.T) {
+	say := func(status int, text string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(status)
+			_, _ = io.WriteString(w, text)
+		}
+	}
+	raw := func(text string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			c, _, err := w.(http.Hijacker).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			_, _ = io.WriteString(c, text)
+			_ = c.Close()
+		}
+	}
+	const notHTTP = "the answer is not sound HTTP"
+	elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		t.Error("the redirection was followed")
+	}))
+	defer elsewhere.Close()
+	for name, c := range map[string]struct {
+		handler http.HandlerFunc
+		want    string
+	}{
+		"HTML":       {say(200, "<html>"+secret), "the answer is not JSON from byte 1 on"},
+		"nothing":    {say(200, ""), "the answer is not JSON from byte 0 on"},
+		"failure":    {say(500, granted), "status 500"},
+		"refusal":    {say(403, `{"message":"`+secret+`"}`), "status 403"},
+		"created":    {say(201, granted), "status 201"},
+		"no content": {say(204, ""), "status 204"},
+		"elsewhere": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, elsewhere.URL+"/"+r.URL.RawQuery, http.StatusTemporaryRedirect)
+		}, "status 307, and redirections are not followed"},
+		"huge":      {say(200, granted+strings.Repeat(" ", 1<<20)), "the answer is longer than 1048576 bytes"},
+		"largest":   {say(200, granted+strings.Repeat(" ", 1<<20-len(granted))), ""},
+		"header":    {raw("HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", 1<<20)), notHTTP},
+		"cut":       {raw("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n" + granted), "unexpected EOF"},
+		"hung up":   {raw(""), "EOF"},
+		"no status": {raw("HTTP/1.1 " + secret + "\r\n"), notHTTP},
+		"chunk":     {raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + secret + "\r\n"), notHTTP},
+		"no HTTP":   {raw("220 " + secret + "\r\n"), notHTTP},
+		"an echo":   {func(w http.ResponseWriter, r *http.Request) { raw(r.URL.RawQuery+"\n")(w, r) }, notHTTP},
+		"rights":    {say(200, granted), ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := httptest.NewServer(c.handler)
+			defer server.Close()
+			j := &journal{}
+			g, err := client(t, config(j, server.URL+"/a")).Query(t.Context(), me)
+			if c.want == "" {
+				if err != nil || g.Permissions() != 1 {
+					t.Fatal(g, err)
+				}
+				return
+			}
+			if err == nil {
+				t.Fatalf("granted %+v", g)
+			}
+			if got, want := err.Error(), "auth server "+server.URL+"/a: "+c.want; got != want {
+				t.Errorf("\n got %s\nwant %s", got, want)
+			}
+			if text := j.take(); strings.Contains(text, secret) {
+				t.Errorf("the log has the secret: %s", text)
+			}
+		})
+	}
+}
+
+// TestServers checks that each of several is enough, whichever is asked first,
+// and that what it logs is when one goes and comes.
+func TestServers(t *testing.T) {
+	var status [2]int
+	var urls [2]string
+	for i := range urls {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(status[i])
+			_, _ = io.WriteString(w, granted)
+		}))
+		defer server.Close()
+		urls[i] = server.URL
+	}
+	j := &journal{}
+	c := client(t, config(j, urls[0], urls[1]))
+	// query asks often enough that each has been the first.
+	query := func(good bool) {
+		t.Helper()
+		for range 50 {
+			if _, err := c.Query(t.Context(), me); (err == nil) != good {
+				t.Fatal(err)
+			}
+		}
+	}
+	logged := func(want ...string) {
+		t.Helper()
+		text := j.take()
+		for _, w := range want {
+			if strings.Count(text, w) != 1 {
+				t.Errorf("not once stands %q in\n%s", w, text)
+			}
+		}
+		if n := strings.Count(text, "\n"); n != len(want) {
+			t.Errorf("%d lines, want %d:\n%s", n, len(want), text)
+		}
+	}
+	status = [2]int{200, 200}
+	query(true)
+	logged()
+	gone := func(i int, why string) string {
+		return fmt.Sprintf("level=WARN msg=\"auth server gives no answer; clients that need one are refused\" server=%s error=%q\n", urls[i], why)
+	}
+	status[0] = 500
+	query(true)
+	logged(gone(0, "status 500"))
+	status[1] = 502
+	query(false)
+	logged(gone(1, "status 502"))
+	status[0] = 403 // it refuses, so it is there
+	query(false)
+	logged("level=INFO msg=\"auth server answers again\" server=" + urls[0] + "\n")
+	status = [2]int{200, 200}
+	query(true)
+	logged("level=INFO msg=\"auth server answers again\" server=" + urls[1] + "\n")
+}
+
+func TestHTTPS(t *testing.T) {
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, granted)
+	}))
+	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	server.StartTLS()
+	defer server.Close()
+	conf := config(&journal{}, server.URL)
+	if g, err := client(t, conf).Query(t.Context(), me); err == nil || !strings.Contains(err.Error(), "certificate signed by unknown authority") {
+		t.Errorf("without the root: %+v, %v", g, err)
+	}
+	conf.Roots = x509.NewCertPool()
+	conf.Roots.AddCert(server.Certificate())
+	if _, err := client(t, conf).Query(t.Context(), me); err != nil {
+		t.Errorf("with the root: %v", err)
+	}
+}
+
+func TestNew(t *testing.T) {
+	for address, want := range map[string]string{
+		"ftp://host/auth":        `auth server "ftp://host/auth": must be host:port or a URL with http or https`,
+		"http://:80/auth":        `auth server "http://:80/auth": must be host:port or a URL with http or https`,
+		"":                       `auth server "http:///auth": must be host:port or a URL with http or https`,
+		"http://u:p4ss@[::1/":    "an auth server's address is neither host:port nor a URL",
+		"ftp://u:p4ss@h/?k=p4ss": `auth server "ftp://h/": must be host:port or a URL with http or https`,
+	} {
+		if _, err := auth.New(config(&journal{}, address)); err == nil || err.Error() != want {
+			t.Errorf("%s:\n got %v\nwant %s", address, err, want)
+		}
+	}
+	c := config(&journal{}, "127.0.0.1:1")
+	c.Method = "put"
+	if _, err := auth.New(c); err == nil {
+		t.Error("method put is accepted")
+	}
+	if _, err := auth.New(config(&journal{})); err == nil {
+		t.Error("no server is accepted")
+	}
+}

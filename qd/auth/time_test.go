@@ -1,0 +1,192 @@
+package auth_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/millrace-mq/millrace/qd/auth"
+)
+
+// network is where the clients of the following tests connect to.
+type network map[string]func(ctx context.Context) (net.Conn, error)
+
+func (n network) dial(ctx context.Context, _, address string) (net.Conn, error) {
+	return n[address](ctx)
+}
+
+func refuses(context.Context) (net.Conn, error) { return nil, errors.New("connection refused") }
+
+// swallows is there, and lets nobody in.
+func swallows(ctx context.Context) (net.Conn, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// script returns a server that reads the request and then writes pieces, with
+// a pause before each.
+func script(pause time.Duration, pieces ...string) func(context.Context) (net.Conn, error) {
+	return func(context.Context) (net.Conn, error) {
+		ours, theirs := net.Pipe()
+		go func() { // ends with the connection
+			defer ours.Close()
+			if _, err := http.ReadRequest(bufio.NewReader(ours)); err != nil {
+				return
+			}
+			left := make(chan struct{})
+			go func() {
+				defer close(left)
+				_, _ = io.Copy(io.Discard, ours)
+			}()
+			for _, p := range pieces {
+				select {
+				case <-time.After(pause):
+				case <-left:
+					return
+				}
+				_, _ = io.WriteString(ours, p)
+			}
+			<-left
+		}()
+		return theirs, nil
+	}
+}
+
+func answering(pause time.Duration) func(context.Context) (net.Conn, error) {
+	return script(pause, fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(granted), granted))
+}
+
+// TestTime checks how long servers are waited for: the request timeout is for
+// all of them.
+func TestTime(t *testing.T) {
+	const hour = time.Hour
+	trickle := script(time.Second, "HTTP/1.1 200 OK\r\n", "A: b\r\n", "A: b\r\n", "\r\n", "{", "\"ttl\"", ":", "60", "}")
+	for _, c := range []struct {
+		name    string
+		servers []func(context.Context) (net.Conn, error)
+		took    [2]time.Duration // between which times, since the first server is any
+		want    string           // empty: it is granted
+	}{
+		{"at once", []func(context.Context) (net.Conn, error){answering(0)}, [2]time.Duration{0, 0}, ""},
+		{"slow", []func(context.Context) (net.Conn, error){answering(4999 * time.Millisecond)}, [2]time.Duration{4999 * time.Millisecond, 4999 * time.Millisecond}, ""},
+		{"hangs", []func(context.Context) (net.Conn, error){answering(hour)}, [2]time.Duration{5 * time.Second, 5 * time.Second}, "no answer within 5s"},
+		{"trickles", []func(context.Context) (net.Conn, error){trickle}, [2]time.Duration{5 * time.Second, 5 * time.Second}, "no answer within 5s"},
+		{"never connects", []func(context.Context) (net.Conn, error){swallows}, [2]time.Duration{2 * time.Second, 2 * time.Second}, "context deadline exceeded"},
+		{"all hang", []func(context.Context) (net.Conn, error){answering(hour), answering(hour), answering(hour), answering(hour)}, [2]time.Duration{5 * time.Second, 5 * time.Second}, "no answer within 1.25s"},
+		{"one hangs", []func(context.Context) (net.Conn, error){answering(hour), answering(time.Second)}, [2]time.Duration{time.Second, 3500 * time.Millisecond}, ""},
+		{"one is not there", []func(context.Context) (net.Conn, error){refuses, answering(4999 * time.Millisecond / 2)}, [2]time.Duration{2499 * time.Millisecond, 2500 * time.Millisecond}, ""},
+		{"none is there", []func(context.Context) (net.Conn, error){refuses, refuses}, [2]time.Duration{0, 0}, "connection refused"},
+		{"only one of four answers", []func(context.Context) (net.Conn, error){answering(hour), refuses, answering(hour), answering(time.Second)}, [2]time.Duration{time.Second, 4125 * time.Millisecond}, ""},
+	} {
+		for range 8 { // who is first is by chance
+			synctest.Test(t, func(t *testing.T) {
+				n := network{}
+				conf := config(&journal{})
+				for i, s := range c.servers {
+					host := fmt.Sprintf("host%d:80", i)
+					conf.Addresses = append(conf.Addresses, host)
+					n[host] = s
+				}
+				conf.Dial = n.dial
+				begun := time.Now()
+				g, err := client(t, conf).Query(t.Context(), me)
+				if took := time.Since(begun); took < c.took[0] || took > c.took[1] {
+					t.Errorf("%s: took %s", c.name, took)
+				}
+				switch {
+				case c.want == "" && (err != nil || g.Permissions() != 1):
+					t.Errorf("%s: %+v, %v", c.name, g, err)
+				case c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want) || strings.Count(err.Error(), "auth server") != len(c.servers)):
+					t.Errorf("%s: %v", c.name, err)
+				}
+			})
+		}
+	}
+}
+
+// TestCancelled checks that the end of a context ends a query at once, and is
+// nothing that a server is blamed for.
+func TestCancelled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		j := &journal{}
+		conf := config(j, "a:80", "b:80")
+		conf.Dial = network{"a:80": answering(time.Hour), "b:80": swallows}.dial
+		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, errors.New("the daemon ends"))
+		defer cancel()
+		begun := time.Now()
+		g, err := client(t, conf).Query(ctx, me)
+		if took := time.Since(begun); took != time.Second || err == nil || err.Error() != "the daemon ends" {
+			t.Errorf("after %s: %+v, %v", took, g, err)
+		}
+		if text := j.take(); text != "" {
+			t.Errorf("logged %s", text)
+		}
+		time.Sleep(conf.ConnectTimeout) // net/http goes on connecting until then
+	})
+}
+
+func TestLongSecret(t *testing.T) {
+	conf := config(&journal{}, "a:80")
+	conf.Dial = func(context.Context, string, string) (net.Conn, error) { t.Error("asked"); return nil, io.EOF }
+	if _, err := client(t, conf).Query(t.Context(), auth.Request{Secret: strings.Repeat("x", 65537)}); err == nil {
+		t.Error("accepted")
+	}
+}
+
+// TestCrowd has more clients ask at once than a server is asked for.
+func TestCrowd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex // guards now, most
+		now, most := 0, 0
+		count := func(n int) {
+			mu.Lock()
+			defer mu.Unlock()
+			now += n
+			most = max(most, now)
+		}
+		serve := answering(time.Second)
+		conf := config(&journal{}, "a:80")
+		conf.Dial = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			count(1)
+			c, err := serve(ctx)
+			return &counted{Conn: c, closed: func() { count(-1) }}, err
+		}
+		c := client(t, conf)
+		var all sync.WaitGroup
+		begun := time.Now()
+		for range 200 {
+			all.Go(func() {
+				if _, err := c.Query(t.Context(), me); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		mu.Lock()
+		defer mu.Unlock()
+		if took := time.Since(begun); most != 64 || took != 4*time.Second {
+			t.Errorf("%d connections at once, in %s", most, took)
+		}
+	})
+}
+
+// counted says when it is closed.
+type counted struct {
+	net.Conn
+	once   sync.Once
+	closed func()
+}
+
+func (c *counted) Close() error {
+	c.once.Do(c.closed)
+	return c.Conn.Close()
+}
