@@ -18,15 +18,17 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 
 	"github.com/millrace-mq/millrace/internal/httpapi"
+	"github.com/millrace-mq/millrace/internal/listen"
 	"github.com/millrace-mq/millrace/protocol"
 )
 
 // Daemon is a lookupd that listens, and serves while Run runs.
 type Daemon struct {
-	tcp, web net.Listener
+	tcp, web listen.Listeners
 	peers    *peerServer
 	api      http.Handler
 	log      *slog.Logger
@@ -39,27 +41,31 @@ func Listen(s Settings, log *slog.Logger) (*Daemon, error) {
 	if err := s.Validate(); err != nil {
 		return nil, err
 	}
-	tcp, err := net.Listen("tcp", s.TCPAddress)
+	tcp, err := listen.Open(s.TCPAddress, s.UnixSocketMode)
 	if err != nil {
 		return nil, fmt.Errorf("tcp-address: %w", err)
 	}
-	web, err := net.Listen("tcp", s.HTTPAddress)
+	web, err := listen.Open(s.HTTPAddress, s.UnixSocketMode)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("http-address: %w", err), tcp.Close())
 	}
-	return New(s, tcp, web, log), nil
+	return assemble(s, tcp, web, log), nil
 }
 
 // New returns a daemon that serves on listeners which somebody else has
 // opened: tcp for daemons, web for HTTP. It takes them over. The settings'
 // addresses matter only for what daemons are told to reach it at.
 func New(s Settings, tcp, web net.Listener, log *slog.Logger) *Daemon {
+	return assemble(s, listen.Listeners{tcp}, listen.Listeners{web}, log)
+}
+
+func assemble(s Settings, tcp, web listen.Listeners, log *slog.Logger) *Daemon {
 	host := hostname()
 	self := protocol.PeerInfo{
 		BroadcastAddress: s.broadcastHost(host),
 		Hostname:         host,
-		TCPPort:          port(tcp),
-		HTTPPort:         port(web),
+		TCPPort:          max(tcp.Port(), 0),
+		HTTPPort:         max(web.Port(), 0),
 		Version:          protocol.Version,
 	}
 	dir := newDirectory(s.InactiveProducerTimeout, s.TombstoneLifetime)
@@ -72,10 +78,10 @@ func New(s Settings, tcp, web net.Listener, log *slog.Logger) *Daemon {
 	}
 }
 
-// TCPAddr is the address that daemons register at.
+// TCPAddr is the first address that daemons register at.
 func (d *Daemon) TCPAddr() net.Addr { return d.tcp.Addr() }
 
-// HTTPAddr is the address that consumers ask at.
+// HTTPAddr is the first address that consumers ask at.
 func (d *Daemon) HTTPAddr() net.Addr { return d.web.Addr() }
 
 // Close gives the addresses back. It is for a daemon that will not be run.
@@ -85,36 +91,32 @@ func (d *Daemon) Close() error { return errors.Join(d.tcp.Close(), d.web.Close()
 // faces fails, and returns why. Either way both listeners and all connections
 // are closed and no goroutine is left. It can be called once.
 func (d *Daemon) Run(ctx context.Context) error {
-	for _, l := range []net.Listener{d.tcp, d.web} {
+	for _, l := range slices.Concat(d.tcp, d.web) {
 		if !loopback(l.Addr()) {
 			d.log.Warn("open to the network without TLS or access control", "address", l.Addr())
 		}
 	}
-	d.log.Info("lookupd is up", "tcp", d.tcp.Addr(), "http", d.web.Addr())
+	d.log.Info("lookupd is up", "tcp", d.tcp.String(), "http", d.web.String())
 
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	var peersErr, webErr error
+	errs := make([]error, len(d.tcp)+len(d.web))
 	var wg sync.WaitGroup
-	wg.Go(func() {
-		defer stop()
-		peersErr = d.peers.serve(ctx, d.tcp)
-	})
-	wg.Go(func() {
-		defer stop()
-		webErr = httpapi.Serve(ctx, d.web, d.api, d.log)
-	})
+	for i, l := range d.tcp {
+		wg.Go(func() {
+			defer stop()
+			errs[i] = d.peers.serve(ctx, l)
+		})
+	}
+	for i, l := range d.web {
+		wg.Go(func() {
+			defer stop()
+			errs[len(d.tcp)+i] = httpapi.Serve(ctx, l, d.api, d.log)
+		})
+	}
 	wg.Wait()
 	d.log.Info("lookupd is down")
-	return errors.Join(peersErr, webErr)
-}
-
-// port is the listener's, or 0 for one that is not of TCP.
-func port(l net.Listener) int {
-	if a, ok := l.Addr().(*net.TCPAddr); ok {
-		return a.Port
-	}
-	return 0
+	return errors.Join(errs...)
 }
 
 func loopback(a net.Addr) bool {

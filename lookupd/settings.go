@@ -1,27 +1,30 @@
 package lookupd
 
 import (
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
-	"io"
-	"net"
+	"io/fs"
 	"os"
-	"strconv"
+	"strings"
 	"time"
 
+	"github.com/millrace-mq/millrace/internal/listen"
 	"github.com/millrace-mq/millrace/internal/program"
 )
 
 // Settings is what an operator can choose. The zero value is not usable: start
 // from DefaultSettings.
 type Settings struct {
-	// TCPAddress is the host:port that daemons register at. Port 0 takes a
-	// free one.
+	// TCPAddress is where daemons register: host:port, or the path of a socket
+	// file, or several with commas, of which the first host:port is the one that
+	// is told. Port 0 takes a free one.
 	TCPAddress string
-	// HTTPAddress is the host:port that consumers and tools ask at. Port 0
-	// takes a free one.
+	// HTTPAddress is where consumers and tools ask, likewise.
 	HTTPAddress string
+	// UnixSocketMode is the permissions of socket files.
+	UnixSocketMode fs.FileMode
 	// BroadcastAddress is the host that daemons are told to send their HTTP
 	// requests to. If empty it is HTTPAddress's host or, when that stands for
 	// every interface, this machine's name.
@@ -37,8 +40,9 @@ type Settings struct {
 	// least, two of the intervals at which daemons speak.
 	PeerTimeout time.Duration
 	// LogLevel is the least that is logged: debug, info, warn, error or fatal.
-	// It is for whoever makes the logger that Listen is given.
-	LogLevel string
+	// LogPrefix stands before each line. Both are for whoever makes the logger
+	// that Listen is given.
+	LogLevel, LogPrefix string
 }
 
 const minPeerTimeout = 30 * time.Second
@@ -48,6 +52,7 @@ func DefaultSettings() Settings {
 	return Settings{
 		TCPAddress:              "127.0.0.1:4160",
 		HTTPAddress:             "127.0.0.1:4161",
+		UnixSocketMode:          listen.DefaultMode,
 		InactiveProducerTimeout: 5 * time.Minute,
 		TombstoneLifetime:       45 * time.Second,
 		PeerTimeout:             2 * time.Minute,
@@ -57,24 +62,29 @@ func DefaultSettings() Settings {
 
 // Flags declares a flag for every setting on fs. What s holds is the default.
 func (s *Settings) Flags(fs *flag.FlagSet) {
-	fs.StringVar(&s.TCPAddress, "tcp-address", s.TCPAddress, "`host:port` that daemons register at")
-	fs.StringVar(&s.HTTPAddress, "http-address", s.HTTPAddress, "`host:port` that consumers and tools ask at")
+	fs.Var(listen.Flag(&s.TCPAddress), "tcp-address", "`address` that daemons register at, host:port or the path of a socket file; may be repeated")
+	fs.Var(listen.Flag(&s.HTTPAddress), "http-address", "`address` that consumers and tools ask at, likewise")
+	fs.Var((*listen.Mode)(&s.UnixSocketMode), "unix-socket-mode", "`permissions` of socket files, in octal")
 	fs.StringVar(&s.BroadcastAddress, "broadcast-address", s.BroadcastAddress, "`host` that daemons are told to reach the HTTP face at (default the one it listens on)")
 	fs.DurationVar(&s.InactiveProducerTimeout, "inactive-producer-timeout", s.InactiveProducerTimeout, "`time` after which a silent daemon is left out of lookups")
 	fs.DurationVar(&s.TombstoneLifetime, "tombstone-lifetime", s.TombstoneLifetime, "`time` for which a tombstone hides a daemon from lookups of a topic")
 	fs.DurationVar(&s.PeerTimeout, "peer-timeout", s.PeerTimeout, "`time` after which a silent daemon's connection is closed")
 	fs.StringVar(&s.LogLevel, "log-level", s.LogLevel, "`level` from which on to log: debug, info, warn, error or fatal")
+	fs.StringVar(&s.LogPrefix, "log-prefix", s.LogPrefix, "`text` before each line that is logged")
+	fs.Bool("verbose", false, "")
+	program.Obsolete(fs, "verbose", "say --log-level=debug")
 }
 
 // Validate reports every setting that cannot be, joined into one error.
 func (s Settings) Validate() error {
 	var errs []error
 	complain := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	if err := checkAddress(s.TCPAddress); err != nil {
-		complain("tcp-address %q: %w", s.TCPAddress, err)
-	}
-	if err := checkAddress(s.HTTPAddress); err != nil {
-		complain("http-address %q: %w", s.HTTPAddress, err)
+	for _, a := range []struct{ flag, list string }{{"tcp-address", s.TCPAddress}, {"http-address", s.HTTPAddress}} {
+		if err := listen.Check(a.list); err != nil {
+			complain("%s %w", a.flag, err)
+		} else if len(listen.Split(a.list)) == 0 {
+			complain("%s %q: must be host:port, or the path of a socket file", a.flag, a.list)
+		}
 	}
 	if s.InactiveProducerTimeout <= 0 {
 		complain("inactive-producer-timeout %s: must be positive", s.InactiveProducerTimeout)
@@ -85,34 +95,16 @@ func (s Settings) Validate() error {
 	if s.PeerTimeout < minPeerTimeout {
 		complain("peer-timeout %s: must be %s at least, for daemons speak every 15s", s.PeerTimeout, minPeerTimeout)
 	}
-	if _, _, err := program.Logger(io.Discard, s.LogLevel); err != nil {
+	if _, err := program.ParseLevel(s.LogLevel); err != nil {
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }
 
-func checkAddress(address string) error {
-	_, port, err := net.SplitHostPort(address)
-	if err != nil {
-		return errors.New("must be host:port")
-	}
-	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
-		return errors.New("the port must be a number from 0 to 65535")
-	}
-	return nil
-}
-
 // broadcastHost is the host that daemons are told, hostname being the
 // machine's name.
 func (s Settings) broadcastHost(hostname string) string {
-	if s.BroadcastAddress != "" {
-		return s.BroadcastAddress
-	}
-	host, _, _ := net.SplitHostPort(s.HTTPAddress)
-	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
-		return hostname
-	}
-	return host
+	return cmp.Or(strings.Trim(s.BroadcastAddress, "[]"), listen.Host(s.HTTPAddress), hostname)
 }
 
 // hostname is the machine's name, or localhost on a machine that has none.

@@ -15,14 +15,15 @@ func TestFlagsSetSettings(t *testing.T) {
 	fs := flag.NewFlagSet("lookupd", flag.ContinueOnError)
 	s.Flags(fs)
 	err := fs.Parse([]string{
-		"--tcp-address=10.0.0.1:1", "-http-address", "10.0.0.1:2", "--broadcast-address=b",
+		"--tcp-address=10.0.0.1:1", "--tcp-address=/run/l.sock", "-http-address", "10.0.0.1:2", "--broadcast-address=b",
+		"--unix-socket-mode=0600", "--log-prefix=[l] ",
 		"--inactive-producer-timeout=1s", "--tombstone-lifetime=2s", "--peer-timeout=1m", "--log-level=debug",
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := lookupd.Settings{
-		TCPAddress: "10.0.0.1:1", HTTPAddress: "10.0.0.1:2", BroadcastAddress: "b",
+		TCPAddress: "10.0.0.1:1,/run/l.sock", UnixSocketMode: 0o600, LogPrefix: "[l] ", HTTPAddress: "10.0.0.1:2", BroadcastAddress: "b",
 		InactiveProducerTimeout: time.Second, TombstoneLifetime: 2 * time.Second, PeerTimeout: time.Minute, LogLevel: "debug",
 	}
 	if s != want {
@@ -34,13 +35,13 @@ func TestValidateTellsEverything(t *testing.T) {
 	if err := lookupd.DefaultSettings().Validate(); err != nil {
 		t.Errorf("the defaults: %v", err)
 	}
-	s := lookupd.Settings{TCPAddress: "nowhere", HTTPAddress: "h:99999", TombstoneLifetime: -1, LogLevel: "loud"}
+	s := lookupd.Settings{TCPAddress: "4160", HTTPAddress: "h:99999", TombstoneLifetime: -1, LogLevel: "loud"}
 	err := s.Validate()
 	if err == nil {
 		t.Fatal("nothing is wrong with", s)
 	}
 	for _, complaint := range []string{
-		`tcp-address "nowhere": must be host:port`,
+		`tcp-address "4160": must be host:port`,
 		`http-address "h:99999": the port must be`,
 		"inactive-producer-timeout 0s: must be positive",
 		"tombstone-lifetime -1ns: must not be negative",

@@ -3,6 +3,7 @@
 package qd
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -11,11 +12,12 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"strconv"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/millrace-mq/millrace/internal/httpapi"
+	"github.com/millrace-mq/millrace/internal/listen"
 	"github.com/millrace-mq/millrace/internal/secure"
 	"github.com/millrace-mq/millrace/protocol"
 	"github.com/millrace-mq/millrace/qd/api"
@@ -32,9 +34,9 @@ type Daemon struct {
 	settings Settings
 	log      *slog.Logger
 	level    *slog.LevelVar
-	tcp      net.Listener
-	http     net.Listener
-	https    net.Listener // nil without a certificate
+	tcp      listen.Listeners
+	http     listen.Listeners // none if it is disabled
+	https    listen.Listeners // none without a certificate
 	broker   *broker.Broker
 	sessions *session.Server
 	peers    *peers.Peers
@@ -76,6 +78,7 @@ func Listen(s Settings, log *slog.Logger, level *slog.LevelVar) (d *Daemon, err 
 		Self:           func() protocol.PeerInfo { return d.self },
 		ConnectTimeout: s.LookupConnectTimeout,
 		RequestTimeout: s.LookupTimeout,
+		Dial:           listen.Dial,
 		Log:            log,
 	})
 	d.broker, err = broker.Open(broker.Settings{
@@ -128,36 +131,20 @@ func (d *Daemon) describe() (p protocol.PeerInfo, err error) {
 	p.Version = protocol.Version
 	p.TCPPort, p.HTTPPort = d.settings.BroadcastTCPPort, d.settings.BroadcastHTTPPort
 	if p.TCPPort == 0 {
-		p.TCPPort = port(d.tcp)
+		p.TCPPort = max(d.tcp.Port(), 0)
 	}
 	if p.HTTPPort == 0 {
-		p.HTTPPort = port(d.http)
+		p.HTTPPort = max(d.http.Port(), 0)
 	}
-	if p.BroadcastAddress = d.settings.BroadcastAddress; p.BroadcastAddress == "" {
-		host, _, _ := net.SplitHostPort(d.settings.TCPAddress)
-		if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
-			host = p.Hostname
-		}
-		p.BroadcastAddress = host
-	}
+	p.BroadcastAddress = cmp.Or(strings.Trim(d.settings.BroadcastAddress, "[]"), listen.Host(d.settings.TCPAddress), p.Hostname)
 	return p, nil
 }
 
-// port is 0 for an address without one, such as a socket file, and for no
-// listener at all.
-func port(l net.Listener) int {
-	if l == nil {
-		return 0
-	}
-	_, p, _ := net.SplitHostPort(l.Addr().String())
-	n, _ := strconv.Atoi(p)
-	return n
-}
-
-// TCPAddr is the address that TCP clients connect to.
+// TCPAddr is the first address that TCP clients connect to.
 func (d *Daemon) TCPAddr() net.Addr { return d.tcp.Addr() }
 
-// HTTPAddr is the address that HTTP clients connect to.
+// HTTPAddr is the first address that HTTP clients connect to; nil if HTTP is
+// disabled.
 func (d *Daemon) HTTPAddr() net.Addr { return d.http.Addr() }
 
 // Run serves until ctx ends, or something that it cannot do without fails.
@@ -165,9 +152,9 @@ func (d *Daemon) HTTPAddr() net.Addr { return d.http.Addr() }
 // consumers to answer what they hold, ends the connections, and last keeps all
 // messages on disk. It returns when all of that is done.
 func (d *Daemon) Run(ctx context.Context) error {
-	d.log.Info("qd listens", "tcp", d.TCPAddr().String(), "http", d.HTTPAddr().String(), "data", d.settings.DataPath)
-	if d.https != nil {
-		d.log.Info("qd listens for TLS too", "https", d.https.Addr().String(), "required", d.settings.requiresTLS())
+	d.log.Info("qd listens", "tcp", d.tcp.String(), "http", d.http.String(), "data", d.settings.DataPath)
+	if len(d.https) > 0 {
+		d.log.Info("qd listens for TLS too", "https", d.https.String(), "required", d.settings.requiresTLS())
 	}
 	accepting, stopAccepting := context.WithCancelCause(ctx)
 	defer stopAccepting(nil)
@@ -179,15 +166,19 @@ func (d *Daemon) Run(ctx context.Context) error {
 
 	var faces, core sync.WaitGroup
 	core.Go(func() { stopAccepting(d.broker.Run(holding)) })
-	faces.Go(func() { stopAccepting(d.sessions.Accept(accepting, connected, d.tcp)) })
+	for _, l := range d.tcp {
+		faces.Go(func() { stopAccepting(d.sessions.Accept(accepting, connected, l)) })
+	}
 	handler := d.handler()
 	plain := handler
 	if d.settings.requiresTLS() == "true" {
-		plain = httpapi.TLSRequired(port(d.https))
+		plain = httpapi.TLSRequired(max(d.https.Port(), 0))
 	}
-	faces.Go(func() { stopAccepting(httpapi.Serve(connected, d.http, plain, d.log)) })
-	if d.https != nil {
-		faces.Go(func() { stopAccepting(httpapi.Serve(connected, d.https, handler, d.log)) })
+	for _, l := range d.http {
+		faces.Go(func() { stopAccepting(httpapi.Serve(connected, l, plain, d.log)) })
+	}
+	for _, l := range d.https {
+		faces.Go(func() { stopAccepting(httpapi.Serve(connected, l, handler, d.log)) })
 	}
 	faces.Go(func() { stopAccepting(d.peers.Run(connected, d.broker)) })
 	if d.settings.StatsdAddress != "" {
@@ -251,8 +242,8 @@ func (d *Daemon) handler() http.Handler {
 		Info: api.Info{
 			BroadcastAddress:       d.self.BroadcastAddress,
 			Hostname:               d.self.Hostname,
-			TCPPort:                d.self.TCPPort,
-			HTTPPort:               d.self.HTTPPort,
+			TCPPort:                d.tcp.Port(),
+			HTTPPort:               d.http.Port(),
 			StartTime:              d.started,
 			MaxHeartbeatInterval:   s.MaxHeartbeatInterval,
 			MaxOutputBufferSize:    s.MaxOutputBufferSize,
@@ -262,6 +253,7 @@ func (d *Daemon) handler() http.Handler {
 		MaxMsgSize:    s.MaxMsgSize,
 		MaxBodySize:   s.MaxBodySize,
 		MaxReqTimeout: s.MaxReqTimeout,
+		Option:        s.Option(),
 		Lookupds:      d.peers,
 		LogLevel:      d.level,
 		Log:           d.log,

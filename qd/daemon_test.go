@@ -204,9 +204,14 @@ func TestValidate(t *testing.T) {
 	fs.SetOutput(&bytes.Buffer{})
 	s.Flags(fs)
 	bad := []string{
-		"tcp-address=nowhere", "http-address=nowhere", "lookupd-tcp-address=nowhere", "mem-queue-size=-1", "mem-limit=0",
+		"tcp-address=4150", "http-address=localhost", "https-address=::1", "lookupd-tcp-address=nowhere", "broadcast-tcp-port=-1",
+		"broadcast-http-port=65536", "http-client-connect-timeout=0s", "http-client-request-timeout=-1s", "mem-queue-size=-1", "mem-limit=0",
 		"max-bytes-per-file=0", "sync-every=0", "sync-timeout=0s", "max-msg-size=0", "max-body-size=-5", "msg-timeout=1h",
 		"max-req-timeout=-1s", "max-heartbeat-interval=1ms", "max-rdy-count=0", "max-channel-consumers=-1", "stop-timeout=-1s",
+		"max-output-buffer-size=63", "min-output-buffer-timeout=1h", "output-buffer-timeout=-1s", "tls-cert=a", "tls-client-auth-policy=some",
+		"max-deflate-level=10", "auth-http-request-method=put", "enable-experiment=flight", "statsd-address=nowhere",
+		"statsd-interval=0s", "statsd-prefix=a:b", "statsd-udp-packet-size=65508", "e2e-processing-latency-percentile=1.5",
+		"e2e-processing-latency-window-time=0s", "log-level=loud", "segment-bytes=1", "min-free-disk=-1",
 	}
 	var args []string
 	for _, a := range bad {
@@ -221,9 +226,12 @@ func TestValidate(t *testing.T) {
 	}
 	for _, a := range bad {
 		name, _, _ := strings.Cut(a, "=")
-		if !strings.Contains(err.Error(), name) {
+		if !strings.Contains("\n"+err.Error(), "\n"+name+" ") {
 			t.Errorf("no complaint about %s in: %v", name, err)
 		}
+	}
+	if n := strings.Count(err.Error(), "\n") + 1; n != len(bad) {
+		t.Errorf("%d complaints, want %d:\n%v", n, len(bad), err)
 	}
 }
 

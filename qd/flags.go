@@ -2,6 +2,7 @@ package qd
 
 import (
 	"cmp"
+	"crypto/tls"
 	"errors"
 	"flag"
 	"fmt"
@@ -9,18 +10,21 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/millrace-mq/millrace/internal/listen"
 	"github.com/millrace-mq/millrace/internal/program"
 )
 
 // Flags declares a flag for each setting, with nsqd's names.
 func (s *Settings) Flags(fs *flag.FlagSet) {
-	fs.StringVar(&s.TCPAddress, "tcp-address", s.TCPAddress, "`host:port` for TCP clients")
-	fs.StringVar(&s.HTTPAddress, "http-address", s.HTTPAddress, "`host:port` for HTTP clients")
+	fs.Var(listen.Flag(&s.TCPAddress), "tcp-address", "`address` for TCP clients, host:port or the path of a socket file; may be repeated, the first is the one registered with lookupd")
+	fs.Var(listen.Flag(&s.HTTPAddress), "http-address", "`address` for HTTP clients, likewise; empty is none")
+	fs.Var((*listen.Mode)(&s.UnixSocketMode), "unix-socket-mode", "`permissions` of socket files, in octal")
 	fs.StringVar(&s.BroadcastAddress, "broadcast-address", s.BroadcastAddress, "`host` to register with lookupd (default the host of --tcp-address)")
 	fs.IntVar(&s.BroadcastTCPPort, "broadcast-tcp-port", s.BroadcastTCPPort, "TCP `port` to register with lookupd (default the one listened on)")
 	fs.IntVar(&s.BroadcastHTTPPort, "broadcast-http-port", s.BroadcastHTTPPort, "HTTP `port` to register with lookupd (default the one listened on)")
-	fs.Var((*program.Strings)(&s.LookupdTCPAddresses), "lookupd-tcp-address", "`host:port` of a lookupd to register with; may be repeated")
+	fs.Var((*program.Strings)(&s.LookupdTCPAddresses), "lookupd-tcp-address", "`address` of a lookupd to register with, host:port or the path of a socket file; may be repeated")
 	program.Alias(fs, "nsqlookupd-tcp-address", "lookupd-tcp-address")
+	program.Key(fs, "nsqlookupd_tcp_addresses", "lookupd-tcp-address")
 	fs.DurationVar(&s.LookupConnectTimeout, "http-client-connect-timeout", s.LookupConnectTimeout, "time to connect to a lookupd or an auth server")
 	fs.DurationVar(&s.LookupTimeout, "http-client-request-timeout", s.LookupTimeout, "time for a request to a lookupd, or to all auth servers")
 	s.StorageFlags(fs)
@@ -40,6 +44,42 @@ func (s *Settings) Flags(fs *flag.FlagSet) {
 	s.measureFlags(fs)
 	fs.DurationVar(&s.StopTimeout, "stop-timeout", s.StopTimeout, "how long a stop waits for consumers to answer what they hold")
 	fs.StringVar(&s.LogLevel, "log-level", s.LogLevel, "`level`: debug, info, warn, error or fatal")
+	fs.StringVar(&s.LogPrefix, "log-prefix", s.LogPrefix, "`text` before each line that is logged")
+	obsoleteFlags(fs)
+}
+
+// obsoleteFlags declares what nsqd has, and what means nothing here.
+func obsoleteFlags(fs *flag.FlagSet) {
+	fs.Bool("verbose", false, "")
+	program.Obsolete(fs, "verbose", "say --log-level=debug")
+	fs.Bool("worker-id", false, "")
+	program.Obsolete(fs, "worker-id", noNodeID)
+	fs.Var(new(nodeID), "node-id", "")
+	program.Key(fs, "id", "node-id")
+	program.Obsolete(fs, "node-id", noNodeID)
+	const noScan = "timeouts are not scanned for, each is known when it is due"
+	fs.Int("queue-scan-worker-pool-max", 4, "")
+	program.Obsolete(fs, "queue-scan-worker-pool-max", noScan)
+	fs.Int("queue-scan-selection-count", 20, "")
+	program.Obsolete(fs, "queue-scan-selection-count", noScan)
+}
+
+const noNodeID = "message IDs are drawn from a counter in the data path"
+
+// nodeID is a flag that only looks at its value, as nsqd does.
+type nodeID int
+
+func (n *nodeID) String() string { return strconv.Itoa(int(*n)) }
+
+func (n *nodeID) Get() any { return int(*n) }
+
+func (n *nodeID) Set(v string) error {
+	id, err := strconv.Atoi(v)
+	if err != nil || id < 0 || id >= 1024 {
+		return errors.New("must be a whole number from 0 to 1023")
+	}
+	*n = nodeID(id)
+	return nil
 }
 
 // StorageFlags declares the flags for where and how much is kept.
@@ -57,17 +97,18 @@ func (s *Settings) StorageFlags(fs *flag.FlagSet) {
 
 // accessFlags declares the flags for who gets in, and how.
 func (s *Settings) accessFlags(fs *flag.FlagSet) {
-	fs.StringVar(&s.HTTPSAddress, "https-address", s.HTTPSAddress, "`host:port` for HTTPS clients, if there is a certificate; empty is none")
+	fs.Var(listen.Flag(&s.HTTPSAddress), "https-address", "`address` for HTTPS clients, if there is a certificate; empty is none")
 	fs.StringVar(&s.TLSCert, "tls-cert", s.TLSCert, "`file` with the certificate, PEM; read again when it changes")
 	fs.StringVar(&s.TLSKey, "tls-key", s.TLSKey, "`file` with the certificate's key, PEM")
 	fs.StringVar(&s.TLSRootCAFile, "tls-root-ca-file", s.TLSRootCAFile, "`file` with the certificates that sign clients' and auth servers'")
 	fs.StringVar(&s.TLSClientAuthPolicy, "tls-client-auth-policy", s.TLSClientAuthPolicy, "`policy` for clients' certificates: require or require-verify; turns --tls-required on")
 	fs.Var((*tlsRequired)(&s.TLSRequired), "tls-required", "refuse clients without TLS: true, false, or tcp-https (plain HTTP is allowed)")
-	fs.StringVar(&s.TLSMinVersion, "tls-min-version", s.TLSMinVersion, "the oldest `version` of TLS: tls1.0, tls1.1, tls1.2 or tls1.3")
+	fs.Var((*tlsVersion)(&s.TLSMinVersion), "tls-min-version", "the oldest `version` of TLS: tls1.0, tls1.1, tls1.2 or tls1.3")
 	fs.BoolVar(&s.Snappy, "snappy", s.Snappy, "let clients ask for Snappy compression")
 	fs.BoolVar(&s.Deflate, "deflate", s.Deflate, "let clients ask for Deflate compression")
 	fs.IntVar(&s.MaxDeflateLevel, "max-deflate-level", s.MaxDeflateLevel, "the highest Deflate `level` that a client may ask for, 1 to 9")
 	fs.Var((*program.Strings)(&s.AuthHTTPAddresses), "auth-http-address", "`host:port` or URL of an auth server; may be repeated")
+	program.Key(fs, "auth_http_addresses", "auth-http-address")
 	fs.StringVar(&s.AuthHTTPRequestMethod, "auth-http-request-method", s.AuthHTTPRequestMethod, "`method` of requests to auth servers: get or post")
 	fs.StringVar(&s.TopologyRegion, "topology-region", s.TopologyRegion, "the `region` that this daemon is in")
 	fs.StringVar(&s.TopologyZone, "topology-zone", s.TopologyZone, "the `zone` of the region")
@@ -84,6 +125,7 @@ func (s *Settings) measureFlags(fs *flag.FlagSet) {
 	fs.BoolVar(&s.StatsdExcludeEphemeral, "statsd-exclude-ephemeral", s.StatsdExcludeEphemeral, "leave out ephemeral topics and channels")
 	fs.IntVar(&s.MetricsMaxTopics, "metrics-max-topics", s.MetricsMaxTopics, "`topics` with series of their own at /metrics, and four times as many channels; the rest are summed")
 	fs.Var((*quantiles)(&s.E2EPercentiles), "e2e-processing-latency-percentile", "`quantiles` of the time from publish to FIN to show, above 0 and at most 1, with commas; may be repeated")
+	program.Key(fs, "e2e_processing_latency_percentiles", "e2e-processing-latency-percentile")
 	fs.DurationVar(&s.E2EWindow, "e2e-processing-latency-window-time", s.E2EWindow, "how far back they look")
 }
 
@@ -92,6 +134,11 @@ func (s *Settings) measureFlags(fs *flag.FlagSet) {
 type tlsRequired string
 
 func (r *tlsRequired) String() string { return string(*r) }
+
+// Get returns NSQ's number for it.
+func (r *tlsRequired) Get() any {
+	return max(slices.Index([]string{"false", "tcp-https", "true"}, string(*r)), 0)
+}
 
 func (r *tlsRequired) IsBoolFlag() bool { return true }
 
@@ -108,6 +155,30 @@ func (r *tlsRequired) Set(v string) error {
 	return nil
 }
 
+// tlsVersion is the flag tls-min-version. Empty leaves it as it is, as in NSQ,
+// whose example of a config file has it so.
+type tlsVersion string
+
+func (v *tlsVersion) String() string { return string(*v) }
+
+// Get returns the number that TLS has for it.
+func (v *tlsVersion) Get() any { return tlsVersions[string(*v)] }
+
+func (v *tlsVersion) Set(text string) error {
+	if text = strings.ToLower(text); text == "" {
+		return nil
+	}
+	if _, known := tlsVersions[text]; !known {
+		return errors.New("must be tls1.0, tls1.1, tls1.2 or tls1.3")
+	}
+	*v = tlsVersion(text)
+	return nil
+}
+
+var tlsVersions = map[string]uint16{
+	"tls1.0": tls.VersionTLS10, "tls1.1": tls.VersionTLS11, "tls1.2": tls.VersionTLS12, "tls1.3": tls.VersionTLS13,
+}
+
 // quantiles is a flag for numbers that may be given several times, or once with
 // commas. They are kept from the largest to the smallest.
 type quantiles []float64
@@ -119,6 +190,10 @@ func (q *quantiles) String() string {
 	}
 	return strings.Join(all, ",")
 }
+
+func (q *quantiles) Get() any { return append([]float64{}, *q...) }
+
+func (q *quantiles) Repeatable() bool { return true }
 
 func (q *quantiles) Set(v string) error {
 	for part := range strings.SplitSeq(v, ",") {

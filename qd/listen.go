@@ -6,45 +6,39 @@ import (
 	"fmt"
 	"net"
 
+	"github.com/millrace-mq/millrace/internal/listen"
 	"github.com/millrace-mq/millrace/internal/secure"
 )
 
 // listen opens the addresses. certificates is nil without TLS: then nothing
 // listens for HTTPS.
 func (d *Daemon) listen(certificates *tls.Config) (err error) {
-	if d.tcp, err = net.Listen("tcp", d.settings.TCPAddress); err != nil {
+	s := &d.settings
+	if d.tcp, err = listen.Open(s.TCPAddress, s.UnixSocketMode); err != nil {
 		return fmt.Errorf("tcp-address: %w", err)
 	}
-	if d.http, err = net.Listen("tcp", d.settings.HTTPAddress); err != nil {
+	if d.http, err = listen.Open(s.HTTPAddress, s.UnixSocketMode); err != nil {
 		return fmt.Errorf("http-address: %w", err)
 	}
-	if certificates == nil || d.settings.HTTPSAddress == "" {
+	if certificates == nil {
 		return nil
 	}
-	l, err := net.Listen("tcp", d.settings.HTTPSAddress)
-	if err != nil {
+	if d.https, err = listen.Open(s.HTTPSAddress, s.UnixSocketMode); err != nil {
 		return fmt.Errorf("https-address: %w", err)
 	}
-	d.https = tls.NewListener(l, certificates)
+	for i, l := range d.https {
+		d.https[i] = tls.NewListener(l, certificates)
+	}
 	return nil
 }
 
 // closeListeners closes what listen has opened.
 func (d *Daemon) closeListeners() error {
-	var errs []error
-	for _, l := range []net.Listener{d.tcp, d.http, d.https} {
-		if l != nil {
-			errs = append(errs, l.Close())
-		}
-	}
-	return errors.Join(errs...)
+	return errors.Join(d.tcp.Close(), d.http.Close(), d.https.Close())
 }
 
 // HTTPSAddr is the address that HTTPS clients connect to; nil if there is none.
 func (d *Daemon) HTTPSAddr() net.Addr {
-	if d.https == nil {
-		return nil
-	}
 	return d.https.Addr()
 }
 

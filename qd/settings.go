@@ -1,11 +1,13 @@
 package qd
 
 import (
+	"io/fs"
 	"os"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/millrace-mq/millrace/internal/listen"
 	"github.com/millrace-mq/millrace/protocol"
 	"github.com/millrace-mq/millrace/qd/broker"
 )
@@ -13,9 +15,12 @@ import (
 // Settings are a daemon's. Names, meanings and, where not said otherwise,
 // defaults are those of nsqd's flags.
 type Settings struct {
-	// Addresses, host:port, to listen on. Port 0 is any free one. The defaults
-	// are on loopback: to be reached from elsewhere is a decision.
+	// Addresses to listen on: host:port or the path of a socket file, or several
+	// with commas, of which the first host:port is what others are told. Port 0 is
+	// any free one. An empty HTTPAddress is no HTTP. The defaults are on loopback:
+	// to be reached from elsewhere is a decision.
 	TCPAddress, HTTPAddress string
+	UnixSocketMode          fs.FileMode // permissions of socket files
 	// BroadcastAddress is the host that lookupd and its clients are told; empty
 	// is the host of TCPAddress, or the machine's name if that is any address.
 	BroadcastAddress                    string
@@ -23,7 +28,7 @@ type Settings struct {
 	LookupdTCPAddresses                 []string
 	LookupConnectTimeout, LookupTimeout time.Duration
 	DataPath                            string // empty is the current directory
-	LogLevel                            string
+	LogLevel, LogPrefix                 string // for whoever makes the logger that Listen is given
 
 	// Durability is what OK means to publishers of topics for which nothing else
 	// was set.
@@ -105,7 +110,7 @@ type Settings struct {
 // Defaults returns the settings of a daemon that is told nothing.
 func Defaults() Settings {
 	return Settings{
-		TCPAddress: "127.0.0.1:4150", HTTPAddress: "127.0.0.1:4151",
+		TCPAddress: "127.0.0.1:4150", HTTPAddress: "127.0.0.1:4151", UnixSocketMode: listen.DefaultMode,
 		LookupConnectTimeout: 2 * time.Second, LookupTimeout: 5 * time.Second,
 		LogLevel:   "info",
 		Durability: broker.Disk, SegmentBytes: 64 << 20, MinFreeDisk: 64 << 20,

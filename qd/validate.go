@@ -6,7 +6,11 @@ import (
 	"net"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
+
+	"github.com/millrace-mq/millrace/internal/listen"
+	"github.com/millrace-mq/millrace/internal/program"
 )
 
 // Validate returns all that is wrong with the settings, joined.
@@ -17,15 +21,7 @@ func (s *Settings) Validate() error {
 			errs = append(errs, fmt.Errorf("%s %v: must be %s", flag, value, rule))
 		}
 	})
-	hostPort := func(flag, address string) {
-		_, _, err := net.SplitHostPort(address)
-		complain(err == nil, flag, address, "host:port")
-	}
-	hostPort("tcp-address", s.TCPAddress)
-	hostPort("http-address", s.HTTPAddress)
-	for _, address := range s.LookupdTCPAddresses {
-		hostPort("lookupd-tcp-address", address)
-	}
+	s.validateAddresses(complain, &errs)
 	complain(s.SegmentBytes >= 1<<20 && s.SegmentBytes <= 1<<30, "segment-bytes", s.SegmentBytes, "from 1048576 to 1073741824")
 	complain(s.MinFreeDisk >= 0, "min-free-disk", s.MinFreeDisk, "0 or more")
 	complain(s.MemQueueSize >= 0, "mem-queue-size", s.MemQueueSize, "0 or more")
@@ -41,15 +37,60 @@ func (s *Settings) Validate() error {
 	complain(s.MaxRdyCount > 0, "max-rdy-count", s.MaxRdyCount, "positive")
 	complain(s.MaxChannelConsumers >= 0, "max-channel-consumers", s.MaxChannelConsumers, "0 or more")
 	s.validateAccess(complain)
+	complain(s.LookupConnectTimeout > 0, "http-client-connect-timeout", s.LookupConnectTimeout, "positive")
+	complain(s.LookupTimeout > 0, "http-client-request-timeout", s.LookupTimeout, "positive")
+	complain(s.MaxOutputBufferSize >= 64, "max-output-buffer-size", s.MaxOutputBufferSize, "64 or more")
+	complain(s.MinOutputBufferTimeout >= 0 && s.MinOutputBufferTimeout <= s.MaxOutputBufferTimeout,
+		"min-output-buffer-timeout", s.MinOutputBufferTimeout, "0 or more and no longer than max-output-buffer-timeout")
+	complain(s.OutputBufferTimeout >= 0, "output-buffer-timeout", s.OutputBufferTimeout, "0 or more")
+	s.validateMeasuring(complain)
+	complain(s.StopTimeout >= 0, "stop-timeout", s.StopTimeout, "0 or more")
+	if _, err := program.ParseLevel(s.LogLevel); err != nil {
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// validateAddresses checks where the daemon listens and whom it tells.
+func (s *Settings) validateAddresses(complain complaint, errs *[]error) {
+	for _, a := range []struct{ flag, list string }{
+		{"tcp-address", s.TCPAddress}, {"http-address", s.HTTPAddress}, {"https-address", s.HTTPSAddress},
+	} {
+		if err := listen.Check(a.list); err != nil {
+			*errs = append(*errs, fmt.Errorf("%s %w", a.flag, err))
+		}
+	}
+	complain(len(listen.Split(s.TCPAddress)) > 0, "tcp-address", strconv.Quote(s.TCPAddress), "host:port, or the path of a socket file")
+	for _, address := range s.LookupdTCPAddresses {
+		if err := listen.CheckRemote(address); err != nil {
+			*errs = append(*errs, fmt.Errorf("lookupd-tcp-address %w", err))
+		}
+	}
+	port := func(flag string, port int, list string) {
+		complain(port >= 0 && port <= 65535, flag, port, "from 0 to 65535")
+		reached := port != 0 || slices.ContainsFunc(listen.Split(list), func(a string) bool { return listen.Network(a) == "tcp" })
+		complain(reached || len(s.LookupdTCPAddresses) == 0, flag, port,
+			"given, for lookupd registers nobody without a port and the daemon listens at none")
+	}
+	port("broadcast-tcp-port", s.BroadcastTCPPort, s.TCPAddress)
+	port("broadcast-http-port", s.BroadcastHTTPPort, s.HTTPAddress)
+}
+
+// validateMeasuring checks what measureFlags declares.
+func (s *Settings) validateMeasuring(complain complaint) {
+	if s.StatsdAddress != "" {
+		_, port, err := net.SplitHostPort(s.StatsdAddress)
+		complain(err == nil && port != "", "statsd-address", s.StatsdAddress, "host:port")
+	}
 	complain(s.StatsdInterval > 0, "statsd-interval", s.StatsdInterval, "positive")
-	complain(s.StatsdUDPPacketSize >= 64, "statsd-udp-packet-size", s.StatsdUDPPacketSize, "64 or more")
+	complain(!strings.ContainsAny(s.StatsdPrefix, ":|@\n\r\t "), "statsd-prefix", strconv.Quote(s.StatsdPrefix),
+		"without spaces and without : | @, which statsd's protocol ends names with")
+	complain(s.StatsdUDPPacketSize >= 64 && s.StatsdUDPPacketSize <= 65507, "statsd-udp-packet-size", s.StatsdUDPPacketSize, "from 64 to 65507")
 	complain(s.MetricsMaxTopics >= 0, "metrics-max-topics", s.MetricsMaxTopics, "0 or more")
 	for _, q := range s.E2EPercentiles {
 		complain(q > 0 && q <= 1, "e2e-processing-latency-percentile", q, "above 0 and at most 1")
 	}
 	complain(s.E2EWindow > 0, "e2e-processing-latency-window-time", s.E2EWindow, "positive")
-	complain(s.StopTimeout >= 0, "stop-timeout", s.StopTimeout, "0 or more")
-	return errors.Join(errs...)
 }
 
 // complaint notes that the flag has a value that is not ok.
@@ -65,7 +106,7 @@ func (s *Settings) validateAccess(complain complaint) {
 	complain(s.TLSClientAuthPolicy != "require-verify" || s.TLSRootCAFile != "",
 		"tls-client-auth-policy", s.TLSClientAuthPolicy, "given together with --tls-root-ca-file")
 	complain(slices.Contains([]string{"true", "false", "tcp-https"}, s.TLSRequired), "tls-required", s.TLSRequired, "true, false or tcp-https")
-	complain(slices.Contains([]string{"tls1.0", "tls1.1", "tls1.2", "tls1.3"}, s.TLSMinVersion),
+	complain(tlsVersions[s.TLSMinVersion] != 0,
 		"tls-min-version", s.TLSMinVersion, "tls1.0, tls1.1, tls1.2 or tls1.3")
 	complain(s.MaxDeflateLevel >= 1 && s.MaxDeflateLevel <= 9, "max-deflate-level", s.MaxDeflateLevel, "from 1 to 9")
 	complain(slices.Contains([]string{"get", "post"}, s.AuthHTTPRequestMethod), "auth-http-request-method", s.AuthHTTPRequestMethod, "get or post")

@@ -16,11 +16,12 @@ func main() {
 func setup(fs *flag.FlagSet, std program.Stdio) func(context.Context) error {
 	settings := lookupd.DefaultSettings()
 	settings.Flags(fs)
+	program.ConfigFile(fs)
 	return func(ctx context.Context) error {
 		if err := settings.Validate(); err != nil {
 			return err
 		}
-		log, _, err := program.Logger(std.Err, settings.LogLevel)
+		log, _, err := program.Logger(program.Prefixed(std.Err, settings.LogPrefix), settings.LogLevel)
 		if err != nil {
 			return err
 		}

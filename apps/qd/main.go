@@ -16,8 +16,12 @@ func main() {
 func setup(fs *flag.FlagSet, std program.Stdio) func(context.Context) error {
 	settings := qd.Defaults()
 	settings.Flags(fs)
+	program.ConfigFile(fs)
 	return func(ctx context.Context) error {
-		log, level, err := program.Logger(std.Err, settings.LogLevel)
+		if err := settings.Validate(); err != nil {
+			return err
+		}
+		log, level, err := program.Logger(program.Prefixed(std.Err, settings.LogPrefix), settings.LogLevel)
 		if err != nil {
 			return err
 		}

@@ -47,7 +47,7 @@ func Check(list string) error {
 func check(address string) error {
 	if Network(address) == "tcp" {
 		_, port, _ := net.SplitHostPort(address)
-		if _, err := net.LookupPort("tcp", port); err != nil {
+		if _, err := net.LookupPort("tcp", port); err != nil || port == "" {
 			return errors.New("the port must be a number from 0 to 65535")
 		}
 		return nil
@@ -61,6 +61,15 @@ func check(address string) error {
 		return fmt.Errorf("a socket file's path must not be longer than %d bytes", maxPath)
 	}
 	return nil
+}
+
+// CheckRemote returns what is wrong with an address to connect to, if anything:
+// it must be a host:port, or a path that has a slash.
+func CheckRemote(address string) error {
+	if Network(address) == "unix" && !strings.Contains(address, "/") || len(Split(address)) != 1 {
+		return fmt.Errorf("%q: must be host:port, or the path of a socket file", address)
+	}
+	return Check(address)
 }
 
 // Host is the first host of a list, without brackets; empty if the list has

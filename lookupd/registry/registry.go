@@ -14,7 +14,6 @@ package registry
 
 import (
 	"cmp"
-	"fmt"
 	"net"
 	"slices"
 	"strconv"
@@ -243,7 +242,7 @@ func (p *Peer) at(node string) bool {
 
 // String names the peer in logs.
 func (p *Peer) String() string {
-	return fmt.Sprintf("%s:%d", p.Info.BroadcastAddress, p.Info.TCPPort)
+	return net.JoinHostPort(p.Info.BroadcastAddress, strconv.Itoa(p.Info.TCPPort))
 }
 
 func (t *topic) channel(name string) *channel {

@@ -35,6 +35,9 @@ type Config struct {
 	BodyMemory    int64
 	MaxReqTimeout time.Duration // the longest that a publish can be deferred
 
+	// Option tells the value of a setting by NSQ's key for it, for /config; nil if
+	// none can be asked for. Lookupds and LogLevel go before it.
+	Option func(key string) (value any, known bool)
 	// Lookupds are the addresses behind /config/nsqlookupd_tcp_addresses, and
 	// LogLevel the level behind /config/log_level. One that is nil is no
 	// option.

@@ -2,24 +2,24 @@ package api
 
 import (
 	"encoding/json"
-	"log/slog"
-	"net"
 	"net/http"
 	"net/url"
-	"strings"
 
 	"github.com/julienschmidt/httprouter"
+
+	"github.com/millrace-mq/millrace/internal/listen"
+	"github.com/millrace-mq/millrace/internal/program"
 )
 
-// option is a setting that can be read and changed while the daemon runs.
+// option is a setting that can be changed while the daemon runs.
 type option struct {
 	get func() any
 	set func(value []byte) (ok bool)
 }
 
-// findOption returns the option that a request's path names, by NSQ's key.
-func (a *api) findOption(r *http.Request) (o option, ok bool) {
-	switch httprouter.ParamsFromContext(r.Context()).ByName("option") {
+// changeable returns the option with NSQ's key, if it is one.
+func (a *api) changeable(key string) (o option, ok bool) {
+	switch key {
 	case "nsqlookupd_tcp_addresses":
 		return option{a.lookupds, a.setLookupds}, a.Lookupds != nil
 	case "log_level":
@@ -28,12 +28,22 @@ func (a *api) findOption(r *http.Request) (o option, ok bool) {
 	return o, false
 }
 
+// option tells the setting that the request's path names by NSQ's key.
 func (a *api) option(r *http.Request, _ url.Values) (any, error) {
-	o, ok := a.findOption(r)
-	if !ok {
-		return nil, badRequest("INVALID_OPTION")
+	key := optionKey(r)
+	if o, ok := a.changeable(key); ok {
+		return o.get(), nil
 	}
-	return o.get(), nil
+	if a.Option != nil {
+		if value, known := a.Option(key); known {
+			return value, nil
+		}
+	}
+	return nil, badRequest("INVALID_OPTION")
+}
+
+func optionKey(r *http.Request) string {
+	return httprouter.ParamsFromContext(r.Context()).ByName("option")
 }
 
 // setOption checks the size of the value before it looks at the name, as nsqd
@@ -47,7 +57,7 @@ func (a *api) setOption(r *http.Request, _ url.Values) (any, error) {
 	if len(u.body) == 0 {
 		return nil, tooLarge("INVALID_VALUE")
 	}
-	o, ok := a.findOption(r)
+	o, ok := a.changeable(optionKey(r))
 	if !ok {
 		return nil, badRequest("INVALID_OPTION")
 	}
@@ -67,7 +77,7 @@ func (a *api) setLookupds(value []byte) bool {
 		return false
 	}
 	for _, address := range addresses {
-		if _, port, err := net.SplitHostPort(address); err != nil || port == "" {
+		if listen.CheckRemote(address) != nil {
 			return false
 		}
 	}
@@ -76,34 +86,20 @@ func (a *api) setLookupds(value []byte) bool {
 	return true
 }
 
-// logLevels are the levels in NSQ's order, whose numbers begin with 1.
-var logLevels = []struct {
-	name  string
-	level slog.Level
-}{
-	{"debug", slog.LevelDebug},
-	{"info", slog.LevelInfo},
-	{"warn", slog.LevelWarn},
-	{"error", slog.LevelError},
-	{"fatal", slog.LevelError + 4}, // beyond all that is logged
-}
-
+// logLevel is NSQ's number for the level, from 1.
 func (a *api) logLevel() any {
-	for i, l := range logLevels {
-		if a.LogLevel.Level() <= l.level {
+	for i, l := range program.Levels {
+		if a.LogLevel.Level() <= l.Level {
 			return i + 1
 		}
 	}
-	return len(logLevels)
+	return len(program.Levels)
 }
 
 func (a *api) setLogLevel(value []byte) bool {
-	name := strings.ToLower(string(value))
-	for _, l := range logLevels {
-		if l.name == name {
-			a.LogLevel.Set(l.level)
-			return true
-		}
+	level, err := program.ParseLevel(string(value))
+	if err == nil {
+		a.LogLevel.Set(level)
 	}
-	return false
+	return err == nil
 }
