@@ -235,6 +235,8 @@ func (d *Daemon) statsd() statsd.Config {
 
 func (d *Daemon) handler() http.Handler {
 	s := d.settings
+	told := s // as nsqd tells it: with what was found out
+	told.BroadcastAddress, told.BroadcastTCPPort, told.BroadcastHTTPPort = d.self.BroadcastAddress, d.self.TCPPort, d.self.HTTPPort
 	return api.New(api.Config{
 		Broker:  d.broker,
 		Clients: d.sessions.Clients,
@@ -253,7 +255,7 @@ func (d *Daemon) handler() http.Handler {
 		MaxMsgSize:    s.MaxMsgSize,
 		MaxBodySize:   s.MaxBodySize,
 		MaxReqTimeout: s.MaxReqTimeout,
-		Option:        s.Option(),
+		Option:        told.Option(),
 		Lookupds:      d.peers,
 		LogLevel:      d.level,
 		Log:           d.log,
