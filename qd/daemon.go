@@ -129,6 +129,7 @@ func (d *Daemon) describe() (p protocol.PeerInfo, err error) {
 		return p, fmt.Errorf("finding the machine's name: %w", err)
 	}
 	p.Version = protocol.Version
+	p.TopologyRegion, p.TopologyZone = d.settings.TopologyRegion, d.settings.TopologyZone
 	p.TCPPort, p.HTTPPort = d.settings.BroadcastTCPPort, d.settings.BroadcastHTTPPort
 	if p.TCPPort == 0 {
 		p.TCPPort = max(d.tcp.Port(), 0)
@@ -223,7 +224,7 @@ func (d *Daemon) statsd() statsd.Config {
 	return statsd.Config{
 		Address:          s.StatsdAddress,
 		Interval:         s.StatsdInterval,
-		Prefix:           statsd.Prefix(s.StatsdPrefix, d.self.BroadcastAddress, d.self.HTTPPort),
+		Prefix:           d.statsdPrefix(),
 		PacketSize:       s.StatsdUDPPacketSize,
 		MemStats:         s.StatsdMemStats,
 		ExcludeEphemeral: s.StatsdExcludeEphemeral,
@@ -233,10 +234,15 @@ func (d *Daemon) statsd() statsd.Config {
 	}
 }
 
+func (d *Daemon) statsdPrefix() string {
+	return statsd.Prefix(d.settings.StatsdPrefix, d.self.BroadcastAddress, d.self.HTTPPort)
+}
+
 func (d *Daemon) handler() http.Handler {
 	s := d.settings
 	told := s // as nsqd tells it: with what was found out
 	told.BroadcastAddress, told.BroadcastTCPPort, told.BroadcastHTTPPort = d.self.BroadcastAddress, d.self.TCPPort, d.self.HTTPPort
+	told.StatsdPrefix, told.TLSRequired = d.statsdPrefix(), s.requiresTLS()
 	return api.New(api.Config{
 		Broker:  d.broker,
 		Clients: d.sessions.Clients,
@@ -251,6 +257,8 @@ func (d *Daemon) handler() http.Handler {
 			MaxOutputBufferSize:    s.MaxOutputBufferSize,
 			MaxOutputBufferTimeout: s.MaxOutputBufferTimeout,
 			MaxDeflateLevel:        s.MaxDeflateLevel,
+			TopologyZone:           s.TopologyZone,
+			TopologyRegion:         s.TopologyRegion,
 		},
 		MaxMsgSize:    s.MaxMsgSize,
 		MaxBodySize:   s.MaxBodySize,

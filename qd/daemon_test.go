@@ -34,10 +34,15 @@ func start(t *testing.T, s qd.Settings) (d *qd.Daemon, stop func() error) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return d, serve(t, d)
+}
+
+// serve runs d; stop ends it and returns what Run returned.
+func serve(t *testing.T, d *qd.Daemon) (stop func() error) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- d.Run(ctx) }()
-	return d, func() error {
+	return func() error {
 		cancel()
 		return <-ended
 	}
@@ -68,6 +73,12 @@ func subscribe(t *testing.T, d *qd.Daemon) *consumer {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return consume(t, conn)
+}
+
+// consume subscribes through conn.
+func consume(t *testing.T, conn net.Conn) *consumer {
+	t.Helper()
 	t.Cleanup(func() { _ = conn.Close() })
 	_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
 	c := &consumer{t, conn}

@@ -1,6 +1,7 @@
 package qd
 
 import (
+	"encoding"
 	"flag"
 
 	"github.com/millrace-mq/millrace/internal/program"
@@ -16,6 +17,9 @@ func (s Settings) Option() func(key string) (value any, known bool) {
 	values := make(map[string]any)
 	for _, o := range program.Options(fs) {
 		values[o.Key] = o.Flag.Value.(flag.Getter).Get()
+		if _, word := values[o.Key].(encoding.TextMarshaler); word {
+			values[o.Key] = o.Flag.Value.String()
+		}
 	}
 	return func(key string) (any, bool) {
 		v, known := values[key]

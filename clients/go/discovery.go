@@ -26,7 +26,8 @@ func parseLookups(lookupds []string, topic string) (urls []*url.URL, err error) 
 	for _, s := range lookupds {
 		full, needsPort := s, false
 		if !strings.Contains(s, "://") {
-			full, needsPort = "http://"+s, true
+			// The zone of an IPv6 address has a % before it, in URLs an escaped one.
+			full, needsPort = "http://"+strings.ReplaceAll(s, "%", "%25"), true
 		}
 		u, err := url.Parse(full)
 		if err != nil || u.Host == "" || needsPort && u.Port() == "" || u.Scheme != "http" && u.Scheme != "https" {

@@ -1,0 +1,122 @@
+package qd_test
+
+import (
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/millrace-mq/millrace/internal/program"
+	"github.com/millrace-mq/millrace/qd"
+)
+
+// options are what /config tells of a daemon with default settings: durations
+// in nanoseconds, the level and versions as nsqd's numbers.
+const options = `auth_http_addresses []
+auth_http_request_method get
+broadcast_address 127.0.0.1
+broadcast_http_port HTTP
+broadcast_tcp_port TCP
+data_path DATA
+deflate true
+durability disk
+e2e_processing_latency_percentiles []
+e2e_processing_latency_window_time 600000000000
+enable_experiment []
+http_address 127.0.0.1:0
+http_client_connect_timeout 2000000000
+http_client_request_timeout 5000000000
+https_address 127.0.0.1:4152
+log_level 2
+log_prefix 
+max_body_size 5242880
+max_bytes_per_file 104857600
+max_channel_consumers 0
+max_deflate_level 6
+max_heartbeat_interval 60000000000
+max_msg_size 1048576
+max_msg_timeout 900000000000
+max_output_buffer_size 65536
+max_output_buffer_timeout 30000000000
+max_rdy_count 2500
+max_req_timeout 3600000000000
+mem_limit 1073741824
+mem_queue_size 1000000
+metrics_max_topics 1000
+min_free_disk 67108864
+min_output_buffer_timeout 25000000
+msg_timeout 60000000000
+nsqlookupd_tcp_addresses []
+output_buffer_timeout 250000000
+segment_bytes 67108864
+snappy true
+statsd_address 
+statsd_exclude_ephemeral false
+statsd_interval 60000000000
+statsd_mem_stats true
+statsd_prefix nsq.127_0_0_1_HTTP.
+statsd_udp_packet_size 508
+stop_timeout 2000000000
+sync_every 2500
+sync_timeout 2000000000
+tcp_address 127.0.0.1:0
+tls_cert 
+tls_client_auth_policy 
+tls_key 
+tls_min_version 771
+tls_required 0
+tls_root_ca_file 
+topology_region 
+topology_zone 
+unix_socket_mode 0660
+`
+
+func TestConfigOverHTTP(t *testing.T) {
+	s := settings(t)
+	s.MemLimit = 1 << 30
+	d, err := qd.Listen(s, slog.New(slog.DiscardHandler), new(slog.LevelVar))
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop := serve(t, d)
+	want := strings.NewReplacer("TCP", port(d.TCPAddr()), "HTTP", port(d.HTTPAddr()), "DATA", s.DataPath).Replace(options)
+
+	fs := flag.NewFlagSet("qd", flag.ContinueOnError)
+	s.Flags(fs)
+	var got strings.Builder
+	for _, o := range program.Options(fs) {
+		status, answer := get(t, d, "/config/"+o.Key)
+		if fmt.Fprintf(&got, "%s %s\n", o.Key, answer); status != http.StatusOK {
+			t.Errorf("%s is answered %d", o.Key, status)
+		}
+	}
+	if got.String() != want {
+		t.Errorf("it tells\n%s\nwant\n%s", got.String(), want)
+	}
+	for _, none := range []string{"version", "config", "id", "node_id", "verbose", "lookupd_tcp_address", "queue_scan_worker_pool_max"} {
+		if status, answer := get(t, d, "/config/"+none); status != 400 || answer != `{"message":"INVALID_OPTION"}` {
+			t.Errorf("%s is answered %d %s", none, status, answer)
+		}
+	}
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+func get(t *testing.T, d *qd.Daemon, path string) (status int, answer string) {
+	t.Helper()
+	r, err := http.Get("http://" + d.HTTPAddr().String() + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer http.DefaultClient.CloseIdleConnections()
+	defer r.Body.Close()
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r.StatusCode, string(body)
+}
