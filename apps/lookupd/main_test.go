@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -45,5 +47,43 @@ func TestAnEndedContextIsAnOrderlyStop(t *testing.T) {
 	args := []string{"--tcp-address=127.0.0.1:0", "--http-address=127.0.0.1:0"}
 	if status := program.Run(ctx, "lookupd", "", args, std, setup); status != 0 {
 		t.Errorf("status %d: %s", status, &errs)
+	}
+}
+
+// TestEveryFlagOfNSQ starts lookupd with all flags of nsqlookupd at their
+// defaults, but for the ports, and with all of its config file's keys.
+func TestEveryFlagOfNSQ(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "nsqlookupd.cfg")
+	err := os.WriteFile(path, []byte(`
+log_level = "info"
+log_prefix = "[nsqlookupd] "
+tcp_address = "127.0.0.1:0"
+http_address = "127.0.0.1:0"
+broadcast_address = "localhost"
+inactive_producer_timeout = "300s"
+tombstone_lifetime = 45000
+`), 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		args []string
+		want string
+	}{
+		"flags": {[]string{
+			"--log-level=info", "--log-prefix=[nsqlookupd] ", "--verbose=true", "--tcp-address=127.0.0.1:0", "--http-address=127.0.0.1:0",
+			"--broadcast-address=localhost", "--inactive-producer-timeout=5m0s", "--tombstone-lifetime=45s",
+		}, "lookupd: warning: --verbose has no effect: say --log-level=debug\n[nsqlookupd] time="},
+		"keys": {[]string{"--config=" + path}, "[nsqlookupd] time="},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx, stop := context.WithCancel(t.Context())
+			stop()
+			var out, errs bytes.Buffer
+			status := program.Run(ctx, "lookupd", "", c.args, program.Stdio{Out: &out, Err: &errs}, setup)
+			if status != 0 || !strings.HasPrefix(errs.String(), c.want) {
+				t.Errorf("status %d, said\n%s", status, &errs)
+			}
+		})
 	}
 }
