@@ -23,4 +23,3 @@ require (
 	golang.org/x/sys v0.48.0 // indirect
 	google.golang.org/protobuf v1.36.12 // indirect
 )
-require github.com/BurntSushi/toml v1.6.0

@@ -45,7 +45,7 @@ max_rdy_count 2500
 max_req_timeout 3600000000000
 mem_limit 1073741824
 mem_queue_size 1000000
-metrics_max_topics 1000
+metrics_max_topics 500
 min_free_disk 67108864
 min_output_buffer_timeout 25000000
 msg_timeout 60000000000
