@@ -53,6 +53,13 @@ func ParseIdentify(body []byte) (r IdentifyRequest, err error) {
 	return r, err
 }
 
+// AuthResponse answers AUTH. The order of the fields is nsqd's.
+type AuthResponse struct {
+	Identity        string `json:"identity"`
+	IdentityURL     string `json:"identity_url"`
+	PermissionCount int    `json:"permission_count"`
+}
+
 // PeerInfo is what a qd and a lookupd tell each other in V1's IDENTIFY. The
 // hostname and the topology are optional in a request.
 type PeerInfo struct {

@@ -61,6 +61,10 @@ func Listen(s Settings, log *slog.Logger, level *slog.LevelVar) (d *Daemon, err 
 			return nil, err
 		}
 	}
+	authorities, err := s.authorities(log)
+	if err != nil {
+		return nil, err
+	}
 	opened := d
 	defer func() {
 		if err != nil {
@@ -117,6 +121,7 @@ func Listen(s Settings, log *slog.Logger, level *slog.LevelVar) (d *Daemon, err 
 		Snappy:                 s.Snappy,
 		Deflate:                s.Deflate,
 		MaxDeflateLevel:        s.MaxDeflateLevel,
+		Auth:                   authorities,
 		Region:                 s.TopologyRegion,
 		Zone:                   s.TopologyZone,
 	}, d.broker, log)

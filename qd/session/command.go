@@ -57,7 +57,7 @@ func (s *session) next(ctx context.Context) (more bool, err error) {
 	if err := s.commit(ctx); err != nil {
 		return false, err
 	}
-	return true, asError(s.perform(ctx, line))
+	return true, s.perform(ctx, line)
 }
 
 // asError keeps a nil *protocol.Error from becoming an error that is not nil.
@@ -69,18 +69,18 @@ func asError(e *protocol.Error) error {
 }
 
 // perform carries out a command without a body.
-func (s *session) perform(ctx context.Context, l protocol.Line) *protocol.Error {
+func (s *session) perform(ctx context.Context, l protocol.Line) error {
 	switch l.Verb {
 	case protocol.Sub:
 		return s.subscribe(ctx, l)
 	case protocol.Rdy:
-		return s.ready(l)
+		return asError(s.ready(l))
 	case protocol.Fin:
-		return s.fin(l.Args[0])
+		return asError(s.fin(l.Args[0]))
 	case protocol.Req:
-		return s.requeue(l)
+		return asError(s.requeue(l))
 	case protocol.Touch:
-		return s.touch(l.Args[0])
+		return asError(s.touch(l.Args[0]))
 	case protocol.Cls:
 		s.consumer.SetReady(0)
 		s.setState(protocol.StateClosing)
@@ -96,7 +96,7 @@ func (s *session) setState(state protocol.State) {
 	s.mu.Unlock()
 }
 
-func (s *session) subscribe(ctx context.Context, l protocol.Line) *protocol.Error {
+func (s *session) subscribe(ctx context.Context, l protocol.Line) error {
 	if s.heartbeat == 0 {
 		return protocol.Errorf(protocol.EInvalid, "cannot SUB with heartbeats disabled")
 	}
@@ -109,6 +109,9 @@ func (s *session) subscribe(ctx context.Context, l protocol.Line) *protocol.Erro
 	}
 	if !protocol.ValidName(channel) {
 		return protocol.Errorf(protocol.EBadChannel, "SUB channel name %q is not valid", channel)
+	}
+	if err := s.maySubscribe(ctx, l, topic, channel); err != nil {
+		return err
 	}
 	consumer, err := s.join(ctx, topic, channel)
 	if err != nil {

@@ -63,7 +63,8 @@ type stage struct {
 	*daemon
 	listener *listener
 	limits   session.Settings
-	actors   []*actor // in the order of their entrance
+	auth     *authority // nil without one
+	actors   []*actor   // in the order of their entrance
 	ids      map[string]string
 	bodies   map[string]string // by ID
 	out      strings.Builder
@@ -90,6 +91,9 @@ func play(t *testing.T, script string) string {
 	s.open(t)
 	synctest.Wait()
 	s.stop()
+	if s.auth != nil {
+		s.auth.stop()
+	}
 	return s.out.String()
 }
 
@@ -106,6 +110,9 @@ func (s *stage) perform(t *testing.T, line string) error {
 	}
 	s.open(t)
 	begun := time.Now()
+	if strings.HasPrefix(line, "auth ") {
+		return s.auth.perform(line)
+	}
 	if name, said, ok := strings.Cut(line, ": "); ok {
 		a, err := s.actor(name)
 		if err != nil {
@@ -122,19 +129,34 @@ func (s *stage) perform(t *testing.T, line string) error {
 		return err
 	}
 	synctest.Wait()
+	if s.auth != nil {
+		for _, q := range s.auth.take() {
+			s.note("auth", q.text, q.at.Sub(begun))
+		}
+	}
 	for _, a := range s.actors {
 		for _, h := range a.take() {
-			fmt.Fprintf(&s.out, "  %s <- %s", a.name, s.render(h))
-			if late := h.at.Sub(begun); late > 0 {
-				fmt.Fprintf(&s.out, " after %s", late)
-			}
-			s.out.WriteByte('\n')
+			s.note(a.name, s.render(h), h.at.Sub(begun))
 		}
 	}
 	return nil
 }
 
-func (s *stage) set(name, value string) error {
+// note writes down what somebody got, and how long after the line it was.
+func (s *stage) note(who, what string, late time.Duration) {
+	fmt.Fprintf(&s.out, "  %s <- %s", who, what)
+	if late > 0 {
+		fmt.Fprintf(&s.out, " after %s", late)
+	}
+	s.out.WriteByte('\n')
+}
+
+func (s *stage) set(name, value string) (err error) {
+	if name == "auth" {
+		s.auth = newAuthority()
+		s.limits.Auth, err = s.auth.client(value)
+		return err
+	}
 	n, d := 0, time.Duration(0)
 	if _, err := fmt.Sscan(value, &n); err != nil {
 		return err
@@ -261,6 +283,9 @@ func (s *stage) listClients() {
 	for _, c := range all {
 		fmt.Fprintf(&s.out, "  %s id=%q host=%q agent=%q state=%d timeout=%s sample=%d", c.RemoteAddress,
 			c.ID, c.Hostname, c.UserAgent, c.State, c.MsgTimeout, c.SampleRate)
+		if c.Authed {
+			fmt.Fprintf(&s.out, " authed=%q at=%q", c.AuthIdentity, c.AuthIdentityURL)
+		}
 		for _, topic := range slices.Sorted(maps.Keys(c.PubCounts)) {
 			fmt.Fprintf(&s.out, " %s=%d", topic, c.PubCounts[topic])
 		}

@@ -154,6 +154,7 @@ func (s *session) negotiate(r protocol.IdentifyRequest, u upgrade) protocol.Iden
 		MaxDeflateLevel:     s.server.MaxDeflateLevel,
 		Snappy:              u.snappy,
 		SampleRate:          r.SampleRate,
+		AuthRequired:        s.server.Auth != nil,
 		OutputBufferSize:    s.limits.bufferSize,
 		OutputBufferTimeout: s.limits.bufferTimeout.Milliseconds(),
 		TopologyRegion:      s.server.Region,

@@ -41,6 +41,12 @@ func (s *session) withBody(ctx context.Context, l protocol.Line, n int) (more bo
 			return false, err
 		}
 	}
+	// NSQ's order: a batch's body may be large, and is not waited for.
+	if l.Verb == protocol.MPub {
+		if err := s.mayPublish(ctx, l); err != nil {
+			return false, err
+		}
+	}
 	b := s.in.bytes()[n:]
 	if len(b) < 4 {
 		return false, nil
@@ -53,6 +59,11 @@ func (s *session) withBody(ctx context.Context, l protocol.Line, n int) (more bo
 		return false, nil
 	}
 	body := b[4 : 4+size : 4+size]
+	if isMessage(l.Verb) {
+		if err := s.mayPublish(ctx, l); err != nil {
+			return false, err
+		}
+	}
 	if topic != "" || l.Verb == protocol.Identify || l.Verb == protocol.Auth ||
 		s.pubs.commands > 0 && (l.Verb == protocol.DPub) != (len(s.pubs.later) > 0) {
 		if err := s.commit(ctx); err != nil {
@@ -68,7 +79,7 @@ func (s *session) withBody(ctx context.Context, l protocol.Line, n int) (more bo
 	case protocol.Identify:
 		return true, s.identify(ctx, body)
 	case protocol.Auth:
-		return false, protocol.Errorf(protocol.EAuthDisabled, "AUTH disabled")
+		return true, s.authenticate(ctx, string(body))
 	case protocol.DPub:
 		s.pubs.later = append(s.pubs.later, broker.Later{Body: body, Delay: delay})
 		s.pubs.commands++

@@ -23,6 +23,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/millrace-mq/millrace/qd/auth"
 	"github.com/millrace-mq/millrace/qd/broker"
 )
 
@@ -52,6 +53,10 @@ type Settings struct {
 	// Compression that clients may ask for; the level is from 1 to 9.
 	Snappy, Deflate bool
 	MaxDeflateLevel int
+
+	// Auth says what clients may do, who must AUTH first. It is nil if they may do
+	// everything.
+	Auth *auth.Client
 
 	// Region and Zone are where the daemon is. Clients are told.
 	Region, Zone string

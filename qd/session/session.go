@@ -35,6 +35,7 @@ type session struct {
 	consumer  *broker.Consumer // nil before SUB
 	delivered chan struct{}    // closed when the delivering goroutine has ended
 	limits    identified
+	rights    rights
 
 	out output
 
@@ -180,6 +181,9 @@ func (s *session) fill(ctx context.Context) error {
 		n, err := s.receive()
 		if n > 0 {
 			s.in.filled(n)
+			if s.server.Auth != nil {
+				s.rights.at = time.Now()
+			}
 			return nil
 		}
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
@@ -206,6 +210,9 @@ func (s *session) beat(ctx context.Context) error {
 		}
 		if !now.Before(s.nextBeat) {
 			s.nextBeat = now.Add(s.heartbeat)
+			if err := s.recheck(ctx, now); err != nil {
+				return err
+			}
 			s.respond(protocol.FrameResponse, protocol.Heartbeat)
 			s.out.beat()
 			if err := s.flush(); err != nil {
@@ -233,6 +240,7 @@ func (s *session) shrink() {
 // finish sends what is still to be sent and lets go of everything that the
 // connection holds.
 func (s *session) finish() {
+	s.rights.abandon()
 	if s.consumer == nil {
 		s.out.patience, s.out.deadline = grace, time.Time{}
 		_ = s.flush()

@@ -1,0 +1,32 @@
+package qd
+
+import (
+	"fmt"
+	"log/slog"
+
+	"github.com/millrace-mq/millrace/internal/secure"
+	"github.com/millrace-mq/millrace/qd/auth"
+)
+
+// authorities returns who asks the auth servers; nil if there are none. The root
+// CA is for their certificates, too, as it is in nsqd.
+func (s *Settings) authorities(log *slog.Logger) (*auth.Client, error) {
+	if len(s.AuthHTTPAddresses) == 0 {
+		return nil, nil
+	}
+	c := auth.Config{
+		Addresses: s.AuthHTTPAddresses, Method: s.AuthHTTPRequestMethod,
+		ConnectTimeout: s.LookupConnectTimeout, RequestTimeout: s.LookupTimeout, Log: log,
+	}
+	if s.TLSRootCAFile != "" {
+		var err error
+		if c.Roots, err = secure.ClientRoots(s.TLSRootCAFile); err != nil {
+			return nil, err
+		}
+	}
+	client, err := auth.New(c)
+	if err != nil {
+		return nil, fmt.Errorf("auth-http-address: %w", err)
+	}
+	return client, nil
+}
