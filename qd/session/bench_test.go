@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/millrace-mq/millrace/protocol"
+	"github.com/millrace-mq/millrace/qd/session"
 )
 
 // benchBatch is the number of messages, of benchBody bytes, that one operation
@@ -23,12 +24,18 @@ type bench struct {
 	fins, oks []byte
 }
 
-func newBench(b *testing.B) *bench {
-	_, addr := loopback(b, limits())
+func newBench(b *testing.B, l session.Settings) *bench {
+	_, addr := loopback(b, l)
 	w := &bench{b: b, pub: connect(b, addr), con: connect(b, addr)}
 	w.batch = []byte(mpub("t", numbered(benchBatch, benchBody)...))
 	w.frames = make([]byte, benchBatch*(protocol.MessageOverhead+benchBody))
 	w.oks = make([]byte, len(protocol.AppendFrame(nil, protocol.FrameResponse, protocol.OK)))
+	if l.Auth != nil {
+		for _, p := range []*peer{w.pub, w.con} {
+			p.say("AUTH\n\x00\x00\x00\x03all")
+			p.wants(`{"identity":"","identity_url":"","permission_count":1}`)
+		}
+	}
 	w.con.say("SUB t ch\nRDY 2500\n")
 	w.con.wants("OK")
 	b.SetBytes(int64(benchBatch * benchBody))
@@ -64,7 +71,7 @@ func (w *bench) finish() {
 // loopback. Its allocations are those of the daemon, and must be none for a
 // message.
 func BenchmarkBatch(b *testing.B) {
-	w := newBench(b)
+	w := newBench(b, limits())
 	for range 100 { // lists and blocks have their sizes after a while
 		w.publish()
 		w.finish()
@@ -78,7 +85,11 @@ func BenchmarkBatch(b *testing.B) {
 
 // BenchmarkSingle is the same with a PUB for each message.
 func BenchmarkSingle(b *testing.B) {
-	w := newBench(b)
+	w := newBench(b, limits())
+	w.singles()
+}
+
+func (w *bench) singles() {
 	w.batch = w.batch[:0]
 	for _, body := range numbered(benchBatch, benchBody) {
 		w.batch = append(w.batch, pub("t", body)...)
@@ -88,11 +99,25 @@ func BenchmarkSingle(b *testing.B) {
 		w.publish()
 		w.finish()
 	}
-	for b.Loop() {
+	for w.b.Loop() {
 		w.publish()
 		w.finish()
 	}
-	b.ReportMetric(float64(b.N)*benchBatch/b.Elapsed().Seconds(), "msgs/s")
+	w.b.ReportMetric(float64(w.b.N)*benchBatch/w.b.Elapsed().Seconds(), "msgs/s")
+}
+
+// BenchmarkRights is BenchmarkSingle for clients that an auth server allows it.
+func BenchmarkRights(b *testing.B) {
+	a := newAuthority()
+	defer a.stop()
+	var err error
+	l := limits()
+	if l.Auth, err = a.client("get"); err != nil {
+		b.Fatal(err)
+	}
+	a.answers["all"] = `{"ttl":3600,"authorizations":[{"topic":".*","channels":[".*"],"permissions":["subscribe","publish"]}]}`
+	w := newBench(b, l)
+	w.singles()
 }
 
 // TestAllocations holds the daemon to the benchmark: far less than one

@@ -80,13 +80,8 @@ func (s *session) withBody(ctx context.Context, l protocol.Line, n int) (more bo
 		return true, s.identify(ctx, body)
 	case protocol.Auth:
 		return true, s.authenticate(ctx, string(body))
-	case protocol.DPub:
-		s.pubs.later = append(s.pubs.later, broker.Later{Body: body, Delay: delay})
-		s.pubs.commands++
-		s.pubs.verb = l.Verb
-		return true, nil
 	}
-	return true, asError(s.gather(l.Verb, body))
+	return true, asError(s.gather(l.Verb, body, delay))
 }
 
 // sameTopic reports whether the name is that of the last publish, which was
@@ -162,9 +157,12 @@ func (s *session) halfCommand() *protocol.Error {
 	return protocol.Errorf(code, "%s failed to read %s", l.Name, what)
 }
 
-// gather adds a PUB or MPUB to what commit will store.
-func (s *session) gather(verb protocol.Verb, body []byte) *protocol.Error {
-	if verb == protocol.MPub {
+// gather adds a publish to what commit will store. The delay is a DPUB's.
+func (s *session) gather(verb protocol.Verb, body []byte, delay time.Duration) *protocol.Error {
+	switch verb {
+	case protocol.DPub:
+		s.pubs.later = append(s.pubs.later, broker.Later{Body: body, Delay: delay})
+	case protocol.MPub:
 		count, _, err := protocol.CheckBatch(body, s.server.MaxMsgSize, s.server.MaxBodySize)
 		if err != nil {
 			return err
@@ -174,7 +172,7 @@ func (s *session) gather(verb protocol.Verb, body []byte) *protocol.Error {
 			body, rest = protocol.Next(rest)
 			s.pubs.bodies = append(s.pubs.bodies, body)
 		}
-	} else {
+	default:
 		s.pubs.bodies = append(s.pubs.bodies, body)
 	}
 	s.pubs.commands++
