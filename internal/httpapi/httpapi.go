@@ -161,12 +161,14 @@ func (r *Router) reply(w http.ResponseWriter, req *http.Request, v any, err erro
 // there is none.
 func TLSRequired(httpsPort int) http.Handler {
 	body := fmt.Appendf(nil, `{"message": "TLS_REQUIRED", "https_port": %d}`, httpsPort)
-	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("X-NSQ-Content-Type", ContentType)
-		w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	refuse := func(w http.ResponseWriter, _ *http.Request) {
+		h := w.Header()
+		h[nsqName], h[typeName] = nsqValue, jsonValue
 		w.WriteHeader(http.StatusForbidden)
 		_, _ = w.Write(body)
-	})
+	}
+	// net/http reads the body, to see whether another request follows.
+	return Patient(http.HandlerFunc(refuse), headerTimeout, headerTimeout)
 }
 
 // refuse answers a request with an error.
@@ -179,13 +181,32 @@ func (r *Router) refuse(w http.ResponseWriter, req *http.Request, err error) {
 	body, _ := json.Marshal(struct {
 		Message string `json:"message"`
 	}{e.Code})
+	if e.Status != http.StatusRequestTimeout { // or it would have more time
+		r.hurry(w, req)
+	}
 	h := w.Header()
 	h[nsqName], h[typeName] = nsqValue, jsonValue
 	w.WriteHeader(e.Status)
 	_, _ = w.Write(body)
 }
 
+// hurry bounds how long the rest of a refused request is waited for, which
+// net/http reads so that the answer is not lost to a reset. Who has not been told
+// to continue may send nothing any more.
+func (r *Router) hurry(w http.ResponseWriter, req *http.Request) {
+	if req.Body == nil || req.Body == http.NoBody {
+		return
+	}
+	rest := restTimeout
+	if req.Header.Get("Expect") != "" {
+		rest = time.Second
+	}
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(rest))
+}
+
 const (
+	restTimeout = 5 * time.Second // for what is left of a request that was refused
+
 	headerTimeout = 10 * time.Second // from the first byte of a request to the end of its header
 	idleTimeout   = 2 * time.Minute  // between two requests of a connection
 

@@ -86,6 +86,24 @@ func TestABodyThatDrips(t *testing.T) {
 	})
 }
 
+// A request that is refused by its header is not waited for: briefly for a body
+// that may be on its way, and hardly for one that waits to be asked for.
+func TestABodyThatIsNotWanted(t *testing.T) {
+	for header, limit := range map[string]time.Duration{"": 5 * time.Second, "Expect: 100-continue\r\n": time.Second} {
+		withServer(t, func(t *testing.T, _ *daemon, conn net.Conn) {
+			began := time.Now()
+			write(t, conn, "POST /pub?topic=t HTTP/1.1\r\nHost: a\r\n%sContent-Length: 10001\r\n\r\n", header)
+			answer, err := io.ReadAll(conn)
+			if err != nil || !bytes.HasPrefix(answer, []byte("HTTP/1.1 413 ")) {
+				t.Errorf("%q: answered %q, %v", header, answer, err)
+			}
+			if took := time.Since(began); took > limit+time.Second {
+				t.Errorf("%q: closed after %v", header, took)
+			}
+		})
+	}
+}
+
 // Bodies that are on their way share a bound. Those that would exceed it are
 // refused, small ones are taken all the same, and so is everything once those
 // who held it have been given up. The log has a line of it, not one for each.
