@@ -12,9 +12,15 @@ import (
 	"github.com/millrace-mq/millrace/protocol"
 )
 
-// answerTimeout is how long a client may take to read an answer. Without it
-// one that stops reading would keep its answer in our memory for ever.
-const answerTimeout = 30 * time.Second
+const (
+	// bodyTimeout is how long a body may take to arrive. None is wanted, but
+	// net/http reads the beginning of it before it looks for another request.
+	bodyTimeout = 10 * time.Second
+
+	// answerTimeout is how long a client may take to read an answer. Without it
+	// one that stops reading would keep its answer in our memory for ever.
+	answerTimeout = 30 * time.Second
+)
 
 // api is the HTTP face.
 type api struct {
@@ -47,7 +53,7 @@ func newAPI(dir *directory, log *slog.Logger) http.Handler {
 		r.On("GET", change.old, change.handle)
 	}
 	r.Profiles()
-	return httpapi.Patient(r, 0, answerTimeout)
+	return httpapi.Patient(r, bodyTimeout, answerTimeout)
 }
 
 func (a *api) createTopic(_ *http.Request, q url.Values) (any, error) {

@@ -33,7 +33,7 @@ func profile(w http.ResponseWriter, r *http.Request) {
 }
 
 // Patient bounds the time that a client may take: body to send what follows
-// the header of its request (0 is any time), and answer more to read what it is
+// the header of its request, and answer more to read what it is
 // answered. Without that, one that stops half-way would keep what it has of our
 // memory for ever. A profile may take as long as it was asked to.
 func Patient(h http.Handler, body, answer time.Duration) http.Handler {
@@ -45,7 +45,7 @@ func Patient(h http.Handler, body, answer time.Duration) http.Handler {
 		}
 		// Neither fails but on writers of tests, which have no connection.
 		_ = control.SetWriteDeadline(answered)
-		if body > 0 && r.Body != http.NoBody {
+		if r.Body != http.NoBody {
 			_ = control.SetReadDeadline(now.Add(body))
 		}
 		h.ServeHTTP(w, r)

@@ -86,6 +86,27 @@ func TestABodyThatDrips(t *testing.T) {
 	})
 }
 
+// A body that nobody reads is not waited for longer than one that is.
+func TestABodyThatNobodyReads(t *testing.T) {
+	withServer(t, func(t *testing.T, d *daemon, conn net.Conn) {
+		began := time.Now()
+		go func() {
+			_, err := fmt.Fprintf(conn, "POST /topic/create?topic=t HTTP/1.1\r\nHost: a\r\nContent-Length: 10000\r\n\r\n")
+			for err == nil {
+				time.Sleep(time.Second)
+				_, err = io.WriteString(conn, "x")
+			}
+		}()
+		answer, _ := io.ReadAll(conn)
+		if took := time.Since(began); !bytes.HasPrefix(answer, []byte("HTTP/1.1 200 ")) || took > 61*time.Second {
+			t.Errorf("answered %q, closed after %v", answer, took)
+		}
+		conn.Close()
+		time.Sleep(time.Second)
+		d.expectTopics("t")
+	})
+}
+
 // A request that is refused by its header is not waited for: briefly for a body
 // that may be on its way, and hardly for one that waits to be asked for.
 func TestABodyThatIsNotWanted(t *testing.T) {
