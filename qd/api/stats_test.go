@@ -149,6 +149,25 @@ func TestStats(t *testing.T) {
 	})
 }
 
+// Quantiles, if some are asked for: listed before there is anything to tell, too.
+func TestStatsOfLatencies(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := start(t, func(s *broker.Settings, _ *api.Config) {
+			s.Percentiles, s.PercentileWindow = []float64{1, 0.99, 0.5}, 10*time.Minute
+		})
+		d.topic("t")
+		d.expect("POST", "/channel/create?topic=t&channel=quiet", nil, 200, "")
+		d.expect("POST", "/channel/create?topic=t&channel=c", nil, 200, "")
+		for i := range 10 {
+			d.expect("POST", "/pub?topic=t", "x", 200, "OK")
+			time.Sleep(time.Duration(i+1) * 100 * time.Millisecond)
+			d.drain("t")
+		}
+		golden(t, "latency.json", d.send("GET", "/stats?format=json&include_mem=false", nil))
+		golden(t, "latency.txt", d.send("GET", "/stats?include_mem=false", nil))
+	})
+}
+
 // A topic with a log, a policy, and messages that are dead, damaged and missing.
 func TestStatsOfLogs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -2,6 +2,7 @@ package stats
 
 import (
 	"fmt"
+	"math"
 	"strings"
 
 	"github.com/millrace-mq/millrace/qd/broker"
@@ -18,7 +19,7 @@ type Latency struct {
 // Percentile is a quantile's value.
 type Percentile struct {
 	Quantile float64 `json:"quantile"` // above 0, at most 1
-	Value    float64 `json:"value"`    // ns
+	Value    float64 `json:"value"`    // whole ns
 }
 
 // String is the values, with a unit that makes them short, as nsqd has them.
@@ -43,18 +44,49 @@ func short(ns float64) string {
 	return fmt.Sprintf("%.1fns", ns)
 }
 
-// TimeBounds are the bounds of the times from publish to FIN, in seconds.
-var TimeBounds = []float64{0.0001, 0.001, 0.01, 0.1, 1, 10, 60, 600, 3600}
+// TimeBounds are the bounds of histograms of times, in seconds, rising. What is as
+// long as a bound is counted under it.
+var TimeBounds = seconds(queue.LatencyBounds[:])
+
+func seconds(ns []int64) (all []float64) {
+	for _, n := range ns {
+		all = append(all, float64(n)/1e9)
+	}
+	return all
+}
 
 // Histogram is how many times were how long.
 type Histogram struct {
-	Bounds []float64 // seconds, rising; each is the most that its count is for
-	Counts []uint64  // one more than Bounds: the last is for what is longer
-	Sum    float64   // seconds
+	Counts []uint64 // for each bound, those up to it and above the one before; and those above all
+	Sum    float64  // seconds
 }
 
 // readTimes copies a channel's times from publish to FIN. Under the topic's lock.
-func readTimes(*queue.Channel) *Histogram { return nil }
+func readTimes(c *queue.Channel) *Histogram {
+	if c.Counts().Finished == 0 {
+		return nil
+	}
+	all := c.Latencies()
+	return &Histogram{all.Counts[:], all.Sum / 1e9}
+}
 
-// readLatencies adds quantiles to the topic and its channels.
-func (t *Topic) readLatencies(*broker.Topic) {}
+// readLatencies adds quantiles, those that are wanted, to the topic and its
+// channels.
+func (t *Topic) readLatencies(from *broker.Topic, wanted []float64) {
+	if len(wanted) == 0 {
+		return
+	}
+	t.Latency = latency(from.Percentiles(""), wanted)
+	for i := range t.Channels {
+		t.Channels[i].Latency = latency(from.Percentiles(t.Channels[i].Name), wanted)
+	}
+}
+
+// latency pairs quantiles with their values.
+func latency(p broker.Percentiles, wanted []float64) Latency {
+	l := Latency{Count: p.Count}
+	for i, v := range p.Values {
+		l.Percentiles = append(l.Percentiles, Percentile{wanted[i], math.Round(v)})
+	}
+	return l
+}

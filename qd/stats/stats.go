@@ -156,7 +156,7 @@ func (s *Source) topics(sel Selection) []Topic {
 		}
 		snapshot.introduce(members, sel.Topic)
 		snapshot.readLog(t)
-		snapshot.readLatencies(t)
+		snapshot.readLatencies(t, s.Broker.Percentiles)
 		slices.SortFunc(snapshot.Channels, func(x, y Channel) int { return strings.Compare(x.Name, y.Name) })
 		all = append(all, snapshot)
 	}
