@@ -84,6 +84,9 @@ func (f *File) NeedsSnapshot() bool {
 	return f.refuses() || f.size-f.snapshot > max(minDeltas, 2*f.snapshot)
 }
 
+// Size is how many bytes the file has that are whole.
+func (f *File) Size() int64 { return f.size }
+
 func (f *File) refuses() bool { return f.broken || f.size == 0 }
 
 // Append writes a delta behind the others, at once unless it takes more than

@@ -211,6 +211,9 @@ func (t *Topic) writeChannel(c *queue.Channel, sync bool) error {
 		h.behind = true
 		return t.writeChannel(c, sync) // deleted, or emptied: then it is short
 	}
+	if h.file != nil {
+		h.bytes.Store(h.file.Size())
+	}
 	if h.behind = err != nil; err != nil {
 		return fmt.Errorf("topic %s, channel %s: writing down how far it has come: %w", t.name, c.Name(), err)
 	}

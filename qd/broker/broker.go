@@ -66,13 +66,15 @@ type Settings struct {
 // Broker is the daemon's topics.
 type Broker struct {
 	Settings
-	log    *slog.Logger
-	epoch  time.Time
-	low    atomic.Pointer[SpaceError] // not nil while the disk is too full
-	memory *memory
-	keeper *keeper
-	spill  spill.Config
-	dir    *os.File // holds the lock on DataPath
+	log       *slog.Logger
+	epoch     time.Time
+	low       atomic.Pointer[SpaceError] // not nil while the disk is too full
+	free      atomic.Int64               // bytes free on the disk when it was looked at last; -1 if that failed
+	diskTimes diskTimes
+	memory    *memory
+	keeper    *keeper
+	spill     spill.Config
+	dir       *os.File // holds the lock on DataPath
 
 	drawn    atomic.Uint64 // the last number drawn
 	reserved atomic.Uint64 // numbers up to this one are written down as drawn
@@ -116,6 +118,8 @@ func Open(s Settings) (*Broker, error) {
 		watchers:  make(map[chan struct{}]struct{}),
 		leftovers: make(map[string][]string),
 	}
+	b.diskTimes = newDiskTimes()
+	b.free.Store(-1)
 	b.end = sync.OnceFunc(func() { close(b.stopping) })
 	if b.FS == nil {
 		b.FS = disk.OS

@@ -146,6 +146,8 @@ func (t *Topic) perform(w queue.Work) error {
 	end := false
 	q, err := t.queue(w.Channel)
 	if err == nil {
+		before := q.Bytes()
+		defer func() { t.spilled.Add(q.Bytes() - before) }()
 		switch w.Kind {
 		case queue.Write:
 			frames, n := w.Frames()

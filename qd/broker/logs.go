@@ -50,9 +50,10 @@ type logs struct {
 // holding is a channel's file.
 type holding struct {
 	number uint64
-	from   uint64 // position at which the channel began
-	side   uint64 // the same in the side log
-	change uint64 // the change that made it
+	bytes  atomic.Int64 // size of the file
+	from   uint64       // position at which the channel began
+	side   uint64       // the same in the side log
+	change uint64       // the change that made it
 
 	// Owned by who has set logs.tending, and by start and stop.
 	file             *acks.File // nil until it is needed
@@ -103,10 +104,10 @@ func (b *Broker) openLogsIn(dir, name string) (*logs, error) {
 		b.log.Error("messages on disk are damaged or missing; what is left of them is set aside", "topic", name, "finding", f.String())
 	}
 	var err error
-	if l.main, err = journal.Open(b.FS, filepath.Join(l.dir, "log"), journal.Options{SegmentBytes: b.SegmentBytes, Report: report}); err != nil {
+	if l.main, err = journal.Open(b.FS, filepath.Join(l.dir, "log"), journal.Options{SegmentBytes: b.SegmentBytes, Report: report, Took: b.diskTimes.took}); err != nil {
 		return nil, fmt.Errorf("topic %s: opening its log: %w", name, err)
 	}
-	l.side, err = journal.Open(b.FS, filepath.Join(l.dir, "side"), journal.Options{SegmentBytes: b.SegmentBytes, Report: report, Sparse: true})
+	l.side, err = journal.Open(b.FS, filepath.Join(l.dir, "side"), journal.Options{SegmentBytes: b.SegmentBytes, Report: report, Took: b.diskTimes.took, Sparse: true})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("topic %s: opening its side log: %w", name, err), l.main.Close())
 	}

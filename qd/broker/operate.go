@@ -250,7 +250,9 @@ func (t *Topic) inPlaceOfTend(do func() error) error {
 type LogStats struct {
 	Segments      int
 	Bytes         int64
-	Oldest        int64 // when the oldest message that is kept was published, ns; 0 if not known
+	Oldest        int64  // when the oldest message that is kept was published, ns; 0 if not known
+	Records       uint64 // committed since it was opened
+	Written       int64  // bytes of them
 	Damaged, Lost uint64
 }
 
@@ -262,6 +264,7 @@ func (t *Topic) LogStats() (s LogStats, ok bool) {
 	main, side := t.logs.main.Stats(), t.logs.side.Stats()
 	s = LogStats{
 		Segments: main.Segments + side.Segments, Bytes: main.Bytes + side.Bytes,
+		Records: main.Records + side.Records, Written: main.Written + side.Written,
 		Damaged: main.Damaged + side.Damaged, Lost: main.Lost + side.Lost,
 	}
 	if segments := t.logs.main.Segments(); len(segments) > 0 {

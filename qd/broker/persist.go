@@ -151,6 +151,7 @@ func (b *Broker) restore(tm topicMeta, clean bool) error {
 		}
 		t.core.RestoreChannel(cm.Name, cm.State, disk, saved, b.Now()).SetMaxAttempts(cm.MaxAttempts)
 	}
+	t.spilled.Store(spill.SizeOf(t.spillConfig().Dir))
 	t.mu.Lock()
 	t.unlock() // asks for a look at what is due
 	return nil

@@ -362,7 +362,11 @@ func (r *resumption) assemble() {
 		for _, e := range c.late {
 			core.TakeIn(e)
 		}
-		l.held[core] = &holding{number: c.File, from: c.From, side: c.FromSide, file: c.file, behind: c.lost}
+		h := &holding{number: c.File, from: c.From, side: c.FromSide, file: c.file, behind: c.lost}
+		if h.file != nil {
+			h.bytes.Store(h.file.Size())
+		}
+		l.held[core] = h
 	}
 	if parked > muchParked {
 		debug.FreeOSMemory() // of the files, several times what is left

@@ -28,8 +28,10 @@ func (b *Broker) watchSpace(ctx context.Context) {
 func (b *Broker) lookAtSpace() {
 	free, err := b.FS.Free(b.DataPath)
 	if err != nil {
+		b.free.Store(-1)
 		return // writing will tell
 	}
+	b.free.Store(int64(free))
 	was := b.low.Load()
 	switch low := int64(free) < b.MinFree; {
 	case low && was == nil:
@@ -52,8 +54,10 @@ func (b *Broker) space() error {
 	return nil
 }
 
-// FreeBytes is how much space is free on the disk; ok is false if nobody knows.
+// FreeBytes is how many bytes were free on the disk when it was looked at last,
+// which is once a second; ok is false if nobody knows. Below Settings.MinFree,
+// publishes are refused.
 func (b *Broker) FreeBytes() (n int64, ok bool) {
-	free, err := b.FS.Free(b.DataPath)
-	return int64(free), err == nil
+	n = b.free.Load()
+	return max(n, 0), n >= 0
 }

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/millrace-mq/millrace/qd/queue"
@@ -35,6 +36,8 @@ type Topic struct {
 	restAt   int64 // when to see whether the disk queues are idle; 0 is never
 	lastDisk int64
 	times    map[*queue.Channel]*times // of channels that had consumers; nil if no percentiles are wanted
+
+	spilled atomic.Int64 // bytes of the disk queues
 
 	disk diskWorker // owned by the disk worker, and by start and stop
 	logs *logs      // nil at level memory

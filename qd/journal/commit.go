@@ -38,7 +38,9 @@ func (l *Log) Commit(records []Record, sync bool) error {
 		err = l.reserve(&t, size)
 	}
 	if err == nil {
+		start := l.clock()
 		err = t.file.file.WriteAt(t.off, l.buffers...)
+		l.took(Write, start)
 	}
 	clear(l.buffers) // keep no caller's memory
 	if err != nil {
@@ -300,6 +302,8 @@ func (l *Log) publish(t *target, records []Record, size int64, synced bool) {
 		off += recordHeaderSize + int64(records[i].length())
 		l.end = records[i].Position + uint64(records[i].Count)
 	}
+	l.records += uint64(len(records))
+	l.written += size - t.off
 	s.size, s.limit = size, l.end
 	if synced {
 		s.safe = mark{l.end, size}

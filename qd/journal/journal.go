@@ -21,6 +21,7 @@ import (
 	"math"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/millrace-mq/millrace/qd/disk"
 )
@@ -50,7 +51,21 @@ type Options struct {
 	// Report is called for each damage found, once per opening of the log, by the
 	// goroutine that found it and under no lock. It may be nil.
 	Report func(Finding)
+	// Took is called with the time that each write and sync of a segment took,
+	// failed ones included, by whoever waited for it: concurrently, and with locks
+	// of the log held. It may be nil.
+	Took func(Operation, time.Duration)
 }
+
+// Operation is what the log asks of the disk.
+type Operation int
+
+// The operations that Options.Took is told of.
+const (
+	Write      Operation = iota // of a commit's records
+	CommitSync                  // of a commit that is to be on the device
+	Sync                        // of what earlier commits have written
+)
 
 // DefaultSegmentBytes is Options.SegmentBytes unless set.
 const DefaultSegmentBytes = 64 << 20
@@ -59,6 +74,8 @@ const DefaultSegmentBytes = 64 << 20
 type Stats struct {
 	Segments int
 	Bytes    int64  // of segments, not of what was set aside
+	Records  uint64 // committed since the log was opened
+	Written  int64  // bytes of them, with their headers
 	Damaged  uint64 // damages found since the log was opened
 	Lost     uint64 // messages in them and in holes, as far as it is known
 }
@@ -99,6 +116,8 @@ type Log struct {
 	unlinked bool         // the directory's own name may not be on the device
 	loose    int          // failed segments removed, whose names may come back with a crash and cover others
 	closed   bool
+	records  uint64
+	written  int64
 	damaged  uint64
 	lost     uint64
 }
@@ -160,11 +179,26 @@ func (l *Log) BytesFrom(pos uint64) int64 {
 func (l *Log) Stats() Stats {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	s := Stats{Segments: len(l.segments), Damaged: l.damaged, Lost: l.lost}
+	s := Stats{Segments: len(l.segments), Records: l.records, Written: l.written, Damaged: l.damaged, Lost: l.lost}
 	for _, seg := range l.segments {
 		s.Bytes += seg.size
 	}
 	return s
+}
+
+// clock is when an operation begins, if anybody wants to know.
+func (l *Log) clock() (start time.Time) {
+	if l.options.Took != nil {
+		start = time.Now()
+	}
+	return start
+}
+
+// took tells of an operation that began at start.
+func (l *Log) took(o Operation, start time.Time) {
+	if l.options.Took != nil {
+		l.options.Took(o, time.Since(start))
+	}
 }
 
 // Rest closes the files that are not being read. The next use opens them again.

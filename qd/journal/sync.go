@@ -13,7 +13,9 @@ func (l *Log) syncTarget(t *target) error {
 		l.syncing.Unlock()
 		return err
 	}
+	start := l.clock()
 	err := t.file.file.Sync()
+	l.took(CommitSync, start)
 	written := err == nil
 	if written {
 		err = l.syncNames(t.fresh || !l.isNamed(t.seg))
@@ -119,7 +121,10 @@ func (l *Log) syncSegment(d unsyncedPart) error {
 		return err
 	}
 	defer l.files.release(file)
-	if err := file.file.Sync(); err != nil {
+	start := l.clock()
+	err = file.file.Sync()
+	l.took(Sync, start)
+	if err != nil {
 		err = fmt.Errorf("syncing segment %s: %w", d.seg.path, err)
 		l.fail(d.seg, err)
 		return err

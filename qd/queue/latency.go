@@ -16,7 +16,7 @@ var LatencyBounds = [...]int64{
 	int64(time.Millisecond), int64(3 * time.Millisecond), int64(10 * time.Millisecond), int64(30 * time.Millisecond),
 	int64(100 * time.Millisecond), int64(300 * time.Millisecond),
 	int64(time.Second), int64(3 * time.Second), int64(10 * time.Second), int64(30 * time.Second),
-	int64(time.Minute), int64(5 * time.Minute), int64(15 * time.Minute), int64(time.Hour),
+	int64(time.Minute), int64(3 * time.Minute), int64(10 * time.Minute), int64(time.Hour),
 }
 
 // Latencies are the times from publication to FIN of the messages that were

@@ -55,6 +55,7 @@ type generation struct {
 	dq      diskqueue.Interface // nil while closed
 	records int64               // not yet read
 	written int64               // bytes, since it was opened
+	size    int64               // bytes on disk
 	trouble chan struct{}       // signalled when go-diskqueue reports an error
 }
 
@@ -66,8 +67,10 @@ func Open(cfg Config, name string) (*Queue, error) {
 	if err != nil {
 		return nil, err
 	}
+	sizes := sizesIn(cfg.Dir)
 	for _, n := range numbers {
 		g := &generation{number: n, written: cfg.FileBytes}
+		g.size = sizes[q.fileName(g)]
 		q.open(g)
 		g.records = g.dq.Depth()
 		q.gens = append(q.gens, g)
@@ -159,6 +162,37 @@ func (q *Queue) Records() int {
 	return n
 }
 
+// Bytes is about how many bytes the queue has on disk. It looks at no file.
+func (q *Queue) Bytes() int64 {
+	n := int64(0)
+	for _, g := range q.gens {
+		n += g.size
+	}
+	return n
+}
+
+// sizesIn is how many bytes each generation in a directory has in its data file;
+// one that cannot be looked at counts as nothing.
+func sizesIn(dir string) map[string]int64 {
+	entries, _ := os.ReadDir(dir)
+	sizes := make(map[string]int64)
+	for _, e := range entries {
+		name, rest, ok := strings.Cut(e.Name(), dataInfix)
+		if info, err := e.Info(); ok && err == nil && dataInfix+rest != metaSuffix {
+			sizes[name] += info.Size()
+		}
+	}
+	return sizes
+}
+
+// SizeOf is how many bytes all queues in a directory have on disk.
+func SizeOf(dir string) (n int64) {
+	for _, size := range sizesIn(dir) {
+		n += size
+	}
+	return n
+}
+
 // Append adds a record with the frames of count messages at the end.
 func (q *Queue) Append(frames []byte, count int) error {
 	last := len(q.gens) - 1
@@ -207,6 +241,7 @@ func (q *Queue) put(g *generation, payload []byte, count int) error {
 	}
 	g.records++
 	g.written += int64(len(payload))
+	g.size += int64(len(payload)) + recordHeaderSize + 4 // go-diskqueue's length of it
 	return nil
 }
 
