@@ -298,8 +298,13 @@ func TestMetrics(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Body.Close()
-	if answer, _ := io.ReadAll(r.Body); r.StatusCode != 200 || !strings.Contains(string(answer), "\nmillrace_topic_published_messages_total{topic=\"t\"} 1\n") {
-		t.Errorf("%s %s", r.Status, answer)
+	answer, _ := io.ReadAll(r.Body)
+	for _, line := range []string{
+		`millrace_topic_published_messages_total{topic="t"} 1`, `millrace_topic_log_records_total{topic="t"} 1`, `millrace_write_duration_seconds_count 1`,
+	} {
+		if !strings.Contains(string(answer), "\n"+line+"\n") {
+			t.Errorf("%s: no %s in\n%s", r.Status, line, answer)
+		}
 	}
 	http.DefaultClient.CloseIdleConnections()
 	if err := stop(); err != nil {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/millrace-mq/millrace/internal/histogram"
 	"github.com/millrace-mq/millrace/internal/program"
 	"github.com/millrace-mq/millrace/protocol"
 	"github.com/millrace-mq/millrace/qd/stats"
@@ -199,7 +200,7 @@ func (c *collector) sendChannel(to chan<- prometheus.Metric, rising, gauges []fl
 	n := len(channelCounters)
 	send(to, c.channelCounters, prometheus.CounterValue, rising[:n], topic, name)
 	send(to, c.channelGauges, prometheus.GaugeValue, gauges, topic, name)
-	if h := histogram(c.latency, stats.TimeBounds, rising[n:], topic, name); h != nil {
+	if h := latency(c.latency, stats.TimeBounds, rising[n:], topic, name); h != nil {
 		to <- h
 	}
 }
@@ -223,11 +224,12 @@ var (
 	memoryLimitDesc = daemonDesc("message_memory_limit_bytes", "The bound of that, --mem-limit.")
 	floorDesc       = daemonDesc("disk_floor_bytes", "Free space below which publishes are refused, --min-free-disk.")
 	freeDesc        = daemonDesc("disk_free_bytes", "Free space on the disk of the data path.")
-	syncDesc        = daemonDesc("sync_duration_seconds", "Time that syncing a log took: a commit that publishers wait for, or one in the background.", "kind")
+	syncDesc        = daemonDesc("sync_duration_seconds", "Time that syncing a log took: for a commit, which publishers wait for, or in the background.", "kind")
+	writeDesc       = daemonDesc("write_duration_seconds", "Time that writing a commit to a log took, without syncing it.")
 
 	daemonDescs = []*prometheus.Desc{
 		buildDesc, healthyDesc, topicsDesc, channelsDesc, hiddenDesc, hiddenChDesc, connectionsDesc, producersDesc,
-		memoryDesc, memoryLimitDesc, floorDesc, freeDesc, syncDesc,
+		memoryDesc, memoryLimitDesc, floorDesc, freeDesc, syncDesc, writeDesc,
 	}
 )
 
@@ -262,4 +264,19 @@ func (c *collector) sendDaemon(to chan<- prometheus.Metric, all *stats.Daemon, c
 	if free, ok := b.FreeBytes(); ok {
 		gauge(freeDesc, float64(free))
 	}
+	commits, background := b.SyncLatencies()
+	sendTimes(to, syncDesc, commits, "commit")
+	sendTimes(to, syncDesc, background, "background")
+	sendTimes(to, writeDesc, b.WriteLatencies())
+}
+
+func sendTimes(to chan<- prometheus.Metric, desc *prometheus.Desc, s histogram.Snapshot, labels ...string) {
+	buckets := make(map[float64]uint64, len(s.Bounds))
+	n := uint64(0)
+	for i, bound := range s.Bounds {
+		n += s.Counts[i]
+		buckets[bound.Seconds()] = n
+	}
+	n += s.Counts[len(s.Bounds)]
+	to <- prometheus.MustNewConstHistogram(desc, n, s.Sum.Seconds(), buckets, labels...)
 }

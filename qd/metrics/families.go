@@ -16,8 +16,10 @@ type family[T any] struct {
 var topicCounters = []family[stats.Topic]{
 	{"published_messages_total", "Messages published.", func(t *stats.Topic) float64 { return float64(t.MessageCount) }},
 	{"published_bytes_total", "Bytes of the bodies published.", func(t *stats.Topic) float64 { return float64(t.MessageBytes) }},
-	{"damaged_records_total", "Records of the topic's logs found damaged.", damaged},
-	{"lost_messages_total", "Messages in damaged records, and missing ones, as far as is known.", lost},
+	{"log_records_total", "Records written to the topic's logs: commits.", ofLog(func(l *stats.Log) float64 { return float64(l.Records) })},
+	{"log_written_bytes_total", "Bytes written to the topic's logs.", ofLog(func(l *stats.Log) float64 { return float64(l.Written) })},
+	{"damaged_records_total", "Records of the topic's logs found damaged.", ofLog(func(l *stats.Log) float64 { return float64(l.Damaged) })},
+	{"lost_messages_total", "Messages in damaged records, and missing ones, as far as is known.", ofLog(func(l *stats.Log) float64 { return float64(l.Lost) })},
 }
 
 var topicGauges = []family[stats.Topic]{
@@ -52,18 +54,14 @@ var channelGauges = []family[stats.Channel]{
 	{"paused", "1 while the channel is paused.", func(c *stats.Channel) float64 { return truth(c.Paused) }},
 }
 
-func damaged(t *stats.Topic) float64 {
-	if t.Log == nil {
-		return 0
+// ofLog is a value of a topic's log; 0 if it has none.
+func ofLog(value func(*stats.Log) float64) func(*stats.Topic) float64 {
+	return func(t *stats.Topic) float64 {
+		if t.Log == nil {
+			return 0
+		}
+		return value(t.Log)
 	}
-	return float64(t.Log.Damaged)
-}
-
-func lost(t *stats.Topic) float64 {
-	if t.Log == nil {
-		return 0
-	}
-	return float64(t.Log.Lost)
 }
 
 func truth(b bool) float64 {
@@ -102,8 +100,8 @@ func times(all []float64, h *stats.Histogram) []float64 {
 	return append(all, h.Sum)
 }
 
-// histogram is what times made, as Prometheus has it; nil if nothing was counted.
-func histogram(desc *prometheus.Desc, bounds, of []float64, labels ...string) prometheus.Metric {
+// latency is what times made, as Prometheus has it; nil if nothing was counted.
+func latency(desc *prometheus.Desc, bounds, of []float64, labels ...string) prometheus.Metric {
 	buckets := make(map[float64]uint64, len(bounds))
 	var n float64
 	for i, count := range of[:len(bounds)+1] {

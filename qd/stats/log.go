@@ -13,6 +13,10 @@ type Log struct {
 	Oldest   int64  `json:"oldest,omitempty"` // when the oldest kept message was published, ns since the Unix epoch
 	Damaged  uint64 `json:"damaged_records"`  // found since the start
 	Lost     uint64 `json:"lost_count"`       // messages in them, and missing ones, as far as is known
+
+	// What was committed since the start: records, and their bytes.
+	Records uint64 `json:"-"`
+	Written int64  `json:"-"`
 }
 
 // Policy is what was set for a topic.
@@ -35,7 +39,7 @@ func (t *Topic) readLog(from *broker.Topic) {
 		t.Overflow = p.Overflow()
 	}
 	if s, ok := from.LogStats(); ok {
-		t.Log = &Log{s.Segments, s.Bytes, s.Oldest, s.Damaged, s.Lost}
-		t.Size = s.Bytes
+		t.Log = &Log{s.Segments, s.Bytes, s.Oldest, s.Damaged, s.Lost, s.Records, s.Written}
 	}
+	t.Size = from.DiskBytes()
 }
