@@ -233,9 +233,11 @@ func (d *Daemon) statsd() statsd.Config {
 		PacketSize:       s.StatsdUDPPacketSize,
 		MemStats:         s.StatsdMemStats,
 		ExcludeEphemeral: s.StatsdExcludeEphemeral,
-		Gather:           func() stats.Daemon { return source.Gather(stats.Selection{Memory: s.StatsdMemStats}) },
-		Dial:             new(net.Dialer).DialContext,
-		Log:              d.log,
+		Gather: func() stats.Daemon {
+			return source.Gather(stats.Selection{Memory: s.StatsdMemStats, Percentiles: true})
+		},
+		Dial: new(net.Dialer).DialContext,
+		Log:  d.log,
 	}
 }
 

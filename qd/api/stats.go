@@ -12,6 +12,7 @@ func (a *api) stats(_ *http.Request, q url.Values) (any, error) {
 	all := a.source.Gather(stats.Selection{
 		Topic: q.Get("topic"), Channel: q.Get("channel"),
 		Clients: wanted(q.Get("include_clients")), Memory: wanted(q.Get("include_mem")),
+		Percentiles: true,
 	})
 	if q.Get("format") == "json" {
 		return all, nil

@@ -30,6 +30,7 @@ type Selection struct {
 	Clients        bool   // describe consumers and producers
 	Memory         bool   // Go's memory: stops the world for some microseconds
 	Latencies      bool   // copy the histograms of channels
+	Percentiles    bool   // compute quantiles, if the settings name some
 }
 
 // Daemon is all that is known.
@@ -156,7 +157,9 @@ func (s *Source) topics(sel Selection) []Topic {
 		}
 		snapshot.introduce(members, sel.Topic)
 		snapshot.readLog(t)
-		snapshot.readLatencies(t, s.Broker.Percentiles)
+		if sel.Percentiles {
+			snapshot.readLatencies(t, s.Broker.Percentiles)
+		}
 		slices.SortFunc(snapshot.Channels, func(x, y Channel) int { return strings.Compare(x.Name, y.Name) })
 		all = append(all, snapshot)
 	}
