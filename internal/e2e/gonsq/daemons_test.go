@@ -39,17 +39,17 @@ type house struct {
 	qdTCP, qdHTTP, lookupdHTTP string
 }
 
-// startHouse starts both daemons; they are stopped, and must stop in order,
-// when the test ends.
-func startHouse(t *testing.T) house {
+// startHouse starts both daemons, qd with more flags if need be; they are
+// stopped, and must stop in order, when the test ends.
+func startHouse(t *testing.T, flags ...string) house {
 	t.Helper()
 	h := house{address(t), address(t), address(t)}
 	lookupdTCP := address(t)
 	start(t, h.lookupdHTTP, filepath.Join(programs, "lookupd"),
 		"--tcp-address="+lookupdTCP, "--http-address="+h.lookupdHTTP)
-	start(t, h.qdHTTP, filepath.Join(programs, "qd"),
+	start(t, h.qdHTTP, filepath.Join(programs, "qd"), append(flags,
 		"--tcp-address="+h.qdTCP, "--http-address="+h.qdHTTP, "--broadcast-address=127.0.0.1",
-		"--data-path="+t.TempDir(), "--lookupd-tcp-address="+lookupdTCP)
+		"--data-path="+t.TempDir(), "--lookupd-tcp-address="+lookupdTCP)...)
 	return h
 }
 
@@ -122,7 +122,24 @@ func (h house) post(t *testing.T, path string) {
 // producer returns a go-nsq producer that is stopped when the test ends.
 func (h house) producer(t *testing.T) *nsq.Producer {
 	t.Helper()
-	p, err := nsq.NewProducer(h.qdTCP, nsq.NewConfig())
+	return h.producerWith(t, nil)
+}
+
+// configure sets go-nsq options.
+func configure(t *testing.T, config *nsq.Config, settings map[string]any) {
+	t.Helper()
+	for name, value := range settings {
+		if err := config.Set(name, value); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func (h house) producerWith(t *testing.T, settings map[string]any) *nsq.Producer {
+	t.Helper()
+	config := nsq.NewConfig()
+	configure(t, config, settings)
+	p, err := nsq.NewProducer(h.qdTCP, config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,11 +155,7 @@ func (h house) consume(t *testing.T, topic, channel string, handle nsq.HandlerFu
 	config := nsq.NewConfig()
 	config.LookupdPollInterval = 50 * time.Millisecond
 	config.MaxInFlight = 50
-	for name, value := range settings {
-		if err := config.Set(name, value); err != nil {
-			t.Fatal(err)
-		}
-	}
+	configure(t, config, settings)
 	c, err := nsq.NewConsumer(topic, channel, config)
 	if err != nil {
 		t.Fatal(err)

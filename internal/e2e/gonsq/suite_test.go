@@ -29,6 +29,10 @@ const (
 	suiteTests = 24
 )
 
+// upgrades are how often go-nsq must say that a connection goes on in another
+// layer. Its tests pass as well with a daemon that grants none.
+var upgrades = map[string]int{"upgrading to TLS": 5, "upgrading to Deflate": 2, "upgrading to Snappy": 2}
+
 // go-nsq's own tests, as its test.sh runs them: with daemons on the default
 // ports, TLS files from the module's test folder, and every flag by nsqd's name.
 func TestGoNSQsOwnTests(t *testing.T) {
@@ -47,6 +51,11 @@ func TestGoNSQsOwnTests(t *testing.T) {
 	t.Logf("go-nsq's own tests: %d passed, %d skipped", s.passed, s.skipped)
 	if s.passed != suiteTests || s.skipped != 0 {
 		t.Errorf("%d tests passed, want %d", s.passed, suiteTests)
+	}
+	for what, want := range upgrades {
+		if got := strings.Count(s.output.String(), what); got != want {
+			t.Errorf("%s: %d times, want %d", what, got, want)
+		}
 	}
 }
 
