@@ -29,7 +29,7 @@ func TestNsqjs(t *testing.T) {
 		t.Skip("skipped: nsqjs is not installed; make nsqjs does that")
 	}
 	ca := newAuthority(t)
-	server, client := ca.issue("qd"), ca.issue("client")
+	server := ca.issue("qd")
 	type addresses struct {
 		TCP  string `json:"tcp"`
 		HTTP string `json:"http"`
@@ -41,9 +41,7 @@ func TestNsqjs(t *testing.T) {
 		Second  addresses `json:"second"`
 		Lookupd string    `json:"lookupd"`
 		CA      string    `json:"ca"`
-		Cert    string    `json:"cert"`
-		Key     string    `json:"key"`
-	}{Lookupd: l.http, CA: ca.file, Cert: client.cert, Key: client.key}
+	}{Lookupd: l.http, CA: ca.file}
 	var daemons []*process
 	run := func(at *addresses, flags ...string) {
 		d := newDaemon(t, append(flags, "--lookupd-tcp-address="+l.tcp)...)

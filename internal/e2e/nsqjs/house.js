@@ -2,6 +2,7 @@
 // nsqjs's readers and writers as something to await.
 'use strict';
 
+const fs = require('node:fs');
 const { once } = require('node:events');
 const { setTimeout: sleep } = require('node:timers/promises');
 const nsq = require('nsqjs');
@@ -9,11 +10,19 @@ const nsq = require('nsqjs');
 if (!process.env.MILLRACE_HOUSE) {
   throw new Error('MILLRACE_HOUSE does not say where the daemons are: go test starts these scenarios');
 }
-// { open, second: { tcp, http }, lookupd, ca, cert, key }
+// { open, second: { tcp, http }, lookupd, ca }
 const house = JSON.parse(process.env.MILLRACE_HOUSE);
 
-// Options for each way to be connected.
-const ways = { plain: {} };
+// Options for each way to be connected that nsqjs offers.
+const tls = { tls: true, ca: fs.readFileSync(house.ca) };
+const ways = {
+  plain: {},
+  snappy: { snappy: true },
+  deflate: { deflate: true, deflateLevel: 3 },
+  tls,
+  'tls and snappy': { ...tls, snappy: true },
+  'tls and deflate': { ...tls, deflate: true },
+};
 
 // writer returns a connected writer, closed when the test t ends.
 async function writer(t, options = {}, daemon = house.open) {
@@ -21,8 +30,8 @@ async function writer(t, options = {}, daemon = house.open) {
   const w = new nsq.Writer(host, Number(port), options);
   w.connect();
   t.after(() => close(w));
+  w.on('error', () => {}); // told to callbacks as well, and some errors twice
   await once(w, 'ready'); // rejects on 'error'
-  w.on('error', () => {}); // a refused publish is told to its callback as well
   return {
     closed: new Promise((resolve) => w.once('closed', resolve)),
     publish: (topic, messages) => answered((done) => w.publish(topic, messages, done)),

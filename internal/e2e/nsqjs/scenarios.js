@@ -4,13 +4,16 @@
 
 const assert = require('node:assert/strict');
 const { performance } = require('node:perf_hooks');
-const { describe, it } = require('node:test');
+const { after, describe, it } = require('node:test');
 const { house, ways, writer, reader, prepare, channelStats, until, sleep } = require('./house.js');
 
 // Most of a scenario is waiting, so many run at once.
 describe('nsqjs', { concurrency: 12 }, () => {
   const scenario = (name, run) =>
     it(name, { timeout: 60_000 }, (t) => run(t, name.replace(/\W+/g, '_').slice(0, 64)));
+
+  // What a scenario that failed has left open must not keep the process.
+  after(() => setTimeout(() => process.exit(1), 5000).unref());
 
   for (const [way, options] of Object.entries(ways)) {
     scenario(`${way}: publishes in every way it knows`, async (t, topic) => {
@@ -239,6 +242,27 @@ describe('nsqjs', { concurrency: 12 }, () => {
       await w.closed;
     }
     await (await writer(t)).publish(topic, 'another connection may');
+  });
+
+  scenario('a sampled channel gives about as much as was asked for', async (t, topic) => {
+    const count = 4000;
+    await prepare(topic, 'some');
+    const w = await writer(t);
+    const r = await reader(t, topic, 'some', { sampleRate: 25 });
+    let came = 0;
+    r.nsq.on('message', (m) => {
+      came++;
+      m.finish();
+    });
+    await until(async () => (await channelStats(topic, 'some')).clients[0]?.sample_rate === 25);
+    await w.publish(topic, Array.from({ length: count }, (_, i) => `${i}`));
+    await drained(topic, 'some');
+    assert.ok(Math.abs(came - count / 4) < 200, `${came} of ${count} came`); // seven standard deviations
+  });
+
+  scenario('a certificate that nobody vouches for is refused', async (t) => {
+    await assert.rejects(writer(t, { tls: true }), /self-signed|unable to (get|verify)/);
+    await writer(t, { tls: true, tlsVerification: false });
   });
 
   const drained = (topic, channel, daemon) =>
