@@ -20,13 +20,17 @@ type wire struct {
 	buf []byte
 }
 
+func newWire(c net.Conn) *wire {
+	return &wire{c, bufio.NewReaderSize(c, 64<<10), make([]byte, 4<<10)}
+}
+
 // dial connects, and identifies with a message timeout if that is not 0.
 func dial(address string, msgTimeout time.Duration) (*wire, error) {
 	c, err := net.DialTimeout("tcp", address, 10*time.Second)
 	if err != nil {
 		return nil, err
 	}
-	w := &wire{c, bufio.NewReaderSize(c, 64<<10), make([]byte, 4<<10)}
+	w := newWire(c)
 	body, err := json.Marshal(protocol.IdentifyRequest{ClientID: "e2e", MsgTimeout: int(msgTimeout.Milliseconds())})
 	if err == nil {
 		err = w.say(protocol.AppendIdentify([]byte("  V2"), body), protocol.OK)
