@@ -4,5 +4,6 @@
 //
 // It has no code of its own. The books of the tests that kill qd are kept by
 // package ledger. What go-nsq has to say lies in gonsq, a module apart so that
-// the main one does not depend on it.
+// the main one does not depend on it; what nsqjs has to say, in nsqjs, which are
+// Node.js programs that TestNsqjs runs.
 package e2e
