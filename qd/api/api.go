@@ -30,7 +30,7 @@ type Config struct {
 	MaxMsgSize  int // of one message, in bytes; positive
 	MaxBodySize int // of the body of an /mpub, in bytes; positive
 	// BodyMemory is how many bytes the bodies of all requests together may have at
-	// a time, but for the first few KiB of each; 0 is 256 MiB, or eight of the
+	// a time, but for the first few KiB of each; 0 is 128 MiB, or eight of the
 	// largest bodies if that is more. Those beyond it are refused.
 	BodyMemory    int64
 	MaxReqTimeout time.Duration // the longest that a publish can be deferred

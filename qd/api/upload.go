@@ -30,9 +30,10 @@ const (
 	maxKeptBodies = 1 << 14
 
 	// allBodies is how many bytes the bodies that are being received or stored may
-	// have together, beyond the first of each. Many times more of the largest
-	// there may be are always allowed for.
-	allBodies  = 256 << 20
+	// have together, beyond the first of each; the process takes up to four times
+	// that, with what they have outgrown and the collector's share. Several of the
+	// largest there may be are always allowed for.
+	allBodies  = 128 << 20
 	allLargest = 8
 
 	sliceBytes = 24 // of a slice's header
@@ -72,6 +73,7 @@ func (u *upload) take(n int64) error {
 		u.taken += n
 		return nil
 	}
+	u.body, u.bodies = nil, nil // not to be kept: nothing counts what is
 	u.api.sparing.Warn("the bodies of requests take all the memory that they may have together")
 	return httpapi.Errorf(http.StatusServiceUnavailable, "BUSY: too much is being published at once")
 }
@@ -91,7 +93,7 @@ func (u *upload) read(r *http.Request, limit int, tooBig string) error {
 			room *= 2
 		}
 		if cap(u.body) < room {
-			u.body = slices.Grow(u.body, room-len(u.body))
+			u.body = append(make([]byte, 0, room), u.body...) // exactly: slices.Grow takes up to a quarter more
 		}
 		n, err := r.Body.Read(u.body[len(u.body):min(room, limit+1)])
 		u.body = u.body[:len(u.body)+n]
