@@ -60,6 +60,9 @@ func TestSocketFiles(t *testing.T) {
 	if got := ask("GET", "/stats?format=json", ""); !strings.Contains(got, `"remote_address":"`+tcp+`"`) {
 		t.Errorf("the consumer's address is not told in %s", got)
 	}
+	if got := ask("GET", "/stats", ""); !strings.Contains(got, ":"+tcp+" ") {
+		t.Errorf("the consumer's address is not told in %s", got)
+	}
 	if got := ask("GET", "/info", ""); !strings.Contains(got, `"tcp_port":`+port(d.TCPAddr())) {
 		t.Errorf("the network's port is not told in %s", got)
 	}

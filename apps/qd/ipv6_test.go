@@ -16,8 +16,8 @@ import (
 	"github.com/millrace-mq/millrace/qd"
 )
 
-// chain is a lookupd and a qd that registers with it, at which a message is
-// published and found through lookupd.
+// chain runs a lookupd and a qd that registers with it, and has a message go
+// through both. It returns what lookupd tells of qd.
 func chain(t *testing.T, look lookupd.Settings, queue qd.Settings) (node map[string]any) {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
@@ -48,6 +48,13 @@ func chain(t *testing.T, look lookupd.Settings, queue qd.Settings) (node map[str
 		}
 	})
 
+	throughBoth(t, q, l)
+	return onlyNode(t, l)
+}
+
+// throughBoth publishes at q, and consumes what l finds.
+func throughBoth(t *testing.T, q *qd.Daemon, l *lookupd.Daemon) {
+	t.Helper()
 	w, err := millrace.NewWriter(millrace.WriterConfig{Addresses: []string{q.TCPAddr().String()}})
 	if err != nil {
 		t.Fatal(err)
@@ -77,7 +84,11 @@ func chain(t *testing.T, look lookupd.Settings, queue qd.Settings) (node map[str
 	if body := <-got; body != "hello" {
 		t.Errorf("got %q", body)
 	}
+}
 
+// onlyNode is what lookupd tells of the one daemon that it knows.
+func onlyNode(t *testing.T, l *lookupd.Daemon) map[string]any {
+	t.Helper()
 	answer, err := http.Get("http://" + l.HTTPAddr().String() + "/nodes")
 	if err != nil {
 		t.Fatal(err)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"flag"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -101,6 +102,30 @@ func TestDefaultsAreNSQs(t *testing.T) {
 		}
 		if listed := strings.Contains(help.String(), "  --"+row.name); listed == (row.qd == "obsolete") {
 			t.Errorf("--%s is listed by --help: %v", row.name, listed)
+		}
+	}
+}
+
+// TestDocumented wants every flag that differs from nsqd's in the page for those
+// who come from there, and every one that nsqd has not.
+func TestDocumented(t *testing.T) {
+	text, err := os.ReadFile("../../docs/coming-from-nsq.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := string(text)
+	fs := flag.NewFlagSet("qd", flag.ContinueOnError)
+	setup(fs, program.Stdio{})
+	differ := make(map[string]bool)
+	for _, o := range program.Options(fs) {
+		differ[o.Flag.Name] = true
+	}
+	for _, row := range nsqdFlags {
+		differ[row.name] = row.qd != ""
+	}
+	for name, differs := range differ {
+		if differs && name != "data-path" && !strings.Contains(page, "--"+name) {
+			t.Errorf("docs/coming-from-nsq.md says nothing of --%s", name)
 		}
 	}
 }

@@ -124,8 +124,11 @@ func (s *Client) printProducer(w *bytes.Buffer) {
 }
 
 func (s *Client) label() string {
-	_, port, _ := net.SplitHostPort(s.RemoteAddress)
-	return s.Hostname + ":" + port + " " + s.UserAgent
+	_, end, err := net.SplitHostPort(s.RemoteAddress)
+	if err != nil { // the path of a socket file
+		end = s.RemoteAddress
+	}
+	return s.Hostname + ":" + end + " " + s.UserAgent
 }
 
 func (s *Client) age() time.Duration {
