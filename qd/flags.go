@@ -76,11 +76,14 @@ func (n *nodeID) Get() any { return int(*n) }
 func (n *nodeID) Set(v string) error {
 	id, err := strconv.Atoi(v)
 	if err != nil || id < 0 || id >= 1024 {
-		return errors.New("must be a whole number from 0 to 1023")
+		return errors.New("must be " + n.Expects())
 	}
 	*n = nodeID(id)
 	return nil
 }
+
+// Expects says what is taken.
+func (n *nodeID) Expects() string { return "a whole number from 0 to 1023" }
 
 // StorageFlags declares the flags for where and how much is kept.
 func (s *Settings) StorageFlags(fs *flag.FlagSet) {
@@ -147,13 +150,16 @@ func (r *tlsRequired) Set(v string) error {
 	if v != "tcp-https" {
 		b, err := strconv.ParseBool(v)
 		if err != nil {
-			return errors.New("must be true, false or tcp-https")
+			return errors.New("must be " + r.Expects())
 		}
 		v = strconv.FormatBool(b)
 	}
 	*r = tlsRequired(v)
 	return nil
 }
+
+// Expects says what is taken.
+func (r *tlsRequired) Expects() string { return "true, false or tcp-https" }
 
 // tlsVersion is the flag tls-min-version. Empty leaves it as it is, as in NSQ,
 // whose example of a config file has it so.
@@ -169,11 +175,14 @@ func (v *tlsVersion) Set(text string) error {
 		return nil
 	}
 	if _, known := tlsVersions[text]; !known {
-		return errors.New("must be tls1.0, tls1.1, tls1.2 or tls1.3")
+		return errors.New("must be " + v.Expects())
 	}
 	*v = tlsVersion(text)
 	return nil
 }
+
+// Expects says what is taken.
+func (v *tlsVersion) Expects() string { return "tls1.0, tls1.1, tls1.2 or tls1.3" }
 
 var tlsVersions = map[string]uint16{
 	"tls1.0": tls.VersionTLS10, "tls1.1": tls.VersionTLS11, "tls1.2": tls.VersionTLS12, "tls1.3": tls.VersionTLS13,

@@ -5,6 +5,7 @@ import (
 	"context"
 	"flag"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -213,6 +214,32 @@ func TestConfigFileOfNSQ(t *testing.T) {
 		t.Fatalf("status %d: %q", status, warnings)
 	}
 	wantObsolete(t, warnings, "id", "queue_scan_worker_pool_max", "queue_scan_selection_count")
+}
+
+func TestConfigFileRefused(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "qd.cfg")
+	err := os.WriteFile(path, []byte(`id = 5150
+tls_required = "perhaps"
+tls_min_version = 1.2
+unix_socket_mode = 660
+tcp_address = 4150
+mem_queue_sice = 1
+`), 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	warnings, status := run(t, "--config="+path)
+	said := strings.ReplaceAll(strings.Join(warnings, "\n"), path, "F")
+	want := `qd: warning: config F:1: id has no effect: message IDs are drawn from a counter in the data path
+qd: config F:1: id: must be a whole number from 0 to 1023
+qd: config F:2: tls_required: must be true, false or tcp-https
+qd: config F:3: tls_min_version: must be tls1.0, tls1.1, tls1.2 or tls1.3
+qd: config F:4: unix_socket_mode: must be permissions in octal, in quotes if in a file, such as 0660
+qd: config F:5: tcp_address: must be a string, or an array of strings
+qd: config F:6: unknown key "mem_queue_sice": is "mem_queue_size" meant?`
+	if status != 1 || said != want {
+		t.Errorf("status %d, said\n%s\nwant\n%s", status, said, want)
+	}
 }
 
 // TestRefusals is about what nsqd does not start with.

@@ -132,11 +132,14 @@ func (m *Mode) String() string { return fmt.Sprintf("%04o", uint32(*m)) }
 func (m *Mode) Set(v string) error {
 	bits, err := strconv.ParseUint(v, 8, 9)
 	if err != nil {
-		return errors.New("must be permissions in octal, such as 0660")
+		return errors.New("must be " + m.Expects())
 	}
 	*m = Mode(bits)
 	return nil
 }
+
+// Expects says what is taken.
+func (m *Mode) Expects() string { return "permissions in octal, in quotes if in a file, such as 0660" }
 
 // Get returns what String does.
 func (m *Mode) Get() any { return m.String() }

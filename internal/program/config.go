@@ -31,6 +31,13 @@ type Repeatable interface {
 	Repeatable() bool
 }
 
+// Expecting is a flag.Value that says what it takes, after "must be", for those
+// whose Get does not show it.
+type Expecting interface {
+	flag.Value
+	Expects() string
+}
+
 // config is a file that is being read into flags.
 type config struct {
 	fs    *flag.FlagSet
@@ -191,6 +198,9 @@ func scalar(f *flag.Flag, value any) (text string, ok bool) {
 
 // kind says what values f takes.
 func kind(f *flag.Flag) string {
+	if e, ok := f.Value.(Expecting); ok {
+		return e.Expects()
+	}
 	switch current(f).(type) {
 	case bool:
 		return "true or false"
@@ -211,6 +221,9 @@ func kind(f *flag.Flag) string {
 
 // refusal is why a flag would not take a value.
 func refusal(f *flag.Flag, err error) string {
+	if e, ok := f.Value.(Expecting); ok {
+		return "must be " + e.Expects()
+	}
 	switch current(f).(type) {
 	case bool, int, int64, uint, uint64, time.Duration, float64:
 		return "must be " + kind(f) // the flag package says "parse error"
