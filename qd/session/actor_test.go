@@ -1,6 +1,8 @@
 package session_test
 
 import (
+	"bytes"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -18,10 +20,11 @@ import (
 
 // actor is the client's end of a connection in a conversation.
 type actor struct {
-	name string
-	conn wire
+	name  string
+	trust *tls.Config // of its TLS, which it sets up when that is granted; nil without
 
 	mu     sync.Mutex // guards what follows
+	conn   wire
 	heard  []heard
 	silent bool // does not answer heartbeats, and writes them down instead
 	left   bool // has closed the connection
@@ -44,25 +47,36 @@ type heard struct {
 
 // listen writes down what comes until the connection ends.
 func (a *actor) listen() {
+	conn := a.wire()
 	for {
-		kind, data, err := protocol.ReadFrame(a.conn, nil, 16<<20)
+		kind, data, err := protocol.ReadFrame(conn, nil, 16<<20)
 		a.mu.Lock()
 		silent, left := a.silent, a.left
 		if kind == protocol.FrameResponse && string(data) == protocol.Heartbeat && !silent && err == nil {
 			a.mu.Unlock()
-			_, _ = a.conn.Write(protocol.AppendNop(nil))
+			_, _ = conn.Write(protocol.AppendNop(nil))
 			continue
 		}
 		if !left {
 			a.heard = append(a.heard, heard{time.Now(), kind, data, err})
 		}
 		a.closed = err != nil
+		if err == nil && a.trust != nil && bytes.Contains(data, []byte(`"tls_v1":true`)) {
+			conn = tls.Client(conn, a.trust) // shakes hands when it is first used
+			a.conn = conn
+		}
 		a.mu.Unlock()
 		if err != nil {
-			_ = a.conn.Close()
+			_ = conn.Close()
 			return
 		}
 	}
+}
+
+func (a *actor) wire() wire {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.conn
 }
 
 func (a *actor) take() []heard {
@@ -77,12 +91,12 @@ func (a *actor) take() []heard {
 // up meanwhile is lost without an error.
 func (a *actor) say(text []byte) error {
 	a.mu.Lock()
-	gone := a.closed || a.left
+	gone, conn := a.closed || a.left, a.conn
 	a.mu.Unlock()
 	if gone {
 		return errors.New("the connection has ended")
 	}
-	_, _ = a.conn.Write(text)
+	_, _ = conn.Write(text)
 	return nil
 }
 
@@ -95,8 +109,9 @@ func (a *actor) mute() {
 func (a *actor) leave() {
 	a.mu.Lock()
 	a.left = true
+	conn := a.conn
 	a.mu.Unlock()
-	_ = a.conn.Close()
+	_ = conn.Close()
 }
 
 // render writes a frame for people, messages by their bodies.

@@ -1,6 +1,7 @@
 package session_test
 
 import (
+	"crypto/tls"
 	"flag"
 	"fmt"
 	"maps"
@@ -12,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/millrace-mq/millrace/internal/secure/securetest"
 	"github.com/millrace-mq/millrace/protocol"
 	"github.com/millrace-mq/millrace/qd/broker"
 	"github.com/millrace-mq/millrace/qd/queue"
@@ -63,8 +65,9 @@ type stage struct {
 	*daemon
 	listener *listener
 	limits   session.Settings
-	auth     *authority // nil without one
-	actors   []*actor   // in the order of their entrance
+	auth     *authority  // nil without one
+	trust    *tls.Config // of the clients; nil without TLS
+	actors   []*actor    // in the order of their entrance
 	ids      map[string]string
 	bodies   map[string]string // by ID
 	out      strings.Builder
@@ -152,9 +155,14 @@ func (s *stage) note(who, what string, late time.Duration) {
 }
 
 func (s *stage) set(name, value string) (err error) {
-	if name == "auth" {
+	switch name {
+	case "auth":
 		s.auth = newAuthority()
 		s.limits.Auth, err = s.auth.client(value)
+		return err
+	case "tls":
+		s.limits.TLS, s.trust, err = trusting()
+		s.limits.TLSRequired = value == "required"
 		return err
 	}
 	n, d := 0, time.Duration(0)
@@ -181,6 +189,21 @@ func (s *stage) set(name, value string) (err error) {
 	return nil
 }
 
+// trusting returns what a daemon and its clients need for TLS.
+func trusting() (server, client *tls.Config, err error) {
+	ca, err := securetest.NewAuthority("ca")
+	if err != nil {
+		return nil, nil, err
+	}
+	ours, err := ca.Pair("qd")
+	if err != nil {
+		return nil, nil, err
+	}
+	theirs, err := ca.Pair("client")
+	return &tls.Config{Certificates: []tls.Certificate{ours}, ClientAuth: tls.RequestClientCert},
+		&tls.Config{RootCAs: ca.Pool(), ServerName: "qd", Certificates: []tls.Certificate{theirs}}, err
+}
+
 // actor returns the connection called name, which it opens if need be.
 func (s *stage) actor(name string) (*actor, error) {
 	for _, a := range s.actors {
@@ -188,14 +211,16 @@ func (s *stage) actor(name string) (*actor, error) {
 			return a, nil
 		}
 	}
-	a := &actor{name: name, conn: s.listener.dial(name, 4<<20)}
+	a := &actor{name: name, conn: s.listener.dial(name, 4<<20), trust: s.trust}
+	if strings.HasPrefix(name, "plain") {
+		a.trust = nil
+	}
 	s.actors = append(s.actors, a)
 	go a.listen() // ends when either end closes the connection
 	if strings.HasPrefix(name, "raw") {
 		return a, nil
 	}
-	_, err := a.conn.Write([]byte(protocol.MagicV2))
-	return a, err
+	return a, a.say([]byte(protocol.MagicV2))
 }
 
 // act carries out what is not said on a connection.
@@ -216,7 +241,7 @@ func (s *stage) act(words []string) error {
 		case words[0] == "mute":
 			a.mute()
 		default:
-			return a.conn.CloseWrite()
+			return a.wire().CloseWrite()
 		}
 		return nil
 	case "refuse":
@@ -283,6 +308,9 @@ func (s *stage) listClients() {
 	for _, c := range all {
 		fmt.Fprintf(&s.out, "  %s id=%q host=%q agent=%q state=%d timeout=%s sample=%d", c.RemoteAddress,
 			c.ID, c.Hostname, c.UserAgent, c.State, c.MsgTimeout, c.SampleRate)
+		if c.TLS {
+			fmt.Fprintf(&s.out, " tls=%s cn=%q", c.TLSVersion, c.CommonName)
+		}
 		if c.Authed {
 			fmt.Fprintf(&s.out, " authed=%q at=%q", c.AuthIdentity, c.AuthIdentityURL)
 		}
