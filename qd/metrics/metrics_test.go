@@ -272,3 +272,40 @@ func TestPlacesOfChannels(t *testing.T) {
 		}
 	})
 }
+
+// A topic that loses its place takes all its channels with it, those too that were
+// summed.
+func TestChannelsOfATopicThatLosesItsPlace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := start(t, 1)
+		channels := []string{"a", "b", "c", "d", "e", "f"}
+		d.topic("many", channels...)
+		d.topic("few", "x")
+		d.publish("many", 1)
+		if all := d.scrape(); !slices.Equal(shown(all), []string{"_other", "many"}) {
+			t.Fatalf("shown are %q", shown(all))
+		}
+		for _, c := range channels {
+			d.drain("many", c, false)
+		}
+		d.scrape()
+		time.Sleep(61 * time.Minute)
+		d.publish("few", 1)
+		if all := d.scrape(); !slices.Equal(shown(all), []string{"_other", "few"}) {
+			t.Fatalf("shown are %q", shown(all))
+		}
+		d.publish("many", 5)
+		all := d.scrape()
+		if got := all[`millrace_channel_messages_total{channel="_other",topic="_other"}`]; got != 1+5*6 {
+			t.Errorf("the rest has %v", got)
+		}
+		if got := all["millrace_metrics_hidden_channels"]; got != 6 {
+			t.Errorf("%v are hidden", got)
+		}
+		for name := range all {
+			if strings.Contains(name, `topic="many"`) {
+				t.Errorf("%s is still there", name)
+			}
+		}
+	})
+}
