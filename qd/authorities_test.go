@@ -22,23 +22,11 @@ func TestAuth(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	theirs, err := ca.Pair("auth")
-	if err != nil {
-		t.Fatal(err)
-	}
 	worker, err := ca.Pair("worker")
 	if err != nil {
 		t.Fatal(err)
 	}
-	asked := make(chan string, 10)
-	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		asked <- r.URL.String()
-		_, _ = io.WriteString(w, `{"ttl":60,"identity":"w","authorizations":[{"topic":"^t$","channels":["^c$"],"permissions":["subscribe"]}]}`)
-	}))
-	server.TLS = &tls.Config{Certificates: []tls.Certificate{theirs}}
-	server.StartTLS()
-	defer server.Close()
-
+	server, asked := authServer(t, ca)
 	s := settings(t)
 	s.TLSCert, s.TLSKey, s.TLSRootCAFile, err = ca.Write(t.TempDir(), "qd")
 	if err != nil {
@@ -46,7 +34,7 @@ func TestAuth(t *testing.T) {
 	}
 	s.HTTPSAddress = ""
 	s.TLSClientAuthPolicy = "require-verify"
-	s.AuthHTTPAddresses = []string{server.URL + "/auth"}
+	s.AuthHTTPAddresses = []string{server}
 	d, stop := start(t, s)
 	conn, err := net.Dial("tcp", d.TCPAddr().String())
 	if err != nil {
@@ -80,6 +68,25 @@ func TestAuth(t *testing.T) {
 	if err := stop(); err != nil {
 		t.Error(err)
 	}
+}
+
+// authServer returns the URL of an auth server with a certificate of ca's, and
+// what it is asked.
+func authServer(t *testing.T, ca *securetest.Authority) (address string, asked <-chan string) {
+	t.Helper()
+	pair, err := ca.Pair("auth")
+	if err != nil {
+		t.Fatal(err)
+	}
+	questions := make(chan string, 10)
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		questions <- r.URL.String()
+		_, _ = io.WriteString(w, `{"ttl":60,"identity":"w","authorizations":[{"topic":"^t$","channels":["^c$"],"permissions":["subscribe"]}]}`)
+	}))
+	server.TLS = &tls.Config{Certificates: []tls.Certificate{pair}}
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	return server.URL + "/auth", questions
 }
 
 // TestAuthSettings wants what is wrong with auth servers' settings said at the

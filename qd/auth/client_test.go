@@ -118,25 +118,28 @@ func TestRequests(t *testing.T) {
 	}
 }
 
+// saying answers with a status and a text.
+func saying(status int, text string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, text)
+	}
+}
+
+// raw answers with just this text, and hangs up.
+func raw(text string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		c, _, err := w.(http.Hijacker).Hijack()
+		if err != nil {
+			return
+		}
+		_, _ = io.WriteString(c, text)
+		_ = c.Close()
+	}
+}
+
 // TestAnswers has servers that answer with something else than rights.
 func TestAnswers(t *testing.T) {
-	say := func(status int, text string) http.HandlerFunc {
-		return func(w http.ResponseWriter, _ *http.Request) {
-			w.WriteHeader(status)
-			_, _ = io.WriteString(w, text)
-		}
-	}
-	raw := func(text string) http.HandlerFunc {
-		return func(w http.ResponseWriter, _ *http.Request) {
-			c, _, err := w.(http.Hijacker).Hijack()
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			_, _ = io.WriteString(c, text)
-			_ = c.Close()
-		}
-	}
 	const notHTTP = "the answer is not sound HTTP"
 	elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
 		t.Error("the redirection was followed")
@@ -146,17 +149,17 @@ func TestAnswers(t *testing.T) {
 		handler http.HandlerFunc
 		want    string
 	}{
-		"HTML":       {say(200, "<html>"+secret), "the answer is not JSON from byte 1 on"},
-		"nothing":    {say(200, ""), "the answer is not JSON from byte 0 on"},
-		"failure":    {say(500, granted), "status 500"},
-		"refusal":    {say(403, `{"message":"`+secret+`"}`), "status 403"},
-		"created":    {say(201, granted), "status 201"},
-		"no content": {say(204, ""), "status 204"},
+		"HTML":       {saying(200, "<html>"+secret), "the answer is not JSON from byte 1 on"},
+		"nothing":    {saying(200, ""), "the answer is not JSON from byte 0 on"},
+		"failure":    {saying(500, granted), "status 500"},
+		"refusal":    {saying(403, `{"message":"`+secret+`"}`), "status 403"},
+		"created":    {saying(201, granted), "status 201"},
+		"no content": {saying(204, ""), "status 204"},
 		"elsewhere": {func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, elsewhere.URL+"/"+r.URL.RawQuery, http.StatusTemporaryRedirect)
 		}, "status 307, and redirections are not followed"},
-		"huge":      {say(200, granted+strings.Repeat(" ", 1<<20)), "the answer is longer than 1048576 bytes"},
-		"largest":   {say(200, granted+strings.Repeat(" ", 1<<20-len(granted))), ""},
+		"huge":      {saying(200, granted+strings.Repeat(" ", 1<<20)), "the answer is longer than 1048576 bytes"},
+		"largest":   {saying(200, granted+strings.Repeat(" ", 1<<20-len(granted))), ""},
 		"header":    {raw("HTTP/1.1 200 OK\r\nX: " + strings.Repeat("x", 1<<20)), notHTTP},
 		"cut":       {raw("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n" + granted), "unexpected EOF"},
 		"hung up":   {raw(""), "EOF"},
@@ -164,7 +167,7 @@ func TestAnswers(t *testing.T) {
 		"chunk":     {raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + secret + "\r\n"), notHTTP},
 		"no HTTP":   {raw("220 " + secret + "\r\n"), notHTTP},
 		"an echo":   {func(w http.ResponseWriter, r *http.Request) { raw(r.URL.RawQuery+"\n")(w, r) }, notHTTP},
-		"rights":    {say(200, granted), ""},
+		"rights":    {saying(200, granted), ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := httptest.NewServer(c.handler)
