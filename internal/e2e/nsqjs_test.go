@@ -3,6 +3,8 @@ package e2e
 import (
 	"context"
 	"encoding/json"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"regexp"
@@ -29,7 +31,7 @@ func TestNsqjs(t *testing.T) {
 		t.Skip("skipped: nsqjs is not installed; make nsqjs does that")
 	}
 	ca := newAuthority(t)
-	server := ca.issue("qd")
+	server, client := ca.issue("qd"), ca.issue("client")
 	type addresses struct {
 		TCP  string `json:"tcp"`
 		HTTP string `json:"http"`
@@ -39,9 +41,12 @@ func TestNsqjs(t *testing.T) {
 	house := struct {
 		Open    addresses `json:"open"`
 		Second  addresses `json:"second"`
+		Strict  addresses `json:"strict"`
 		Lookupd string    `json:"lookupd"`
 		CA      string    `json:"ca"`
-	}{Lookupd: l.http, CA: ca.file}
+		Cert    string    `json:"cert"`
+		Key     string    `json:"key"`
+	}{Lookupd: l.http, CA: ca.file, Cert: client.cert, Key: client.key}
 	var daemons []*process
 	run := func(at *addresses, flags ...string) {
 		d := newDaemon(t, append(flags, "--lookupd-tcp-address="+l.tcp)...)
@@ -50,6 +55,10 @@ func TestNsqjs(t *testing.T) {
 	}
 	run(&house.Open, "--tls-cert="+server.cert, "--tls-key="+server.key, "--https-address=")
 	run(&house.Second)
+	auth := httptest.NewServer(http.HandlerFunc(authorize))
+	t.Cleanup(auth.Close)
+	run(&house.Strict, "--tls-cert="+server.cert, "--tls-key="+server.key, "--https-address=", "--tls-root-ca-file="+ca.file,
+		"--tls-client-auth-policy=require-verify", "--tls-required=tcp-https", "--auth-http-address="+auth.Listener.Addr().String())
 
 	where, err := json.Marshal(house)
 	if err != nil {
@@ -67,6 +76,29 @@ func TestNsqjs(t *testing.T) {
 	for _, p := range append(daemons, lookupd) {
 		p.stop(syscall.SIGTERM)
 	}
+}
+
+// authorize is an auth server. It lets those who know the secret use topics
+// whose names begin with strict.
+func authorize(w http.ResponseWriter, r *http.Request) {
+	type authorization struct {
+		Topic       string   `json:"topic"`
+		Channels    []string `json:"channels"`
+		Permissions []string `json:"permissions"`
+	}
+	answer := struct {
+		TTL            int             `json:"ttl"`
+		Identity       string          `json:"identity"`
+		Authorizations []authorization `json:"authorizations"`
+	}{TTL: 60, Identity: "Ali Baba"}
+	switch r.FormValue("secret") {
+	case "open sesame":
+		answer.Authorizations = []authorization{{"^strict", []string{".*"}, []string{"publish", "subscribe"}}}
+	case "break":
+		w.WriteHeader(http.StatusInternalServerError)
+		return
+	}
+	_ = json.NewEncoder(w).Encode(answer) // the daemon may have gone
 }
 
 func runScenarios(t *testing.T, env []string) (report string, err error) {

@@ -10,7 +10,7 @@ const nsq = require('nsqjs');
 if (!process.env.MILLRACE_HOUSE) {
   throw new Error('MILLRACE_HOUSE does not say where the daemons are: go test starts these scenarios');
 }
-// { open, second: { tcp, http }, lookupd, ca }
+// { open, second, strict: { tcp, http }, lookupd, ca, cert, key }
 const house = JSON.parse(process.env.MILLRACE_HOUSE);
 
 // Options for each way to be connected that nsqjs offers.
@@ -23,6 +23,7 @@ const ways = {
   'tls and snappy': { ...tls, snappy: true },
   'tls and deflate': { ...tls, deflate: true },
 };
+const certified = { ...tls, cert: fs.readFileSync(house.cert), key: fs.readFileSync(house.key) };
 
 // writer returns a connected writer, closed when the test t ends.
 async function writer(t, options = {}, daemon = house.open) {
@@ -107,4 +108,4 @@ async function until(done) {
   }
 }
 
-module.exports = { house, ways, writer, reader, prepare, channelStats, until, sleep };
+module.exports = { house, ways, certified, writer, reader, prepare, channelStats, until, sleep };

@@ -5,7 +5,7 @@
 const assert = require('node:assert/strict');
 const { performance } = require('node:perf_hooks');
 const { after, describe, it } = require('node:test');
-const { house, ways, writer, reader, prepare, channelStats, until, sleep } = require('./house.js');
+const { house, ways, certified, writer, reader, prepare, channelStats, until, sleep } = require('./house.js');
 
 // Most of a scenario is waiting, so many run at once.
 describe('nsqjs', { concurrency: 12 }, () => {
@@ -263,6 +263,40 @@ describe('nsqjs', { concurrency: 12 }, () => {
   scenario('a certificate that nobody vouches for is refused', async (t) => {
     await assert.rejects(writer(t, { tls: true }), /self-signed|unable to (get|verify)/);
     await writer(t, { tls: true, tlsVerification: false });
+  });
+
+  scenario('strict: with a certificate and a secret one publishes and consumes', async (t, topic) => {
+    await prepare(topic, 'all', house.strict);
+    for (const way of [{}, { snappy: true }, { deflate: true }]) {
+      const options = { ...certified, ...way, authSecret: 'open sesame' };
+      const w = await writer(t, options, house.strict);
+      await w.publish(topic, ['a', 'b']);
+      const r = await reader(t, topic, 'all', options);
+      for (const body of ['a', 'b']) {
+        const m = await r.next();
+        assert.equal(m.body.toString(), body);
+        m.finish();
+      }
+      await drained(topic, 'all', house.strict);
+      const [client] = (await channelStats(topic, 'all', house.strict)).clients;
+      assert.deepEqual([client.tls, client.authed, client.auth_identity], [true, true, 'Ali Baba']);
+      r.nsq.close();
+      await until(async () => (await channelStats(topic, 'all', house.strict)).clients.length === 0);
+    }
+  });
+
+  scenario('strict: whoever may not is told why', async (t, topic) => {
+    const refused = async (options, where, why) =>
+      assert.rejects(writer(t, options, house.strict).then((w) => w.publish(where, 'a')), why);
+    await refused({}, topic, /E_INVALID cannot PUB in current state \(TLS required\)/);
+    await refused(ways.tls, topic, /certificate required|alert|ECONNRESET|closed/);
+    await refused(certified, topic, /E_AUTH_FIRST AUTH required before PUB/);
+    await refused({ ...certified, authSecret: 'open wheat' }, topic, /E_UNAUTHORIZED AUTH no authorizations found/);
+    await refused({ ...certified, authSecret: 'break' }, topic, /E_AUTH_FAILED AUTH failed/);
+    await refused({ ...certified, authSecret: 'open sesame' }, 'cave', /E_UNAUTHORIZED AUTH failed for PUB on "cave" ""/);
+    await prepare('cave', 'all', house.strict);
+    const r = await reader(t, 'cave', 'all', { ...certified, authSecret: 'open sesame' });
+    await assert.rejects(r.next(), /E_UNAUTHORIZED AUTH failed for SUB on "cave" "all"/);
   });
 
   const drained = (topic, channel, daemon) =>
