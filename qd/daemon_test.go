@@ -124,8 +124,11 @@ func TestStopAndStart(t *testing.T) {
 	c := subscribe(t, d)
 	put(t, d, "held")
 	first := c.message()
-	c.say(protocol.AppendRdy(nil, 0))
-	put(t, d, "waiting")
+	// The same connection publishes: what comes by another could come before RDY.
+	c.say(protocol.AppendPub(protocol.AppendRdy(nil, 0), "t", []byte("waiting")))
+	if _, answer := c.frame(); string(answer) != protocol.OK {
+		t.Fatalf("PUB: %s", answer)
+	}
 	if err := stop(); err != nil {
 		t.Fatal(err)
 	}
