@@ -65,7 +65,7 @@ func Listen(s Settings, log *slog.Logger, level *slog.LevelVar) (d *Daemon, err 
 	if err != nil {
 		return nil, err
 	}
-	opened := d
+	opened := d // a return of nil sets d
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, opened.closeListeners())
@@ -85,46 +85,12 @@ func Listen(s Settings, log *slog.Logger, level *slog.LevelVar) (d *Daemon, err 
 		Dial:           listen.Dial,
 		Log:            log,
 	})
-	d.broker, err = broker.Open(broker.Settings{
-		DataPath:       s.DataPath,
-		Durability:     s.Durability,
-		SegmentBytes:   s.SegmentBytes,
-		MinFree:        s.MinFreeDisk,
-		MemoryMessages: s.MemQueueSize,
-		MemoryBytes:    s.MemLimit,
-		FileBytes:      s.MaxBytesPerFile,
-		SyncEvery:      s.SyncEvery,
-		SyncTimeout:    s.SyncTimeout,
-		MaxMsgTimeout:  s.MaxMsgTimeout,
-		Percentiles:    s.E2EPercentiles, PercentileWindow: s.E2EWindow,
-		Channels: d.peers.Channels,
-		Log:      log,
-	})
-	if err != nil {
+	if d.broker, err = broker.Open(s.ofBroker(d.peers.Channels, log)); err != nil {
 		return nil, err
 	}
-	d.sessions = session.NewServer(session.Settings{
-		MaxMsgSize:             s.MaxMsgSize,
-		MaxBodySize:            s.MaxBodySize,
-		MsgTimeout:             s.MsgTimeout,
-		MaxMsgTimeout:          s.MaxMsgTimeout,
-		MaxReqTimeout:          s.MaxReqTimeout,
-		MaxHeartbeatInterval:   s.MaxHeartbeatInterval,
-		MaxRdyCount:            s.MaxRdyCount,
-		MaxChannelConsumers:    s.MaxChannelConsumers,
-		OutputBufferTimeout:    s.OutputBufferTimeout,
-		MinOutputBufferTimeout: s.MinOutputBufferTimeout,
-		MaxOutputBufferTimeout: s.MaxOutputBufferTimeout,
-		MaxOutputBufferSize:    s.MaxOutputBufferSize,
-		TLS:                    certificates,
-		TLSRequired:            s.requiresTLS() != "false",
-		Snappy:                 s.Snappy,
-		Deflate:                s.Deflate,
-		MaxDeflateLevel:        s.MaxDeflateLevel,
-		Auth:                   authorities,
-		Region:                 s.TopologyRegion,
-		Zone:                   s.TopologyZone,
-	}, d.broker, log)
+	of := s.ofSessions()
+	of.TLS, of.Auth = certificates, authorities
+	d.sessions = session.NewServer(of, d.broker, log)
 	return d, nil
 }
 

@@ -22,8 +22,6 @@ func (s *Settings) Validate() error {
 		}
 	})
 	s.validateAddresses(complain, &errs)
-	complain(s.LookupConnectTimeout > 0, "http-client-connect-timeout", s.LookupConnectTimeout, "positive")
-	complain(s.LookupTimeout > 0, "http-client-request-timeout", s.LookupTimeout, "positive")
 	complain(s.SegmentBytes >= 1<<20 && s.SegmentBytes <= 1<<30, "segment-bytes", s.SegmentBytes, "from 1048576 to 1073741824")
 	complain(s.MinFreeDisk >= 0, "min-free-disk", s.MinFreeDisk, "0 or more")
 	complain(s.MemQueueSize >= 0, "mem-queue-size", s.MemQueueSize, "0 or more")

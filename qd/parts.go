@@ -1,0 +1,56 @@
+package qd
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/millrace-mq/millrace/qd/broker"
+	"github.com/millrace-mq/millrace/qd/session"
+)
+
+// This file is what the settings mean to the parts of a daemon.
+
+// ofBroker are those of the broker. channels asks the lookupds for a new topic's.
+func (s *Settings) ofBroker(channels func(context.Context, string) []string, log *slog.Logger) broker.Settings {
+	return broker.Settings{
+		DataPath:         s.DataPath,
+		Durability:       s.Durability,
+		SegmentBytes:     s.SegmentBytes,
+		MinFree:          s.MinFreeDisk,
+		MemoryMessages:   s.MemQueueSize,
+		MemoryBytes:      s.MemLimit,
+		FileBytes:        s.MaxBytesPerFile,
+		SyncEvery:        s.SyncEvery,
+		SyncTimeout:      s.SyncTimeout,
+		MaxMsgTimeout:    s.MaxMsgTimeout,
+		Percentiles:      s.E2EPercentiles,
+		PercentileWindow: s.E2EWindow,
+		Channels:         channels,
+		Log:              log,
+	}
+}
+
+// ofSessions are those of V2 connections, but for what is made of files and
+// addresses: TLS and Auth.
+func (s *Settings) ofSessions() session.Settings {
+	return session.Settings{
+		MaxMsgSize:             s.MaxMsgSize,
+		MaxBodySize:            s.MaxBodySize,
+		MsgTimeout:             s.MsgTimeout,
+		MaxMsgTimeout:          s.MaxMsgTimeout,
+		MaxReqTimeout:          s.MaxReqTimeout,
+		MaxHeartbeatInterval:   s.MaxHeartbeatInterval,
+		MaxRdyCount:            s.MaxRdyCount,
+		MaxChannelConsumers:    s.MaxChannelConsumers,
+		OutputBufferTimeout:    s.OutputBufferTimeout,
+		MinOutputBufferTimeout: s.MinOutputBufferTimeout,
+		MaxOutputBufferTimeout: s.MaxOutputBufferTimeout,
+		MaxOutputBufferSize:    s.MaxOutputBufferSize,
+		TLSRequired:            s.requiresTLS() != "false",
+		Snappy:                 s.Snappy,
+		Deflate:                s.Deflate,
+		MaxDeflateLevel:        s.MaxDeflateLevel,
+		Region:                 s.TopologyRegion,
+		Zone:                   s.TopologyZone,
+	}
+}
