@@ -29,7 +29,8 @@ var kinds = map[string]struct {
 		func(w io.Writer) flusher { return snappy.NewBufferedWriter(w) },
 		func(r io.Reader) io.Reader { return snappy.NewReader(r) },
 	},
-	"deflate1": deflate(1), "deflate6": deflate(6), "deflate9": deflate(9),
+	"deflate1": deflate(1), "deflate2": deflate(2), "deflate3": deflate(3), "deflate4": deflate(4), "deflate5": deflate(5),
+	"deflate6": deflate(6), "deflate7": deflate(7), "deflate8": deflate(8), "deflate9": deflate(9),
 }
 
 type flusher interface {
@@ -66,7 +67,7 @@ func deflate(level int) (k struct {
 // pieces are writes of all sizes, compressible and not, small ones mostly.
 func pieces(seed uint64) (all [][]byte) {
 	r := rand.New(rand.NewPCG(seed, 1))
-	for range 30 {
+	for range 15 {
 		b := make([]byte, r.IntN([]int{20, 400, 20_000, 150_000}[r.IntN(4)])+1)
 		alphabet := []int{8, 40, 256}[r.IntN(3)]
 		for i := range b {

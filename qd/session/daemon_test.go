@@ -16,7 +16,7 @@ import (
 	"github.com/millrace-mq/millrace/qd/session"
 )
 
-// limits are nsqd's defaults.
+// limits are nsqd's defaults, without TLS and compression.
 func limits() session.Settings {
 	return session.Settings{
 		MaxMsgSize: 1 << 20, MaxBodySize: 5 << 20,
@@ -43,6 +43,12 @@ type daemon struct {
 // start serves l until the test ends or stop is called.
 func start(t testing.TB, s session.Settings, l net.Listener) *daemon {
 	t.Helper()
+	return startLogged(t, s, l, slog.New(slog.DiscardHandler))
+}
+
+// startLogged is start with a log of the sessions.
+func startLogged(t testing.TB, s session.Settings, l net.Listener, log *slog.Logger) *daemon {
+	t.Helper()
 	quiet := slog.New(slog.DiscardHandler)
 	b, err := broker.Open(broker.Settings{
 		DataPath: t.TempDir(), MemoryMessages: 10_000_000, MemoryBytes: 1 << 30,
@@ -52,7 +58,7 @@ func start(t testing.TB, s session.Settings, l net.Listener) *daemon {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &daemon{t: t, broker: b, server: session.NewServer(s, b, quiet)}
+	d := &daemon{t: t, broker: b, server: session.NewServer(s, b, log)}
 	var accepts, sessions, runs context.Context
 	accepts, d.refuse = context.WithCancel(context.Background())
 	sessions, d.dismiss = context.WithCancel(context.Background())
