@@ -3,6 +3,7 @@ package session_test
 import (
 	"bytes"
 	"fmt"
+	"net"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -219,5 +220,37 @@ func TestAhead(t *testing.T) {
 				c.wants("OK", "OK", "OK", "first")
 			})
 		})
+	}
+}
+
+// TestLayersMemory has many connections that have said a little, as most do: a
+// compressor must not stay with each of them, which would be a megabyte.
+func TestLayersMemory(t *testing.T) {
+	const clients = 300
+	a := trust(t)
+	for name, most := range map[string]int64{"plain": 40, "snappy": 40, "deflate6": 110, "tls+plain": 110} {
+		ask := stacks()[name]
+		d, addr := loopback(t, tlsLimits(a))
+		before := heap()
+		all := make([]net.Conn, clients)
+		for i := range all {
+			var err error
+			if all[i], err = net.Dial("tcp", addr); err != nil {
+				t.Fatal(err)
+			}
+			c := newClient(t, all[i])
+			c.identify(ask, a.client)
+			c.say(pub("t", strings.Repeat("x", 1000)))
+			c.wants("OK")
+		}
+		grown := (heap() - before) / clients >> 10
+		t.Logf("%s: %d KiB for each", name, grown)
+		if grown > most {
+			t.Errorf("%s: a connection costs %d KiB, want %d at most", name, grown, most)
+		}
+		for _, c := range all {
+			_ = c.Close()
+		}
+		d.disconnected(0)
 	}
 }
