@@ -3,6 +3,7 @@ package qd
 import (
 	"context"
 	"log/slog"
+	"slices"
 
 	"github.com/millrace-mq/millrace/qd/broker"
 	"github.com/millrace-mq/millrace/qd/session"
@@ -25,6 +26,9 @@ func (s *Settings) ofBroker(channels func(context.Context, string) []string, log
 		MaxMsgTimeout:    s.MaxMsgTimeout,
 		Percentiles:      s.E2EPercentiles,
 		PercentileWindow: s.E2EWindow,
+		PreferNear:       slices.Contains(s.EnableExperiments, "topology-aware-consumption"),
+		Region:           s.TopologyRegion,
+		Zone:             s.TopologyZone,
 		Channels:         channels,
 		Log:              log,
 	}

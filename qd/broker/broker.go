@@ -57,6 +57,11 @@ type Settings struct {
 	Percentiles      []float64
 	PercentileWindow time.Duration
 
+	// PreferNear has messages go to consumers that are near first: those in Zone of
+	// Region, then those in Region. Empty names are nobody's.
+	PreferNear   bool
+	Region, Zone string
+
 	// Channels, if not nil, returns the channels that a new topic should have
 	// from the start, because other daemons have them. It returns soon.
 	Channels func(ctx context.Context, topic string) []string

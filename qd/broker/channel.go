@@ -157,8 +157,24 @@ type Membership struct {
 	// SampleRate is how many of each hundred messages of its share it gets, from 1
 	// to 99; the others are skipped. 0 is all.
 	SampleRate int32
+	// Near is how near the consumer is: Broker.Nearness says it.
+	Near queue.Nearness
 	// Limit is how many consumers the channel may have with it; 0 is any number.
 	Limit int
+}
+
+// Nearness is how near a consumer is that says that it is in a zone of a region.
+// All are Elsewhere unless the settings prefer those who are near.
+func (b *Broker) Nearness(region, zone string) queue.Nearness {
+	switch {
+	case !b.PreferNear || region != b.Region:
+		return queue.Elsewhere
+	case zone != "" && zone == b.Zone:
+		return queue.Zone
+	case region != "":
+		return queue.Region
+	}
+	return queue.Elsewhere
 }
 
 // Subscribe adds a consumer to the channel, which is created if need be.
@@ -180,6 +196,7 @@ func (t *Topic) Subscribe(channel string, owner any, m Membership) (*Consumer, e
 	t.watch(c)
 	k := &Consumer{Owner: owner, topic: t, channel: c, awake: make(chan struct{}, 1)}
 	k.core = c.Subscribe(k, int64(m.Timeout))
+	k.core.SetNearness(m.Near)
 	k.core.SetSampleRate(m.SampleRate)
 	t.unlock()
 	if created {

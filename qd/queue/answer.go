@@ -220,6 +220,7 @@ func (c *Channel) Expire(now int64) {
 		c.recheck(k)
 	}
 	c.parking.wake(now)
+	c.lookForStuck(now)
 	c.rouse()
 }
 
@@ -227,6 +228,9 @@ func (c *Channel) Expire(now int64) {
 func (c *Channel) Earliest() (when int64, ok bool) {
 	if l := c.leases.heap.first(); l != nil {
 		when, ok = l.deadline, true
+	}
+	if c.lookAt != 0 && (!ok || c.lookAt < when) {
+		when, ok = c.lookAt, true
 	}
 	if p := c.parking.waiting.first(); p != nil && (!ok || p.due < when) {
 		when, ok = p.due, true

@@ -26,9 +26,11 @@ type Channel struct {
 	lowest      uint64 // no parked message lies in the log before it
 
 	consumers map[*Consumer]struct{}
-	waiting   list[Consumer] // asleep and with credit, longest first
-	turns     int            // how many were woken and have not come yet
-	part      int            // how much each of them is to take
+	lines     [nearnesses]line // of consumers, by how near they are
+	idle      int              // how many wait in all of them
+	part      int              // how much each that was woken is to take
+	nearer    []*Consumer      // those that are not Elsewhere
+	lookAt    int64            // when to see whether one of them is stuck; 0 is never
 
 	counts    ChannelCounts
 	latencies Latencies
@@ -38,18 +40,19 @@ type Channel struct {
 
 // ChannelCounts are events since the channel was opened.
 type ChannelCounts struct {
-	Deferred uint64 // deferred publishes that entered
-	Finished uint64
-	Sampled  uint64 // skipped by consumers that take only a part of their share
-	Requeued uint64 // by REQ, not by time-out or disconnection
-	TimedOut uint64
-	Emptied  uint64
-	Dropped  uint64 // beyond what an ephemeral channel or topic keeps
-	Lost     uint64 // damaged on disk
-	Resumed  uint64 // messages that it was opened with, or moved back to
-	Buried   uint64 // delivered as often as they may be
-	Revived  uint64 // of these, put in line again
-	Deleted  uint64 // and dropped
+	Deferred  uint64             // deferred publishes that entered
+	Delivered [nearnesses]uint64 // by the Nearness of the consumer, redeliveries included
+	Finished  uint64
+	Sampled   uint64 // skipped by consumers that take only a part of their share
+	Requeued  uint64 // by REQ, not by time-out or disconnection
+	TimedOut  uint64
+	Emptied   uint64
+	Dropped   uint64 // beyond what an ephemeral channel or topic keeps
+	Lost      uint64 // damaged on disk
+	Resumed   uint64 // messages that it was opened with, or moved back to
+	Buried    uint64 // delivered as often as they may be
+	Revived   uint64 // of these, put in line again
+	Deleted   uint64 // and dropped
 }
 
 // The reasons why a message cannot be answered, in NSQ's words.
@@ -131,6 +134,7 @@ func (c *Channel) ConsumerCount() int { return len(c.consumers) }
 func (c *Channel) Subscribe(owner any, timeout int64) *Consumer {
 	k := &Consumer{Owner: owner, channel: c, timeout: timeout}
 	c.consumers[k] = struct{}{}
+	c.lines[Elsewhere].members++
 	return k
 }
 
@@ -142,8 +146,7 @@ func (c *Channel) Unsubscribe(k *Consumer, now int64) {
 	for l := k.leases.front(); l != nil; l = k.leases.front() {
 		c.revoke(l, Disconnected, func(p *parked) { c.comeBack(p, now, now) })
 	}
-	c.waiting.remove(&k.waiting)
-	c.endTurn(k)
+	c.leaveLine(k)
 	delete(c.consumers, k)
 	k.gone = true
 	c.rouse()
@@ -163,17 +166,15 @@ func (c *Channel) Next(k *Consumer, run *Run, maxBytes int, now int64) bool {
 	c.Release(run)
 	turn := k.turn
 	c.endTurn(k)
-	if !turn && c.waiting.n+c.turns > 0 && k.credit() > 0 && c.deliverable() {
-		// It has just had some, and others wait: first they, then it again.
+	k.absent = false
+	if c.othersFirst(k, turn) {
 		k.asleep = true
-		if !k.waiting.listed() {
-			c.waiting.push(&k.waiting, k)
-		}
+		c.wait(k)
 		c.rouse()
 		return false
 	}
 	k.asleep = false
-	c.waiting.remove(&k.waiting)
+	c.unwait(k)
 	skipped := k.skipped
 	if credit := k.credit(); credit > 0 && !c.paused && !k.gone {
 		c.take(k, run, credit, maxBytes, turn, now)
@@ -182,7 +183,7 @@ func (c *Channel) Next(k *Consumer, run *Run, maxBytes int, now int64) bool {
 		k.asleep = true
 		sleeps := !k.gone && k.credit() > 0
 		if sleeps {
-			c.waiting.push(&k.waiting, k)
+			c.wait(k)
 		}
 		if !sleeps || k.skipped > skipped {
 			c.rouse() // it was woken for what another one can have, or its share was skipped and there is more
@@ -191,8 +192,19 @@ func (c *Channel) Next(k *Consumer, run *Run, maxBytes int, now int64) bool {
 	}
 	k.inFlight += run.N
 	k.delivered += uint64(run.N)
+	c.counts.Delivered[k.near] += uint64(run.N)
+	k.took = now
 	c.rouse()
 	return true
+}
+
+// othersFirst reports whether there is something for k that others should have:
+// those who are nearer or, if it has just had some, those who wait.
+func (c *Channel) othersFirst(k *Consumer, turn bool) bool {
+	if len(c.nearer) > 0 && k.credit() > 0 && c.outdone(k.near) {
+		return true
+	}
+	return !turn && c.lines[k.near].busy() && k.credit() > 0 && c.deliverable()
 }
 
 // take fills run with what k may have, if there is anything. One that samples
@@ -209,7 +221,7 @@ func (c *Channel) take(k *Consumer, run *Run, credit, maxBytes int, turn bool, n
 			parked = false
 		}
 		c.again = parked && run.N > 0
-		again = run.N == 0 && k.skipped > skipped && c.waiting.n+c.turns == 0
+		again = run.N == 0 && k.skipped > skipped && !c.lines[k.near].busy()
 	}
 }
 
@@ -294,8 +306,8 @@ func (c *Channel) spendIfDone(ch *chunk) {
 // are at hand, of all that there are: its part when others have waited with
 // it. When all are busy, runs get shorter as the messages get fewer, so that at
 // the end all have had about the same.
-func (c *Channel) share(atHand, all int, turn bool) int {
-	switch others := len(c.consumers) - 1; {
+func (c *Channel) share(k *Consumer, atHand, all int, turn bool) int {
+	switch others := c.lines[k.near].members - 1; {
 	case others == 0:
 		return atHand
 	case turn:
@@ -309,7 +321,7 @@ func (c *Channel) share(atHand, all int, turn bool) int {
 func (c *Channel) takeFirst(k *Consumer, run *Run, credit, maxBytes int, turn bool, now int64) {
 	ch := c.current
 	n := c.atHand()
-	n = min(n, c.share(n, c.Depth(), turn))
+	n = min(n, c.share(k, n, c.Depth(), turn))
 	if k.sampling.rate > 0 {
 		c.takeSome(k, run, n, credit, maxBytes, now)
 		return

@@ -17,6 +17,9 @@ type Consumer struct {
 	asleep  bool           // its owner waits to be woken
 	turn    bool           // it was woken because it has waited longest
 	waiting node[Consumer] // on the channel's list: asleep, with credit
+	near    Nearness
+	absent  bool  // nobody waits for it until it calls Next again
+	took    int64 // when it was given its last run
 	gone    bool
 
 	// Messages sent to it, and answered by it, since it subscribed.
@@ -43,6 +46,9 @@ func (k *Consumer) credit() int { return max(0, k.ready-k.inFlight) }
 func (k *Consumer) SetReady(n int) {
 	k.ready = n
 	k.channel.recheck(k)
+	if k.near != Elsewhere {
+		k.channel.rouse() // others may have what it does not want any more
+	}
 }
 
 // SetTimeout changes, for later deliveries, how long the consumer may hold a
@@ -64,10 +70,25 @@ func (c *Channel) recheck(k *Consumer) {
 	}
 	switch {
 	case k.credit() == 0:
-		c.waiting.remove(&k.waiting)
+		c.unwait(k)
 	case !k.waiting.listed():
-		c.waiting.push(&k.waiting, k)
+		c.wait(k)
 		c.rouse()
+	}
+}
+
+// wait puts a consumer on the list of its line, if it is not there.
+func (c *Channel) wait(k *Consumer) {
+	if !k.waiting.listed() {
+		c.lines[k.near].waiting.push(&k.waiting, k)
+		c.idle++
+	}
+}
+
+func (c *Channel) unwait(k *Consumer) {
+	if k.waiting.listed() {
+		c.lines[k.near].waiting.remove(&k.waiting)
+		c.idle--
 	}
 }
 
@@ -76,21 +97,25 @@ func (c *Channel) recheck(k *Consumer) {
 // comes, rouses the next, so a single message wakes a single consumer and a
 // batch is handed out in equal parts, whoever of them is the fastest.
 func (c *Channel) rouse() {
-	if c.waiting.n == 0 || !c.deliverable() {
+	if c.idle == 0 || !c.deliverable() {
 		return
 	}
-	all, idle := c.Depth(), c.waiting.n+c.turns
+	l := c.first()
+	k := l.waiting.front()
+	if len(c.nearer) > 0 && c.outdone(k.near) {
+		return
+	}
+	all, idle := c.Depth(), l.waiting.n+l.turns
 	part := (all + idle - 1) / idle
-	if c.turns > 0 {
-		if part = max(part, c.part); part*c.turns >= all {
+	if l.turns > 0 {
+		if part = max(part, c.part); part*l.turns >= all {
 			return
 		}
 	}
 	c.part = part
-	k := c.waiting.front()
-	c.waiting.remove(&k.waiting)
+	c.unwait(k)
 	k.asleep, k.turn = false, true
-	c.turns++
+	l.turns++
 	c.topic.woken = append(c.topic.woken, k)
 }
 
@@ -98,8 +123,9 @@ func (c *Channel) rouse() {
 // it is not. Messages do not wait for it meanwhile.
 func (c *Channel) Yield(k *Consumer) {
 	k.asleep = false
-	c.waiting.remove(&k.waiting)
-	if k.turn {
+	k.absent = true
+	c.unwait(k)
+	if k.turn || k.near != Elsewhere {
 		c.endTurn(k)
 		c.rouse()
 	}
@@ -109,6 +135,6 @@ func (c *Channel) Yield(k *Consumer) {
 func (c *Channel) endTurn(k *Consumer) {
 	if k.turn {
 		k.turn = false
-		c.turns--
+		c.lines[k.near].turns--
 	}
 }

@@ -70,6 +70,9 @@ func (ln *listener) join() {
 	k := ln.c.Subscribe(nil, 1000)
 	m := &member{k: k, awake: true, held: map[uint64]int{}}
 	k.Owner = m
+	if ln.l.topology {
+		k.SetNearness(Nearness(ln.l.rng.IntN(nearnesses)))
+	}
 	k.SetReady(1 + ln.l.rng.IntN(50))
 	ln.members = append(ln.members, m)
 }

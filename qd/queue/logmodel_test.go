@@ -107,6 +107,9 @@ func (l *logLife) keepAll() {
 func (r *reader) join() {
 	m := &member{k: r.c.Subscribe(nil, 1000), awake: true, held: map[uint64]int{}}
 	m.k.Owner = m
+	if r.l.topology {
+		m.k.SetNearness(Nearness(r.l.rng.IntN(nearnesses)))
+	}
 	m.k.SetReady(1 + r.l.rng.IntN(50))
 	r.members = append(r.members, m)
 }

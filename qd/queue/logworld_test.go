@@ -16,9 +16,11 @@ type logWorld struct {
 	rng   *rand.Rand
 	now   int64
 	store *heapStore
-	topic *Topic
-	next  uint64 // extents drawn
-	made  int    // messages published, which number their bodies
+
+	topology bool // consumers are near or far
+	topic    *Topic
+	next     uint64 // extents drawn
+	made     int    // messages published, which number their bodies
 
 	memory int      // MemoryMessages
 	first  uint64   // position of the oldest message in the log
@@ -47,7 +49,7 @@ func newLogWorld(t testing.TB, memory int, seed uint64) *logWorld {
 	const first = 100 // what was before is removed
 	w := &logWorld{
 		t: t, rng: rand.New(rand.NewPCG(seed, 2)), now: 1, store: &heapStore{}, memory: memory,
-		first: first, main: make([]record, first), kept: map[string]*keeping{},
+		topology: seed%2 == 1, first: first, main: make([]record, first), kept: map[string]*keeping{},
 	}
 	w.topic = NewLoggedTopic(w.config(), w.state, first, first, 0, nil)
 	return w

@@ -57,7 +57,7 @@ func (t *Topic) join(name string) *Channel {
 func (t *Topic) RemoveChannel(c *Channel) (orphaned []*Consumer) {
 	for k := range c.consumers {
 		k.gone = true
-		c.waiting.remove(&k.waiting)
+		c.unwait(k)
 		orphaned = append(orphaned, k)
 	}
 	c.Empty()
@@ -69,6 +69,7 @@ func (t *Topic) RemoveChannel(c *Channel) (orphaned []*Consumer) {
 		t.orphans = append(t.orphans, c.name)
 	}
 	clear(c.consumers)
+	c.nearer = nil
 	if len(t.channels) == 1 {
 		t.seal()
 	}

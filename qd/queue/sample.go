@@ -81,7 +81,7 @@ func (c *Channel) takeSome(k *Consumer, run *Run, n, credit, maxBytes int, now i
 // takeParked makes a run of messages that are ready again, or for the first
 // time after their delay.
 func (c *Channel) takeParked(k *Consumer, run *Run, credit, maxBytes int, turn bool, now int64) {
-	share := c.share(c.parking.ready.n, c.parking.ready.n, turn)
+	share := c.share(k, c.parking.ready.n, c.parking.ready.n, turn)
 	for taken, size := 0, 0; taken < share && run.N < credit && c.parking.ready.n > 0; taken++ {
 		p := c.parking.ready.front()
 		if size += len(p.frame); size > maxBytes && run.N > 0 {

@@ -48,14 +48,16 @@ type world struct {
 	rng   *rand.Rand
 	now   int64
 	store *heapStore
-	topic *Topic
-	disks map[string][][]byte
-	next  uint64 // extents drawn
-	made  int    // messages published, which number their bodies
+
+	topology bool // consumers are near or far
+	topic    *Topic
+	disks    map[string][][]byte
+	next     uint64 // extents drawn
+	made     int    // messages published, which number their bodies
 }
 
 func newWorld(t testing.TB, name string, memory int, seed uint64) *world {
-	w := &world{t: t, rng: rand.New(rand.NewPCG(seed, 1)), now: 1, store: &heapStore{}, disks: map[string][][]byte{}}
+	w := &world{t: t, topology: seed%2 == 1, rng: rand.New(rand.NewPCG(seed, 1)), now: 1, store: &heapStore{}, disks: map[string][][]byte{}}
 	w.topic = NewTopic(w.config(name, memory))
 	return w
 }

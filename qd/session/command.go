@@ -149,7 +149,12 @@ func (s *session) join(ctx context.Context, topic, channel string) (*broker.Cons
 func (s *session) membership() broker.Membership {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return broker.Membership{Timeout: s.limits.msgTimeout, SampleRate: s.client.SampleRate, Limit: s.server.MaxChannelConsumers}
+	return broker.Membership{
+		Timeout:    s.limits.msgTimeout,
+		SampleRate: s.client.SampleRate,
+		Near:       s.server.broker.Nearness(s.client.TopologyRegion, s.client.TopologyZone),
+		Limit:      s.server.MaxChannelConsumers,
+	}
 }
 
 func (s *session) ready(l protocol.Line) *protocol.Error {
