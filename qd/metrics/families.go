@@ -32,6 +32,7 @@ var topicGauges = []family[stats.Topic]{
 
 var channelCounters = []family[stats.Channel]{
 	{"messages_total", "Messages that came to the channel.", func(c *stats.Channel) float64 { return float64(c.MessageCount) }},
+	{"delivered_messages_total", "Messages sent to consumers, each time that they were.", delivered},
 	{"finished_messages_total", "Messages finished by consumers.", func(c *stats.Channel) float64 { return float64(c.FinishedCount) }},
 	{"requeued_messages_total", "Messages requeued by consumers.", func(c *stats.Channel) float64 { return float64(c.RequeueCount) }},
 	{"timed_out_messages_total", "Messages that a consumer held for too long.", func(c *stats.Channel) float64 { return float64(c.TimeoutCount) }},
@@ -52,6 +53,10 @@ var channelGauges = []family[stats.Channel]{
 	{"dead_messages", "Messages delivered as often as they may be.", func(c *stats.Channel) float64 { return float64(c.DeadCount) }},
 	{"consumers", "Connections that have subscribed.", func(c *stats.Channel) float64 { return float64(c.ClientCount) }},
 	{"paused", "1 while the channel is paused.", func(c *stats.Channel) float64 { return truth(c.Paused) }},
+}
+
+func delivered(c *stats.Channel) float64 {
+	return float64(c.ZoneLocalMsgCount + c.RegionLocalMsgCount + c.GlobalMsgCount)
 }
 
 // ofLog is a value of a topic's log; 0 if it has none.

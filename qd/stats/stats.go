@@ -80,8 +80,8 @@ type Channel struct {
 	Paused        bool     `json:"paused"`
 	Latency       Latency  `json:"e2e_processing_latency"`
 
-	// Deliveries by how near the consumer is; counted if consumers of the same
-	// zone and region are preferred.
+	// Deliveries, each time that a message was sent, by how near the consumer is:
+	// global ones all, unless consumers of the same zone and region are preferred.
 	ZoneLocalMsgCount   uint64 `json:"zone_local_msg_count,omitempty"`
 	RegionLocalMsgCount uint64 `json:"region_local_msg_count,omitempty"`
 	GlobalMsgCount      uint64 `json:"global_msg_count,omitempty"`
@@ -212,7 +212,9 @@ func readChannel(c *queue.Channel) Channel {
 		InFlightCount: c.InFlight(), DeferredCount: c.Deferred(), MessageCount: c.Entered(),
 		RequeueCount: counts.Requeued, TimeoutCount: counts.TimedOut,
 		ClientCount: c.ConsumerCount(), Paused: c.Paused(),
-		FinishedCount: counts.Finished, EmptiedCount: counts.Emptied,
+		ZoneLocalMsgCount: counts.Delivered[queue.Zone], RegionLocalMsgCount: counts.Delivered[queue.Region],
+		GlobalMsgCount: counts.Delivered[queue.Elsewhere],
+		FinishedCount:  counts.Finished, EmptiedCount: counts.Emptied,
 		DroppedCount: counts.Dropped, LostCount: counts.Lost, SampledCount: counts.Sampled,
 		DeadCount: c.Dead(), BuriedCount: counts.Buried, RevivedCount: counts.Revived,
 		DeletedCount: counts.Deleted, MaxAttempts: c.MaxAttempts(),
