@@ -43,7 +43,7 @@ func (c *Channel) Finish(k *Consumer, ids []uint64, now int64, failed func(i int
 		}
 		var ns int64
 		if p := h.lease.parked; p == nil {
-			ns = now - publishedIn(h.chunk.head(h.i))
+			ns = m.of(h.chunk, h.i)
 		} else {
 			ns = now - publishedIn(p.frame)
 			c.unpark(p)

@@ -3,6 +3,7 @@ package queue
 import (
 	"encoding/binary"
 	"errors"
+	"sort"
 
 	"github.com/millrace-mq/millrace/protocol"
 )
@@ -28,6 +29,7 @@ type Block struct {
 	pos    uint64   // its position, in a topic that has a log
 	frames []byte   // frame after frame
 	ends   []uint32 // where in frames each message ends
+	stamps []stamp  // when they were published
 	n      int      // messages that may be delivered; those behind are staged
 	refs   int      // holders: the topic, backlogs, windows, runs
 	sealed bool     // nothing is appended any more
@@ -49,7 +51,7 @@ func (b *Block) end() uint64 { return b.pos + uint64(b.n) }
 func (b *Block) First() uint64 { return b.first }
 
 // Reset makes the block empty, for a Store that uses it again.
-func (b *Block) Reset() { *b = Block{frames: b.frames[:0], ends: b.ends[:0]} }
+func (b *Block) Reset() { *b = Block{frames: b.frames[:0], ends: b.ends[:0], stamps: b.stamps[:0]} }
 
 func (b *Block) start(i int) uint32 {
 	if i == 0 {
@@ -66,7 +68,8 @@ func (b *Block) span(i, j int) []byte {
 
 func (b *Block) room() int { return cap(b.frames) - len(b.frames) }
 
-// append stages a message; the caller has checked that there is room.
+// append stages a message; the caller has checked that there is room, and has
+// messages stamped that are published together.
 func (b *Block) append(now int64, body []byte) {
 	at := len(b.frames)
 	end := at + protocol.MessageOverhead + len(body)
@@ -76,6 +79,34 @@ func (b *Block) append(now int64, body []byte) {
 	b.ends = append(b.ends, uint32(end))
 }
 
+// stamp is when neighbours were published: all before end that are in no stamp
+// before. It is in their frames, too, but whoever ends them would have to fetch
+// these from another processor's cache.
+type stamp struct {
+	at  int64
+	end uint32
+}
+
+// stamp notes when what is behind the last stamp was published.
+func (b *Block) stamp(at int64) {
+	n := len(b.stamps)
+	if n == 0 || b.stamps[n-1].at != at {
+		b.stamps = append(b.stamps, stamp{at: at})
+		n++
+	}
+	b.stamps[n-1].end = uint32(len(b.ends))
+}
+
+// stampOf returns when message i was published, and which messages around it
+// were then: from up to but not including to.
+func (b *Block) stampOf(i int) (at int64, from, to int) {
+	j := sort.Search(len(b.stamps), func(j int) bool { return int(b.stamps[j].end) > i })
+	if j > 0 {
+		from = int(b.stamps[j-1].end)
+	}
+	return b.stamps[j].at, from, int(b.stamps[j].end)
+}
+
 // show lets what is staged be delivered.
 func (b *Block) show() { b.n = len(b.ends) }
 
@@ -83,6 +114,17 @@ func (b *Block) show() { b.n = len(b.ends) }
 func (b *Block) unstage() {
 	b.ends = b.ends[:b.n]
 	b.frames = b.frames[:b.start(b.n)]
+	n := len(b.stamps)
+	for ; n > 0 && int(b.stamps[n-1].end) > b.n; n-- {
+		if n == 1 || int(b.stamps[n-2].end) < b.n { // some of these stay
+			b.stamps[n-1].end = uint32(b.n)
+			break
+		}
+	}
+	b.stamps = b.stamps[:n]
+	if b.n == 0 {
+		b.stamps = b.stamps[:0]
+	}
 }
 
 // ErrFrames is returned for bytes that are not frames of consecutive messages.
@@ -92,7 +134,7 @@ var ErrFrames = errors.New("not the frames of consecutive messages")
 // consecutive messages, and seals it.
 func (b *Block) Load(frames []byte) error {
 	b.frames = append(b.frames[:0], frames...)
-	b.ends = b.ends[:0]
+	b.ends, b.stamps = b.ends[:0], b.stamps[:0]
 	b.sealed = true
 	for at := 0; at < len(frames); {
 		rest := frames[at:]
@@ -112,6 +154,7 @@ func (b *Block) Load(frames []byte) error {
 		}
 		at += size
 		b.ends = append(b.ends, uint32(at))
+		b.stamp(publishedIn(rest))
 	}
 	b.show()
 	return nil

@@ -42,8 +42,22 @@ type meter struct {
 	n         uint64 // messages in it
 	sum       uint64 // of at most an hour each, so a batch does not overflow it
 
+	// Messages from up to to of a chunk have the latency ns.
+	chunk    *chunk
+	from, to int
+	ns       int64
+
 	latest int64 // for the watcher
 	alike  int   // messages that had it
+}
+
+// of is the latency of the message of entry i.
+func (m *meter) of(ch *chunk, i int) int64 {
+	if ch != m.chunk || i < m.from || i >= m.to {
+		at, from, to := ch.block.stampOf(ch.at + i)
+		m.chunk, m.from, m.to, m.ns = ch, from-ch.at, to-ch.at, m.now-at
+	}
+	return m.ns
 }
 
 // measure notes a latency that is not in the meter's bucket.

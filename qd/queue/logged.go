@@ -112,6 +112,7 @@ func (t *Topic) Stage(bodies [][]byte, now int64) {
 			l.bytes += uint64(len(body))
 			n++
 		}
+		l.fill.stamp(now)
 		t.nextID += uint64(n)
 		l.next += uint64(n)
 		bodies = bodies[n:]

@@ -96,6 +96,7 @@ func (t *Topic) Publish(bodies [][]byte, now int64) {
 			t.bytes += uint64(len(body))
 			n++
 		}
+		t.open.stamp(now)
 		t.open.show()
 		t.end += uint64(n)
 		if t.openFanned {

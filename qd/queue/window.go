@@ -28,9 +28,6 @@ func (ch *chunk) over() bool { return ch.left || ch.block.sealed && ch.rest() ==
 // frame returns the frame of the message of entry i.
 func (ch *chunk) frame(i int) []byte { return ch.block.span(ch.at+i, ch.at+i+1) }
 
-// head returns the frame of the message of entry i, and what lies behind it.
-func (ch *chunk) head(i int) []byte { return ch.block.frames[ch.block.start(ch.at+i):] }
-
 // window holds the chunks between the oldest unanswered message and the
 // cursor, in the order of their IDs.
 type window struct {
