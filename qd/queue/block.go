@@ -35,6 +35,19 @@ type Block struct {
 	sealed bool     // nothing is appended any more
 }
 
+// stamped reports whether the stamps say what the frames do.
+func (b *Block) stamped() bool {
+	from := 0
+	for _, s := range b.stamps {
+		to := int(s.end)
+		if to <= from || to > len(b.ends) || publishedIn(b.span(from, from+1)) != s.at || publishedIn(b.span(to-1, to)) != s.at {
+			return false
+		}
+		from = to
+	}
+	return from == len(b.ends)
+}
+
 // NewBlock returns an empty block that keeps its frames in memory, all of it.
 func NewBlock(memory []byte) *Block { return &Block{frames: memory[:0]} }
 

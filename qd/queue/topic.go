@@ -2,7 +2,6 @@ package queue
 
 import (
 	"errors"
-	"fmt"
 
 	"github.com/millrace-mq/millrace/protocol"
 )
@@ -342,60 +341,4 @@ func (t *Topic) Earliest() (when int64, ok bool) {
 		}
 	}
 	return when, ok
-}
-
-// Audit returns an error if the books of the topic or of a channel do not
-// balance. It is for tests, which call it at their end.
-func (t *Topic) Audit() error {
-	if t.log != nil {
-		return t.auditLog()
-	}
-	if t.fanned > t.limit() || t.limit() > t.end || t.inMemory() != t.backlog.messages() {
-		return fmt.Errorf("topic %s: fanned %d, limit %d, end %d, %d messages in memory, %d on disk, %d to be cut", t.Name,
-			t.fanned, t.limit(), t.end, t.backlog.messages(), t.backlog.disk.Messages, t.toBeCut())
-	}
-	for _, c := range t.channels {
-		if err := c.audit(); err != nil {
-			return fmt.Errorf("topic %s, channel %s: %w", t.Name, c.name, err)
-		}
-	}
-	return nil
-}
-
-// audit checks that what entered the channel is what left it and what is in
-// it, each counted from its own structure.
-func (c *Channel) audit() error {
-	window, spans := 0, c.backlog.disk.Messages+c.backlog.messages()
-	for i := range c.window.chunks.len() {
-		ch := c.window.chunks.at(i)
-		open := 0
-		for _, slot := range ch.leases {
-			if slot != 0 {
-				open++
-			}
-		}
-		if ch.block != nil {
-			window += open
-			spans += ch.rest()
-		}
-	}
-	if own := max(0, int(int64(c.topic.fanned)-int64(c.cursor))); own != spans && c.topic.log == nil {
-		return fmt.Errorf("holds %d undelivered messages of its own, its positions say %d", spans, own)
-	}
-	if held := window + c.parking.flying; held != c.InFlight() {
-		return fmt.Errorf("%d messages under leases, %d held by consumers", held, c.InFlight())
-	}
-	measured := uint64(0)
-	for _, n := range c.latencies.Counts {
-		measured += n
-	}
-	if measured != c.counts.Finished {
-		return fmt.Errorf("%d messages are finished, and the latencies of %d known", c.counts.Finished, measured)
-	}
-	left := c.settled()
-	here := uint64(c.Depth() + c.Deferred() + c.InFlight() + c.Dead())
-	if in := c.Entered() + c.counts.Resumed; in != left+here {
-		return fmt.Errorf("%d messages came in; %d are out and %d here", in, left, here)
-	}
-	return nil
 }
