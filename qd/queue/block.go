@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"sort"
+	"time"
 
 	"github.com/millrace-mq/millrace/protocol"
 )
@@ -40,7 +41,7 @@ func (b *Block) stamped() bool {
 	from := 0
 	for _, s := range b.stamps {
 		to := int(s.end)
-		if to <= from || to > len(b.ends) || publishedIn(b.span(from, from+1)) != s.at || publishedIn(b.span(to-1, to)) != s.at {
+		if to <= from || to > len(b.ends) || publishedIn(b.span(from, from+1)) != s.at || !s.covers(publishedIn(b.span(to-1, to))) {
 			return false
 		}
 		from = to
@@ -94,16 +95,22 @@ func (b *Block) append(now int64, body []byte) {
 
 // stamp is when neighbours were published: all before end that are in no stamp
 // before. It is in their frames, too, but whoever ends them would have to fetch
-// these from another processor's cache.
+// these from another processor's cache. Those that were published within grain of
+// the first one share its stamp, so single publishes in a row do not need one each.
 type stamp struct {
 	at  int64
 	end uint32
 }
 
+// grain is how much longer than it was, at most, a latency appears, in ns.
+const grain = int64(10 * time.Microsecond)
+
+func (s stamp) covers(at int64) bool { return at >= s.at && at-s.at < grain }
+
 // stamp notes when what is behind the last stamp was published.
 func (b *Block) stamp(at int64) {
 	n := len(b.stamps)
-	if n == 0 || b.stamps[n-1].at != at {
+	if n == 0 || !b.stamps[n-1].covers(at) {
 		b.stamps = append(b.stamps, stamp{at: at})
 		n++
 	}
