@@ -116,6 +116,7 @@ func (s *session) renew(ctx context.Context) error {
 		return err
 	}
 	g, err := s.server.Auth.Query(ctx, s.inquiry())
+	s.heard = true // meanwhile it was not listened to
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}

@@ -65,7 +65,8 @@ func (a *authority) dial(context.Context, string, string) (net.Conn, error) {
 }
 
 // ServeHTTP answers with what the script has for the secret: a status, JSON, or
-// nothing at all if that is "hangs".
+// nothing at all if that is "hangs". It is slow if "after" and a time stand before
+// that.
 func (a *authority) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
 	secret := r.URL.Query().Get("secret")
@@ -81,6 +82,15 @@ func (a *authority) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.asked = append(a.asked, question{time.Now(), strings.TrimSpace(fmt.Sprintf("%s %s %s", r.Method, r.URL, body))})
 	answer, status := a.answers[secret], 0
 	a.mu.Unlock()
+	if rest, ok := strings.CutPrefix(answer, "after "); ok {
+		pause, text, _ := strings.Cut(rest, " ")
+		d, err := time.ParseDuration(pause)
+		if err != nil {
+			panic(err)
+		}
+		time.Sleep(d)
+		answer = text
+	}
 	if _, err := fmt.Sscanf(answer, "%d", &status); err == nil {
 		w.WriteHeader(status)
 	} else if answer == "hangs" {

@@ -141,6 +141,10 @@ func (s *session) secure(ctx context.Context, conn net.Conn) error {
 		s.client.CommonName = short(state.PeerCertificates[0].Subject.CommonName)
 	}
 	s.mu.Unlock()
+	// However long it took, the client was not silent, and the OK that it waits for
+	// comes before a heartbeat.
+	s.lastHeard = time.Now()
+	s.nextBeat = s.lastHeard.Add(s.heartbeat)
 	return s.beat(ctx) // arms the deadline anew
 }
 
