@@ -3,7 +3,6 @@ package auth_test
 import (
 	"bytes"
 	"crypto/x509"
-	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -191,62 +190,6 @@ func TestAnswers(t *testing.T) {
 			}
 		})
 	}
-}
-
-// TestServers checks that each of several is enough, whichever is asked first,
-// and that what it logs is when one goes and comes.
-func TestServers(t *testing.T) {
-	var status [2]int
-	var urls [2]string
-	for i := range urls {
-		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			w.WriteHeader(status[i])
-			_, _ = io.WriteString(w, granted)
-		}))
-		defer server.Close()
-		urls[i] = server.URL
-	}
-	j := &journal{}
-	c := client(t, config(j, urls[0], urls[1]))
-	// query asks often enough that each has been the first.
-	query := func(good bool) {
-		t.Helper()
-		for range 50 {
-			if _, err := c.Query(t.Context(), me); (err == nil) != good {
-				t.Fatal(err)
-			}
-		}
-	}
-	logged := func(want ...string) {
-		t.Helper()
-		text := j.take()
-		for _, w := range want {
-			if strings.Count(text, w) != 1 {
-				t.Errorf("not once stands %q in\n%s", w, text)
-			}
-		}
-		if n := strings.Count(text, "\n"); n != len(want) {
-			t.Errorf("%d lines, want %d:\n%s", n, len(want), text)
-		}
-	}
-	status = [2]int{200, 200}
-	query(true)
-	logged()
-	gone := func(i int, why string) string {
-		return fmt.Sprintf("level=WARN msg=\"auth server gives no answer; clients that need one are refused\" server=%s error=%q\n", urls[i], why)
-	}
-	status[0] = 500
-	query(true)
-	logged(gone(0, "status 500"))
-	status[1] = 502
-	query(false)
-	logged(gone(1, "status 502"))
-	status[0] = 403 // it refuses, so it is there
-	query(false)
-	logged("level=INFO msg=\"auth server answers again\" server=" + urls[0] + "\n")
-	status = [2]int{200, 200}
-	query(true)
-	logged("level=INFO msg=\"auth server answers again\" server=" + urls[1] + "\n")
 }
 
 func TestHTTPS(t *testing.T) {

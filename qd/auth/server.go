@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 )
 
 // server is one auth server.
@@ -21,9 +22,15 @@ type server struct {
 	name string // for people: the address without what may be secret in it
 	url  *url.URL
 
-	mu   sync.Mutex // guards gone
-	gone bool       // as the log says
+	mu     sync.Mutex // guards what follows
+	gone   bool       // as the log says
+	failed time.Time  // when it gave no answer last
 }
+
+// settled is how long a server must have answered everybody before the log says
+// that it is back: one that has more to do than it can answers some, and a
+// client can ask what makes a server fail.
+const settled = 10 * time.Second
 
 func newServer(address string) (*server, error) {
 	text := address
@@ -136,13 +143,17 @@ func masked(err error, secret string) error {
 }
 
 // report logs that the server has gone, or is back, once for each change. A
-// server that refuses a client is there: a client must not be able to fill the
-// log with changes.
+// server that refuses a client is there.
 func (s *server) report(log *slog.Logger, err error) {
-	gone := err != nil && !refuses(err)
+	gone, now := err != nil && !refuses(err), time.Now()
 	s.mu.Lock()
-	changed := gone != s.gone
-	s.gone = gone
+	changed := gone != s.gone && (gone || now.Sub(s.failed) >= settled)
+	if changed {
+		s.gone = gone
+	}
+	if gone {
+		s.failed = now
+	}
 	s.mu.Unlock()
 	switch {
 	case changed && gone:

@@ -113,6 +113,68 @@ func TestTime(t *testing.T) {
 	}
 }
 
+// TestServers checks that each of several is enough, whichever is asked first,
+// and that what it logs is when one goes, and when it has come back to stay.
+func TestServers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var status [2]int
+		n, hosts := network{}, [2]string{"a:80", "b:80"}
+		for i, host := range hosts {
+			n[host] = func(ctx context.Context) (net.Conn, error) {
+				return script(0, fmt.Sprintf("HTTP/1.1 %d it\r\nContent-Length: %d\r\n\r\n%s", status[i], len(granted), granted))(ctx)
+			}
+		}
+		j := &journal{}
+		conf := config(j, hosts[0], hosts[1])
+		conf.Dial = n.dial
+		c := client(t, conf)
+		// query asks often enough that each has been the first, then checks the log.
+		query := func(good bool, want ...string) {
+			t.Helper()
+			for range 50 {
+				if _, err := c.Query(t.Context(), me); (err == nil) != good {
+					t.Fatal(err)
+				}
+			}
+			text := j.take()
+			for _, w := range want {
+				if strings.Count(text, w) != 1 {
+					t.Errorf("not once stands %q in\n%s", w, text)
+				}
+			}
+			if n := strings.Count(text, "\n"); n != len(want) {
+				t.Errorf("%d lines, want %d:\n%s", n, len(want), text)
+			}
+		}
+		gone := func(i int, why string) string {
+			return fmt.Sprintf("level=WARN msg=\"auth server gives no answer; clients that need one are refused\" server=http://%s/auth error=%q\n", hosts[i], why)
+		}
+		back := func(i int) string {
+			return fmt.Sprintf("level=INFO msg=\"auth server answers again\" server=http://%s/auth\n", hosts[i])
+		}
+		status = [2]int{200, 200}
+		query(true)
+		status[0] = 500
+		query(true, gone(0, "status 500"))
+		status[1] = 502
+		query(false, gone(1, "status 502"))
+		time.Sleep(10 * time.Second)
+		status[0] = 403 // it refuses, so it is there
+		query(false, back(0))
+		for range 20 { // it comes and goes
+			status[1] = 200
+			query(true)
+			time.Sleep(9 * time.Second)
+			status[1] = 502
+			query(false)
+		}
+		status = [2]int{200, 200}
+		query(true)
+		time.Sleep(10 * time.Second)
+		query(true, back(1))
+	})
+}
+
 // TestCancelled checks that the end of a context ends a query at once, and is
 // nothing that a server is blamed for.
 func TestCancelled(t *testing.T) {
