@@ -45,15 +45,16 @@ func isBroken(err error) bool {
 // without saying that they do.
 func isEnd(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) }
 
-// broken marks an error of a read if it is not the socket's.
-func (s *session) broken(err error) error {
-	if refused, ok := errors.AsType[*layer.StreamError](err); ok {
-		return &brokenError{"decompressing", refused}
+// opened reads what TLS has opened, and marks errors that are its own. Above it
+// there may be others, which are not.
+type opened struct{ *tls.Conn }
+
+func (o opened) Read(b []byte) (int, error) {
+	n, err := o.Conn.Read(b)
+	if _, socket := errors.AsType[net.Error](err); err == nil || socket || isEnd(err) || errors.Is(err, net.ErrClosed) {
+		return n, err
 	}
-	if _, ok := errors.AsType[net.Error](err); s.tls == nil || ok || isEnd(err) || errors.Is(err, net.ErrClosed) {
-		return err
-	}
-	return &brokenError{"TLS", err}
+	return n, &brokenError{"TLS", err}
 }
 
 // needsTLS refuses a command line, given without its newline, that must not be
@@ -78,7 +79,11 @@ func (s *session) receive() (int, error) {
 			return 0, err
 		}
 	}
-	return s.from.Read(s.in.space())
+	n, err := s.from.Read(s.in.space())
+	if _, ok := errors.AsType[*layer.StreamError](err); ok {
+		err = &brokenError{"decompressing", err}
+	}
+	return n, err
 }
 
 // upgrade sends what is pending, the answer to IDENTIFY being last, and sets up
@@ -130,7 +135,7 @@ func (s *session) secure(ctx context.Context, conn net.Conn) error {
 	}
 	s.out.deadline = time.Time{}
 	_ = s.conn.SetWriteDeadline(time.Time{})
-	s.tls, s.from, s.to = c, c, c
+	s.tls, s.from, s.to = c, opened{c}, c
 	state := c.ConnectionState()
 	s.mu.Lock()
 	s.client.TLS = true

@@ -172,6 +172,7 @@ func TestHandshakes(t *testing.T) {
 // TestBombs sends streams that have no end and say nothing: little memory, and
 // an end after two heartbeats.
 func TestBombs(t *testing.T) {
+	a := trust(t)
 	level := func(text string) string {
 		var b bytes.Buffer
 		z, _ := flate.NewWriter(&b, 6)
@@ -195,6 +196,8 @@ func TestBombs(t *testing.T) {
 	}{
 		"empty blocks": {protocol.IdentifyRequest{Deflate: true}, "", strings.Repeat("\x00\x00\x00\xff\xff", 1000), 2 * time.Second, "closed"},
 		"padding":      {protocol.IdentifyRequest{Snappy: true}, "\xff\x06\x00\x00sNaPpY", padding + strings.Repeat("x", 65535), 2 * time.Second, "closed"},
+		"half a block": {protocol.IdentifyRequest{Deflate: true}, level("PUB t\n\x00\x00\x00\x02x") + "\x00\x05\x00\xfa\xff", "", 2 * time.Second, "E_BAD_MESSAGE PUB failed to read message body"},
+		"half, secure": {protocol.IdentifyRequest{Deflate: true, TLSv1: true}, level("PUB t\n\x00\x00\x00\x02x") + "\x00\x05\x00\xfa\xff", "", 2 * time.Second, "E_BAD_MESSAGE PUB failed to read message body"},
 		"a line":       {protocol.IdentifyRequest{Deflate: true}, level(strings.Repeat("x", 10<<20)), "", 0, "closed"},
 		"a claim":      {protocol.IdentifyRequest{Snappy: true}, packed("MPUB t\n\x7f\xff\xff\xff" + strings.Repeat("x", 1<<20)), "", 0, "E_BAD_BODY MPUB body too big 2147483647 > 5242880"},
 		"garbage":      {protocol.IdentifyRequest{Snappy: true}, "PUB t\n\x00\x00\x00\x01x", "", 0, "closed"},
@@ -205,12 +208,15 @@ func TestBombs(t *testing.T) {
 				defer stuck(t)()
 				var log bytes.Buffer
 				l := newListener()
-				startLogged(t, tlsLimits(trusted{}), l, slog.New(slog.NewTextHandler(&log, nil)))
-				conn := l.dial("c", 1<<20)
-				p := newClient(t, conn)
+				startLogged(t, tlsLimits(a), l, slog.New(slog.NewTextHandler(&log, nil)))
+				p := newClient(t, l.dial("c", 1<<20))
 				ask := c.ask
 				ask.HeartbeatInterval = 1000
-				p.identify(ask, nil)
+				p.identify(ask, a.client)
+				conn := p.conn
+				if p.tls != nil {
+					conn = p.tls
+				}
 				before, begun := heap(), time.Now()
 				pour(conn, c.first, c.more)
 				p.silent = true

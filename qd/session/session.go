@@ -190,7 +190,7 @@ func (s *session) fill(ctx context.Context) error {
 			if err == nil {
 				err = io.ErrNoProgress
 			}
-			return s.broken(err)
+			return err
 		}
 		s.shrink()
 		if err := s.beat(ctx); err != nil {
