@@ -17,94 +17,104 @@ const (
 
 // bench is a publisher and a consumer that allocate nothing themselves.
 type bench struct {
-	b         *testing.B
-	pub, con  *peer
+	t         testing.TB
+	pub, con  end
 	batch     []byte
 	frames    []byte
 	fins, oks []byte
 }
 
-func newBench(b *testing.B, l session.Settings) *bench {
-	_, addr := loopback(b, l)
-	w := &bench{b: b, pub: connect(b, addr), con: connect(b, addr)}
-	w.batch = []byte(mpub("t", numbered(benchBatch, benchBody)...))
-	w.frames = make([]byte, benchBatch*(protocol.MessageOverhead+benchBody))
-	w.oks = make([]byte, len(protocol.AppendFrame(nil, protocol.FrameResponse, protocol.OK)))
-	if l.Auth != nil {
-		for _, p := range []*peer{w.pub, w.con} {
-			p.say("AUTH\n\x00\x00\x00\x03all")
-			p.wants(`{"identity":"","identity_url":"","permission_count":1}`)
-		}
+// end is a connection's.
+type end struct {
+	io.Writer
+	io.Reader
+}
+
+// newBench has the clients that dial returns.
+func newBench(t testing.TB, dial func() end) *bench {
+	w := &bench{
+		t: t, pub: dial(), con: dial(),
+		batch:  []byte(mpub("t", numbered(benchBatch, benchBody)...)),
+		frames: make([]byte, benchBatch*(protocol.MessageOverhead+benchBody)),
+		oks:    protocol.AppendFrame(nil, protocol.FrameResponse, protocol.OK),
 	}
-	w.con.say("SUB t ch\nRDY 2500\n")
-	w.con.wants("OK")
-	b.SetBytes(int64(benchBatch * benchBody))
-	b.ReportAllocs()
+	w.write(w.con, []byte("SUB t ch\nRDY 2500\n"))
+	w.read(w.con, w.oks)
 	return w
 }
 
-func (w *bench) publish() {
-	if _, err := w.pub.Write(w.batch); err != nil {
-		w.b.Fatal(err)
-	}
-	if _, err := io.ReadFull(w.pub.r, w.oks); err != nil {
-		w.b.Fatal(err)
+// plainly dials without layers, and says AUTH if that is needed.
+func plainly(t testing.TB, l session.Settings) func() end {
+	_, addr := loopback(t, l)
+	return func() end {
+		p := connect(t, addr)
+		if l.Auth != nil {
+			p.say("AUTH\n\x00\x00\x00\x03all")
+			p.wants(`{"identity":"","identity_url":"","permission_count":1}`)
+		}
+		return end{p, p.r}
 	}
 }
 
-// finish reads a batch and finishes it with one write.
-func (w *bench) finish() {
-	if _, err := io.ReadFull(w.con.r, w.frames); err != nil {
-		w.b.Fatal(err)
+func (w *bench) write(to io.Writer, b []byte) {
+	if _, err := to.Write(b); err != nil {
+		w.t.Fatal(err)
 	}
+}
+
+func (w *bench) read(from io.Reader, b []byte) {
+	if _, err := io.ReadFull(from, b); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// once passes a batch through: in, out, and finished with one write.
+func (w *bench) once() {
+	w.write(w.pub, w.batch)
+	w.read(w.pub, w.oks)
+	w.read(w.con, w.frames)
 	w.fins = w.fins[:0]
 	for at := 0; at < len(w.frames); at += protocol.MessageOverhead + benchBody {
 		id := protocol.MessageID(w.frames[at+protocol.IDOffset : at+protocol.BodyOffset])
 		w.fins = protocol.AppendFin(w.fins, id)
 	}
-	if _, err := w.con.Write(w.fins); err != nil {
-		w.b.Fatal(err)
+	w.write(w.con, w.fins)
+}
+
+// settle passes enough through that lists and blocks have their sizes.
+func (w *bench) settle() {
+	for range 100 {
+		w.once()
 	}
 }
 
-// BenchmarkBatch is a batch in, its messages out and their FINs in, over
-// loopback. Its allocations are those of the daemon, and must be none for a
-// message.
-func BenchmarkBatch(b *testing.B) {
-	w := newBench(b, limits())
-	for range 100 { // lists and blocks have their sizes after a while
-		w.publish()
-		w.finish()
-	}
+func (w *bench) measure(b *testing.B) {
+	b.SetBytes(benchBatch * benchBody)
+	b.ReportAllocs()
+	w.settle()
 	for b.Loop() {
-		w.publish()
-		w.finish()
+		w.once()
 	}
 	b.ReportMetric(float64(b.N)*benchBatch/b.Elapsed().Seconds(), "msgs/s")
 }
 
-// BenchmarkSingle is the same with a PUB for each message.
-func BenchmarkSingle(b *testing.B) {
-	w := newBench(b, limits())
-	w.singles()
-}
-
-func (w *bench) singles() {
+// singly has a PUB for each message, in place of the batch.
+func (w *bench) singly() *bench {
 	w.batch = w.batch[:0]
 	for _, body := range numbered(benchBatch, benchBody) {
 		w.batch = append(w.batch, pub("t", body)...)
 	}
 	w.oks = make([]byte, benchBatch*len(w.oks))
-	for range 100 {
-		w.publish()
-		w.finish()
-	}
-	for w.b.Loop() {
-		w.publish()
-		w.finish()
-	}
-	w.b.ReportMetric(float64(w.b.N)*benchBatch/w.b.Elapsed().Seconds(), "msgs/s")
+	return w
 }
+
+// BenchmarkBatch is a batch in, its messages out and their FINs in, over
+// loopback. Its allocations are those of the daemon, and must be none for a
+// message.
+func BenchmarkBatch(b *testing.B) { newBench(b, plainly(b, limits())).measure(b) }
+
+// BenchmarkSingle is the same with a PUB for each message.
+func BenchmarkSingle(b *testing.B) { newBench(b, plainly(b, limits())).singly().measure(b) }
 
 // BenchmarkRights is BenchmarkSingle for clients that an auth server allows it.
 func BenchmarkRights(b *testing.B) {
@@ -116,18 +126,15 @@ func BenchmarkRights(b *testing.B) {
 		b.Fatal(err)
 	}
 	a.answers["all"] = `{"ttl":3600,"authorizations":[{"topic":".*","channels":[".*"],"permissions":["subscribe","publish"]}]}`
-	w := newBench(b, l)
-	w.singles()
+	newBench(b, plainly(b, l)).singly().measure(b)
 }
 
-// TestAllocations holds the daemon to the benchmark: far less than one
-// allocation for a message.
+// TestAllocations holds the daemon to far less than one allocation for a
+// message.
 func TestAllocations(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes a second")
-	}
-	r := testing.Benchmark(BenchmarkBatch)
-	if n := r.AllocsPerOp(); n > benchBatch/20 {
-		t.Errorf("%d allocations for %d messages", n, benchBatch)
+	w := newBench(t, plainly(t, limits()))
+	w.settle()
+	if n := testing.AllocsPerRun(100, w.once); n > benchBatch/20 {
+		t.Errorf("%.0f allocations for %d messages", n, benchBatch)
 	}
 }

@@ -206,14 +206,14 @@ func (c *client) message(want string) []byte {
 	return protocol.AppendFin(nil, m.ID)
 }
 
-// stacks are all combinations of layers. Levels differ in what package layer
-// does, and are compared there.
-func stacks() map[string]protocol.IdentifyRequest {
+// stacks are all combinations of layers, with these levels of deflate. The tests
+// have one: levels differ in what package layer does, and are compared there.
+func stacks(levels ...int) map[string]protocol.IdentifyRequest {
 	all := map[string]protocol.IdentifyRequest{}
 	for name, secure := range map[string]bool{"": false, "tls+": true} {
 		all[name+"plain"] = protocol.IdentifyRequest{TLSv1: secure}
 		all[name+"snappy"] = protocol.IdentifyRequest{TLSv1: secure, Snappy: true}
-		for _, level := range []int{1, 6, 9} {
+		for _, level := range levels {
 			all[fmt.Sprintf("%sdeflate%d", name, level)] = protocol.IdentifyRequest{TLSv1: secure, Deflate: true, DeflateLevel: level}
 		}
 	}

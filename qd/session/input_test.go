@@ -54,7 +54,7 @@ func TestInputKeeps(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	var in input
 	var sent, got []byte
-	for range 20_000 {
+	for range 5_000 {
 		room := in.space()
 		n := 1 + r.IntN(len(room))
 		if r.IntN(3) > 0 {

@@ -47,7 +47,7 @@ func (s *layered) subscribe(topic string) *client {
 // what does not come at once makes the clock move, which is noticed.
 func TestLayers(t *testing.T) {
 	a := trust(t)
-	for name, ask := range stacks() {
+	for name, ask := range stacks(6) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				defer stuck(t)()
@@ -193,7 +193,7 @@ func slicesRepeat(text string, n int) []string {
 // TestAhead says what is for the first layer right behind IDENTIFY.
 func TestAhead(t *testing.T) {
 	a := trust(t)
-	for name, ask := range stacks() {
+	for name, ask := range stacks(6) {
 		if ask.TLSv1 || ask == (protocol.IdentifyRequest{}) {
 			continue // the server speaks in TLS's handshake, so a client must have read its answer
 		}
@@ -226,10 +226,10 @@ func TestAhead(t *testing.T) {
 // TestLayersMemory has many connections that have said a little, as most do: a
 // compressor must not stay with each of them, which would be a megabyte.
 func TestLayersMemory(t *testing.T) {
-	const clients = 300
+	const clients = 100
 	a := trust(t)
 	for name, most := range map[string]int64{"plain": 40, "snappy": 40, "deflate6": 110, "tls+plain": 110} {
-		ask := stacks()[name]
+		ask := stacks(6)[name]
 		d, addr := loopback(t, tlsLimits(a))
 		before := heap()
 		all := make([]net.Conn, clients)

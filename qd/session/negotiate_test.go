@@ -245,7 +245,7 @@ func pour(conn net.Conn, first, more string) {
 	go func() { // ends when the connection does
 		_, err := io.WriteString(conn, first)
 		for more != "" && err == nil {
-			time.Sleep(10 * time.Millisecond)
+			time.Sleep(100 * time.Millisecond)
 			_, err = io.WriteString(conn, more)
 		}
 	}()

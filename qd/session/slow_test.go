@@ -1,6 +1,7 @@
 package session_test
 
 import (
+	"crypto/rand"
 	"crypto/tls"
 	"net"
 	"testing"
@@ -59,5 +60,45 @@ func TestSlowHandshake(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestDeaf has consumers that read nothing, over all layers: they are cut off
+// after a heartbeat and a half, and hold up the daemon's end for a grace of five
+// seconds.
+func TestDeaf(t *testing.T) {
+	a := trust(t)
+	random := make([]byte, 1<<20)
+	_, _ = rand.Read(random)
+	for name, ask := range stacks(6) {
+		for when, most := range map[string]time.Duration{"": 1500 * time.Millisecond, ", stop": 5 * time.Second} {
+			t.Run(name+when, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					defer stuck(t)()
+					l := newListener()
+					d := start(t, tlsLimits(a), l)
+					p := newClient(t, l.dial("p", 4<<20))
+					p.say(mpub("t", string(random[:500_000]), string(random[500_000:])))
+					p.wants("OK")
+					_ = p.conn.Close()
+					c := newClient(t, l.dial("c", 64<<10))
+					ask.HeartbeatInterval = 1000
+					c.identify(ask, a.client)
+					c.say("SUB t ch\nRDY 2500\n")
+					synctest.Wait() // it is being written to
+					begun := time.Now()
+					if when != "" {
+						d.dismiss()
+					}
+					for len(d.server.Clients()) > 0 {
+						_, _ = c.Write([]byte("NOP\n")) // nothing but its deafness can end it
+						time.Sleep(50 * time.Millisecond)
+					}
+					if took := time.Since(begun); took < most || took > most+100*time.Millisecond {
+						t.Errorf("it took %s, want %s", took, most)
+					}
+				})
+			})
+		}
 	}
 }
