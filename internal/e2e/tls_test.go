@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -49,8 +48,7 @@ func startSecured(t *testing.T, ca *authority, name string, flags ...string) (se
 // named.
 func (s secured) trusting(shown ...pair) *tls.Config {
 	s.ca.t.Helper()
-	c := &tls.Config{RootCAs: x509.NewCertPool(), ServerName: "localhost"}
-	c.RootCAs.AddCert(s.ca.cert)
+	c := &tls.Config{RootCAs: s.ca.Pool(), ServerName: "localhost"}
 	for _, p := range shown {
 		cert, err := tls.LoadX509KeyPair(p.cert, p.key)
 		if err != nil {

@@ -53,7 +53,7 @@ func (a *Authority) Pool() *x509.CertPool {
 	return p
 }
 
-// Issue returns a certificate for name and for loopback, and its key, in PEM
+// Issue returns a certificate for name and for localhost, and its key, in PEM
 // form. It has expired if until is in the past; zero is a long time.
 func (a *Authority) Issue(name string, until time.Time) (cert, key []byte, err error) {
 	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -69,7 +69,7 @@ func (a *Authority) Issue(name string, until time.Time) (cert, key []byte, err e
 	}
 	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
 		SerialNumber: serial, Subject: pkix.Name{CommonName: name}, NotBefore: begin, NotAfter: until,
-		DNSNames: []string{name}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
+		DNSNames: []string{name, "localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}, a.cert, k.Public(), a.key)
 	if err != nil {
