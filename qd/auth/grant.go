@@ -14,6 +14,11 @@ import (
 // longer time is no use, and enough of it overflows.
 const maxTTL = 365 * 24 * time.Hour
 
+// maxSteps is how many steps the programs of all expressions of an answer may have
+// together; most characters are one. Each takes about fifty bytes, for as long as
+// the connection lives, and "a{1000}" asks for a thousand.
+const maxSteps = 100_000
+
 // Grant is what a client may do, by the word of an auth server, until it
 // expires. It does not change, so goroutines may share it.
 //
@@ -107,18 +112,19 @@ func Parse(text []byte, now time.Time) (*Grant, error) {
 		Identity: said.Identity, IdentityURL: said.IdentityURL, Expires: now.Add(ttl),
 		authorizations: make([]authorization, len(said.Authorizations)),
 	}
+	c := compiler{steps: maxSteps}
 	for i, rule := range said.Authorizations {
 		if rule.Topic == nil {
 			return nil, fmt.Errorf("authorization %d has no topic", i+1)
 		}
-		if err := g.authorizations[i].fill(*rule.Topic, rule.Channels, rule.Permissions); err != nil {
+		if err := g.authorizations[i].fill(&c, *rule.Topic, rule.Channels, rule.Permissions); err != nil {
 			return nil, fmt.Errorf("authorization %d: %w", i+1, err)
 		}
 	}
 	return g, nil
 }
 
-func (a *authorization) fill(topic string, channels, permissions []string) (err error) {
+func (a *authorization) fill(c *compiler, topic string, channels, permissions []string) (err error) {
 	for i, p := range permissions {
 		switch p {
 		case "publish":
@@ -129,11 +135,11 @@ func (a *authorization) fill(topic string, channels, permissions []string) (err 
 			return fmt.Errorf("permission %d is neither publish nor subscribe", i+1)
 		}
 	}
-	if a.topic, err = compile(topic); err != nil {
+	if a.topic, err = c.compile(topic); err != nil {
 		return fmt.Errorf("topic: %w", err)
 	}
-	for i, c := range channels {
-		pattern, err := compile(c)
+	for i, channel := range channels {
+		pattern, err := c.compile(channel)
 		if err != nil {
 			return fmt.Errorf("channel %d: %w", i+1, err)
 		}
@@ -142,12 +148,24 @@ func (a *authorization) fill(topic string, channels, permissions []string) (err 
 	return nil
 }
 
-func compile(pattern string) (*regexp.Regexp, error) {
-	compiled, err := regexp.Compile(pattern)
+// compiler compiles the expressions of one answer.
+type compiler struct{ steps int } // left
+
+func (c *compiler) compile(pattern string) (*regexp.Regexp, error) {
+	tree, err := syntax.Parse(pattern, syntax.Perl)
 	if e, ok := errors.AsType[*syntax.Error](err); ok {
 		return nil, errors.New(e.Code.String())
+	} else if err != nil {
+		return nil, err
 	}
-	return compiled, err
+	program, err := syntax.Compile(tree.Simplify())
+	if err != nil {
+		return nil, err
+	}
+	if c.steps -= len(program.Inst); c.steps < 0 {
+		return nil, fmt.Errorf("the answer's expressions have more than %d steps", maxSteps)
+	}
+	return regexp.Compile(pattern)
 }
 
 // notAnswer says why text is not the JSON that it should be.

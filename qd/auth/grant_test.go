@@ -61,6 +61,10 @@ func TestRights(t *testing.T) {
 }
 
 func TestParse(t *testing.T) {
+	many := strings.Repeat(`,{"topic":"^tenant-1234\\.","channels":[".*"],"permissions":["publish"]}`, 2000)
+	if g, err := auth.Parse([]byte(`{"ttl":60,"authorizations":[`+many[1:]+`]}`), noon); err != nil || g.Permissions() != 2000 {
+		t.Errorf("many authorizations: %v", err)
+	}
 	g, err := auth.Parse([]byte(`{"ttl":3600,"identity":"me","identity_url":"http://me","other":[{}],
 		"authorizations":[{"topic":"a"},{"topic":"b","channels":null,"permissions":["publish"]}]}`), noon)
 	if err != nil {
@@ -105,13 +109,14 @@ func TestParseRefuses(t *testing.T) {
 		rules(`"channels":["a"]`):                "authorization 1 has no topic",
 		rules(`"topic":"a"`, `"topic":null`):     "authorization 2 has no topic",
 		rules(`"topic":"(7357"`):                 "authorization 1: topic: missing closing )",
-		rules(`"topic":"a","channels":["b","[7357"]`):          "authorization 1: channel 2: missing closing ]",
-		rules(`"topic":"a{1001}"`):                             "authorization 1: topic: invalid repeat count",
-		rules(`"topic":"a","permissions":["publish","7357"]`):  "authorization 1: permission 2 is neither publish nor subscribe",
-		rules(`"topic":"a","permissions":["Publish"]`):         "authorization 1: permission 1 is neither publish nor subscribe",
-		rules(`"topic":"a"`, `"topic":"b","permissions":[""]`): "authorization 2: permission 1 is neither publish nor subscribe",
-		rules(`"topic":"a","permissions":"publish"`):           "authorizations.permissions must not be a JSON string",
-		`{"ttl":60,"a":` + strings.Repeat("[", 20000) + `7357`: "the answer is not JSON from byte",
+		rules(`"topic":"a","channels":["b","[7357"]`):                                       "authorization 1: channel 2: missing closing ]",
+		rules(`"topic":"a{1001}"`):                                                          "authorization 1: topic: invalid repeat count",
+		rules(`"topic":"a","permissions":["publish","7357"]`):                               "authorization 1: permission 2 is neither publish nor subscribe",
+		rules(`"topic":"a","permissions":["Publish"]`):                                      "authorization 1: permission 1 is neither publish nor subscribe",
+		rules(`"topic":"a"`, `"topic":"b","permissions":[""]`):                              "authorization 2: permission 1 is neither publish nor subscribe",
+		rules(`"topic":"a","permissions":"publish"`):                                        "authorizations.permissions must not be a JSON string",
+		rules(`"topic":"a","channels":["a{999}"` + strings.Repeat(`,"a{999}"`, 9999) + `]`): "authorization 1: channel 100: the answer's expressions have more than 100000 steps",
+		`{"ttl":60,"a":` + strings.Repeat("[", 20000) + `7357`:                              "the answer is not JSON from byte",
 	} {
 		g, err := auth.Parse([]byte(text), noon)
 		if err == nil {
