@@ -1,7 +1,9 @@
 package session_test
 
 import (
+	"bufio"
 	"bytes"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"strings"
@@ -195,7 +197,7 @@ func TestAhead(t *testing.T) {
 	a := trust(t)
 	for name, ask := range stacks(6) {
 		if ask.TLSv1 || ask == (protocol.IdentifyRequest{}) {
-			continue // the server speaks in TLS's handshake, so a client must have read its answer
+			continue // TLS is TestAheadTLS's
 		}
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -221,6 +223,52 @@ func TestAhead(t *testing.T) {
 			})
 		})
 	}
+}
+
+// eager is a connection that says something before what is written first, and
+// reads the answer to that before what is read first.
+type eager struct {
+	net.Conn
+	first  []byte
+	answer []byte
+}
+
+func (e *eager) Write(b []byte) (int, error) {
+	n := len(e.first)
+	k, err := e.Conn.Write(append(e.first, b...))
+	e.first = nil
+	return max(k-n, 0), err
+}
+
+func (e *eager) Read(b []byte) (n int, err error) {
+	if e.answer == nil {
+		if _, e.answer, err = protocol.ReadFrame(e.Conn, nil, 1<<16); err != nil {
+			return 0, err
+		}
+	}
+	return e.Conn.Read(b)
+}
+
+// TestAheadTLS says IDENTIFY and TLS's first word with one write.
+func TestAheadTLS(t *testing.T) {
+	a := trust(t)
+	synctest.Test(t, func(t *testing.T) {
+		defer stuck(t)()
+		l := newListener()
+		start(t, tlsLimits(a), l)
+		c := newClient(t, l.dial("c", 1<<20))
+		e := &eager{Conn: c.conn, first: asking(t, protocol.IdentifyRequest{FeatureNegotiation: true, TLSv1: true, Snappy: true})}
+		c.tls = tls.Client(e, a.client)
+		if err := c.tls.Handshake(); err != nil {
+			t.Fatalf("%v after %q", err, e.answer)
+		}
+		c.from, c.to, c.r = c.tls, c.tls, bufio.NewReader(c.tls)
+		c.wants("OK")
+		c.compress(true, 0)
+		c.wants("OK")
+		c.say(pub("t", "x"))
+		c.wants("OK")
+	})
 }
 
 // TestLayersMemory has many connections that have said a little, as most do: a

@@ -173,20 +173,6 @@ func TestHandshakes(t *testing.T) {
 // an end after two heartbeats.
 func TestBombs(t *testing.T) {
 	a := trust(t)
-	level := func(text string) string {
-		var b bytes.Buffer
-		z, _ := flate.NewWriter(&b, 6)
-		_, _ = io.WriteString(z, text)
-		_ = z.Flush()
-		return b.String()
-	}
-	packed := func(text string) string {
-		var b bytes.Buffer
-		z := layer.NewSnappyWriter(&b)
-		_, _ = z.Write([]byte(text))
-		_ = z.Flush()
-		return b.String()
-	}
 	const padding = "\xfe\xff\xff\x00" // and 65535 bytes
 	for name, c := range map[string]struct {
 		ask         protocol.IdentifyRequest
@@ -196,9 +182,9 @@ func TestBombs(t *testing.T) {
 	}{
 		"empty blocks": {protocol.IdentifyRequest{Deflate: true}, "", strings.Repeat("\x00\x00\x00\xff\xff", 1000), 2 * time.Second, "closed"},
 		"padding":      {protocol.IdentifyRequest{Snappy: true}, "\xff\x06\x00\x00sNaPpY", padding + strings.Repeat("x", 65535), 2 * time.Second, "closed"},
-		"half a block": {protocol.IdentifyRequest{Deflate: true}, level("PUB t\n\x00\x00\x00\x02x") + "\x00\x05\x00\xfa\xff", "", 2 * time.Second, "E_BAD_MESSAGE PUB failed to read message body"},
-		"half, secure": {protocol.IdentifyRequest{Deflate: true, TLSv1: true}, level("PUB t\n\x00\x00\x00\x02x") + "\x00\x05\x00\xfa\xff", "", 2 * time.Second, "E_BAD_MESSAGE PUB failed to read message body"},
-		"a line":       {protocol.IdentifyRequest{Deflate: true}, level(strings.Repeat("x", 10<<20)), "", 0, "closed"},
+		"half a block": {protocol.IdentifyRequest{Deflate: true}, deflated("PUB t\n\x00\x00\x00\x02x") + "\x00\x05\x00\xfa\xff", "", 2 * time.Second, "E_BAD_MESSAGE PUB failed to read message body"},
+		"half, secure": {protocol.IdentifyRequest{Deflate: true, TLSv1: true}, deflated("PUB t\n\x00\x00\x00\x02x") + "\x00\x05\x00\xfa\xff", "", 2 * time.Second, "E_BAD_MESSAGE PUB failed to read message body"},
+		"a line":       {protocol.IdentifyRequest{Deflate: true}, deflated(strings.Repeat("x", 10<<20)), "", 0, "closed"},
 		"a claim":      {protocol.IdentifyRequest{Snappy: true}, packed("MPUB t\n\x7f\xff\xff\xff" + strings.Repeat("x", 1<<20)), "", 0, "E_BAD_BODY MPUB body too big 2147483647 > 5242880"},
 		"garbage":      {protocol.IdentifyRequest{Snappy: true}, "PUB t\n\x00\x00\x00\x01x", "", 0, "closed"},
 		"more garbage": {protocol.IdentifyRequest{Deflate: true}, "PUB t\n\x00\x00\x00\x01x", "", 0, "closed"},
@@ -237,6 +223,24 @@ func TestBombs(t *testing.T) {
 			})
 		})
 	}
+}
+
+// deflated is what a client with Deflate writes.
+func deflated(text string) string {
+	var b bytes.Buffer
+	z, _ := flate.NewWriter(&b, 6)
+	_, _ = io.WriteString(z, text)
+	_ = z.Flush()
+	return b.String()
+}
+
+// packed is what one with Snappy writes.
+func packed(text string) string {
+	var b bytes.Buffer
+	z := layer.NewSnappyWriter(&b)
+	_, _ = io.WriteString(z, text)
+	_ = z.Flush()
+	return b.String()
 }
 
 // pour writes first, and then more again and again until the other end hangs
