@@ -9,8 +9,8 @@ import (
 	"github.com/millrace-mq/millrace/protocol"
 )
 
-// maxSelf is how many bytes of each thing that a client says of itself are
-// kept: it is for people to read, and a body may have millions.
+// maxSelf is how many bytes of each thing that a client says of itself, or wrongly,
+// are kept or logged: it is for people to read, and a body may have millions.
 const maxSelf = 1 << 10
 
 // identify takes in what the client says of itself and asks for, and sets up

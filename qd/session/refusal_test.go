@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"runtime"
 	"strings"
@@ -73,6 +74,24 @@ func TestEndlessLine(t *testing.T) {
 	if got := p.read(); got != "closed" && got != "reset" {
 		t.Errorf("%d times 64 KiB into a line came %q", sent, got)
 	}
+}
+
+// TestLongMistake repeats a mistake to who has made it, and not all of it in the
+// log.
+func TestLongMistake(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		l := newListener()
+		d := startLogged(t, limits(), l, slog.New(slog.NewTextHandler(&log, nil)))
+		wrong := strings.Repeat("x", 16_000)
+		c := newClient(t, l.dial("c", 1<<20))
+		c.say(wrong + "\n")
+		c.wants("E_INVALID invalid command "+wrong, "closed")
+		d.stop()
+		if n := log.Len(); n < 1000 || n > 2000 {
+			t.Errorf("%d bytes are logged", n)
+		}
+	})
 }
 
 // TestHalfPublish leaves in the middle of a publish, in each way that there

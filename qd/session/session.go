@@ -116,7 +116,7 @@ func (s *session) run(ctx context.Context) {
 	_ = s.conn.Close()
 	switch {
 	case ok:
-		s.log.Warn("connection closed after an error", "error", refused)
+		s.log.Warn("connection closed after an error", "error", short(refused.Error()))
 	case errors.Is(err, errSilent), errors.Is(err, errLine), isBroken(err):
 		s.log.Info("connection closed", "reason", err)
 	default:
