@@ -1,6 +1,8 @@
 package broker
 
 import (
+	"math"
+
 	"github.com/DataDog/sketches-go/ddsketch"
 
 	"github.com/millrace-mq/millrace/qd/queue"
@@ -102,7 +104,19 @@ func (t *Topic) Percentiles(channel string) Percentiles {
 		return p
 	}
 	for i, q := range wanted {
-		p.Values[i], _ = all.GetValueAtQuantile(q) // fails only for an empty one, and for what is no quantile
+		p.Values[i], _ = all.GetValueAtQuantile(nearestRank(q, p.Count)) // fails only for an empty one, and for what is no quantile
 	}
 	return p
+}
+
+// nearestRank is what to ask a sketch of n values for to get the smallest that q
+// of them are not above: the 0.99 of ten is the largest. The sketch itself takes
+// the one below rank q*(n-1).
+func nearestRank(q float64, n int) float64 {
+	if n == 1 {
+		return 0
+	}
+	below := math.Ceil(q*float64(n)-1e-6) - 1 // 0.07*100 is more than 7
+	// Between two ranks, where no rounding matters.
+	return min((max(below, 0)+0.5)/float64(n-1), 1)
 }

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -24,11 +25,12 @@ func percentiled(t *testing.T, f func(t *testing.T, r *running)) {
 	})
 }
 
-// exactly is the quantiles of some latencies, rank by rank.
+// exactly is the quantiles of some latencies: of each the smallest that so many
+// of a thousand are not above.
 func exactly(latencies []time.Duration) (values []float64) {
 	sorted := slices.Sorted(slices.Values(latencies))
-	for _, q := range []float64{1, 0.999, 0.99, 0.5} {
-		values = append(values, float64(sorted[int(q*float64(len(sorted)-1))]))
+	for _, perMille := range []int{1000, 999, 990, 500} {
+		values = append(values, float64(sorted[(perMille*len(sorted)+999)/1000-1]))
 	}
 	return values
 }
@@ -87,5 +89,23 @@ func TestPercentiles(t *testing.T) {
 			t.Fatal(err)
 		}
 		mustBe(t, "the topic without fast", topic.Percentiles(""), []time.Duration{2*time.Minute + time.Second})
+	})
+}
+
+// TestPercentilesOfAFew: each message counts while there are only some.
+func TestPercentilesOfAFew(t *testing.T) {
+	percentiled(t, func(t *testing.T, r *running) {
+		topic := r.topic("t")
+		k := subscribe(t, topic, "c", 1000)
+		var all []time.Duration
+		for i := range 120 {
+			publish(t, topic, i, i+1, 10)
+			wait := time.Duration(i+1) * time.Millisecond
+			time.Sleep(wait)
+			k.finish(k.receive(1))
+			all = append(all, wait)
+			mustBe(t, fmt.Sprint(i+1), topic.Percentiles("c"), all)
+		}
+		k.close()
 	})
 }
