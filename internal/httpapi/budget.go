@@ -1,27 +1,65 @@
 package httpapi
 
-import "sync/atomic"
+import (
+	"net/http"
+	"net/netip"
+	"sync"
+)
 
 // Budget is an amount of memory that requests share, so that however many come
 // at once, those who take more than there is are refused rather than the daemon
-// ended by the kernel.
-type Budget struct{ left atomic.Int64 }
+// ended by the kernel. Nobody gets more of it than is left for all others: who
+// takes what he can and keeps it leaves half, the next one half of that.
+type Budget struct {
+	mu    sync.Mutex // guards what follows
+	left  int64
+	taken map[Remote]int64 // by those who have some
+}
 
 // NewBudget returns a budget of so many bytes.
 func NewBudget(bytes int64) *Budget {
-	b := new(Budget)
-	b.left.Store(bytes)
-	return b
+	return &Budget{left: bytes, taken: make(map[Remote]int64)}
 }
 
-// Take takes n bytes, or nothing and returns false if there is less.
-func (b *Budget) Take(n int64) bool {
-	if b.left.Add(-n) >= 0 {
-		return true
+// Take takes n bytes for who, or nothing and returns false. Who has none yet may
+// have all that is left.
+func (b *Budget) Take(who Remote, n int64) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	has := b.taken[who]
+	if n > b.left || has > 0 && has+n > b.left-n {
+		return false
 	}
-	b.left.Add(n)
-	return false
+	b.left -= n
+	b.taken[who] = has + n
+	return true
 }
 
-// Give gives n bytes back.
-func (b *Budget) Give(n int64) { b.left.Add(n) }
+// Give gives back n bytes of those that who has taken.
+func (b *Budget) Give(who Remote, n int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.left += n
+	if b.taken[who] -= n; b.taken[who] == 0 {
+		delete(b.taken, who)
+	}
+}
+
+// Remote is where requests come from, as far as whoever sends them cannot choose
+// it at will: an IPv4 address, or the first half of an IPv6 one. All who come by
+// socket file are one.
+type Remote netip.Prefix
+
+// RemoteOf returns where r comes from.
+func RemoteOf(r *http.Request) Remote {
+	from, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return Remote{}
+	}
+	addr, bits := from.Addr().Unmap().WithZone(""), 64
+	if addr.Is4() {
+		bits = 32
+	}
+	prefix, _ := addr.Prefix(bits) // fails only for too many bits
+	return Remote(prefix)
+}

@@ -30,35 +30,78 @@ func (s slow) Write([]byte) (int, error) {
 }
 
 // Answers that nobody reads have a bound together, and the log a line of them.
+// Whoever they are for, others are answered.
 func TestUnreadAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
 		r := NewRouter(slog.New(slog.NewTextHandler(&log, nil)))
-		r.heavy.unread = NewBudget(1000)
-		r.OnHeavy("GET", "/large", func(*http.Request, url.Values) (any, error) { return make([]byte, 300), nil })
-		get := func() *httptest.ResponseRecorder {
+		r.heavy = newHeavy(1000)
+		r.OnHeavy("GET", "/large", func(*http.Request, url.Values) (any, error) { return make([]byte, 200), nil })
+		r.PlainHeavy("GET", "/plain", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("X-Kind", "plain")
+			w.WriteHeader(http.StatusAccepted)
+			_, _ = w.Write(make([]byte, 150))
+			_, _ = w.Write(make([]byte, 50))
+		}))
+		get := func(path, from string) *httptest.ResponseRecorder {
+			req := httptest.NewRequest("GET", path, nil)
+			req.RemoteAddr = from
 			w := httptest.NewRecorder()
-			r.ServeHTTP(w, httptest.NewRequest("GET", "/large", nil))
+			r.ServeHTTP(w, req)
 			return w
 		}
+		answered := func(from string) {
+			t.Helper()
+			if w := get("/large", from); w.Code != http.StatusOK || w.Body.Len() != 200 {
+				t.Errorf("%s is answered %d with %d bytes", from, w.Code, w.Body.Len())
+			}
+			if w := get("/plain", from); w.Code != http.StatusAccepted || w.Body.Len() != 200 || w.Header().Get("X-Kind") != "plain" {
+				t.Errorf("%s is answered %d with %d bytes, %v", from, w.Code, w.Body.Len(), w.Header())
+			}
+		}
 		var clients sync.WaitGroup
-		for range 3 {
-			clients.Go(func() {
-				r.ServeHTTP(slow{httptest.NewRecorder(), time.Minute}, httptest.NewRequest("GET", "/large", nil))
-			})
+		for i := range 8 {
+			req := httptest.NewRequest("GET", []string{"/large", "/plain"}[i%2], nil)
+			clients.Go(func() { r.ServeHTTP(slow{httptest.NewRecorder(), time.Minute}, req) })
 		}
 		synctest.Wait()
-		for range 5 {
-			if w := get(); w.Code != http.StatusServiceUnavailable || !strings.Contains(w.Body.String(), `"BUSY: `) {
+		for _, path := range []string{"/large", "/plain", "/large"} {
+			if w := get(path, "192.0.2.1:5"); w.Code != http.StatusServiceUnavailable || !strings.Contains(w.Body.String(), `"BUSY: `) {
 				t.Errorf("%d %s", w.Code, w.Body)
 			}
 		}
+		answered("192.0.2.2:5")
 		clients.Wait()
-		if w := get(); w.Code != http.StatusOK || w.Body.Len() != 300 {
-			t.Errorf("afterwards %d with %d bytes", w.Code, w.Body.Len())
-		}
+		answered("192.0.2.1:5")
 		if n := strings.Count(log.String(), "\n"); n != 2 {
 			t.Errorf("the log has %d lines:\n%s", n, &log)
+		}
+	})
+}
+
+// An answer larger than all that may wait is not refused for ever: it is sent when
+// there is no other.
+func TestAnAnswerLargerThanTheBound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := NewRouter(slog.New(slog.DiscardHandler))
+		r.heavy = newHeavy(1000)
+		r.OnHeavy("GET", "/large", func(*http.Request, url.Values) (any, error) { return make([]byte, 1001), nil })
+		get := func() int {
+			w := httptest.NewRecorder()
+			r.ServeHTTP(w, httptest.NewRequest("GET", "/large", nil))
+			return w.Code
+		}
+		var client sync.WaitGroup
+		client.Go(func() {
+			r.ServeHTTP(slow{httptest.NewRecorder(), time.Minute}, httptest.NewRequest("GET", "/large", nil))
+		})
+		synctest.Wait()
+		if code := get(); code != http.StatusServiceUnavailable {
+			t.Errorf("a second one is answered %d", code)
+		}
+		client.Wait()
+		if code := get(); code != http.StatusOK {
+			t.Errorf("the only one is answered %d", code)
 		}
 	})
 }

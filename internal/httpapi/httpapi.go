@@ -55,7 +55,7 @@ type Router struct {
 
 // NewRouter returns a Router that logs to log what goes wrong on our side.
 func NewRouter(log *slog.Logger) *Router {
-	r := &Router{httprouter.New(), log, NewSparing(log), newHeavy()}
+	r := &Router{httprouter.New(), log, NewSparing(log), newHeavy(heavyBytes)}
 	r.NotFound = r.wrap(func(*http.Request, url.Values) (any, error) {
 		return nil, &Error{http.StatusNotFound, "NOT_FOUND"}
 	})

@@ -30,8 +30,9 @@ type Config struct {
 	MaxMsgSize  int // of one message, in bytes; positive
 	MaxBodySize int // of the body of an /mpub, in bytes; positive
 	// BodyMemory is how many bytes the bodies of all requests together may have at
-	// a time, but for the first few KiB of each; 0 is 128 MiB, or eight of the
-	// largest bodies if that is more. Those beyond it are refused.
+	// a time, but for the first few KiB of each; 0 is 256 MiB, or sixteen of the
+	// largest bodies if that is more. Those beyond it are refused, and those that
+	// would give one address more than is left for the others.
 	BodyMemory    int64
 	MaxReqTimeout time.Duration // the longest that a publish can be deferred
 
@@ -107,7 +108,7 @@ func New(c Config) http.Handler {
 	}
 	a.routeOperations(r)
 	if c.Metrics != nil {
-		r.Plain("GET", "/metrics", c.Metrics.ServeHTTP)
+		r.PlainHeavy("GET", "/metrics", c.Metrics)
 	}
 	routeDebug(r)
 	return httpapi.Patient(r, bodyTimeout, answerTimeout)

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -129,6 +131,30 @@ func TestRequestsOnOneConnectionAreTimedEach(t *testing.T) {
 		}
 		if got := d.drain("t"); len(got) != 5 {
 			t.Errorf("got %q", got)
+		}
+	})
+}
+
+// Scrapers that do not read keep nobody from scraping: what makes the answer, and
+// has bounds of its own, is done before they read it.
+func TestScrapesThatNobodyReads(t *testing.T) {
+	var inside atomic.Int32
+	withDialer(t, func(_ *broker.Settings, c *api.Config) {
+		c.Metrics = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			inside.Add(1)
+			defer inside.Add(-1)
+			_, _ = w.Write(make([]byte, 100_000))
+		})
+	}, func(t *testing.T, d *daemon, dial func() net.Conn) {
+		for range 20 {
+			write(t, dial(), "GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n")
+		}
+		synctest.Wait()
+		if n := inside.Load(); n != 0 {
+			t.Errorf("%d answers are still being made", n)
+		}
+		if w := d.send("GET", "/metrics", nil); w.Code != http.StatusOK || w.Body.Len() != 100_000 {
+			t.Errorf("%d with %d bytes", w.Code, w.Body.Len())
 		}
 	})
 }

@@ -86,7 +86,7 @@ func (a *api) publishMany(r *http.Request) (any, error) {
 	if binary(q) {
 		split = u.splitBatch
 	}
-	if err := split(a.MaxMsgSize, a.MaxBodySize); err != nil {
+	if err := split(r, a.MaxMsgSize, a.MaxBodySize); err != nil {
 		return nil, err
 	}
 	return a.store(r.Context(), topic, u.bodies, 0)
@@ -128,7 +128,7 @@ func (a *api) tryStore(ctx context.Context, topic string, bodies [][]byte, delay
 }
 
 // splitLines takes every line that is not empty for a message.
-func (u *upload) splitLines(maxMessage, _ int) error {
+func (u *upload) splitLines(r *http.Request, maxMessage, _ int) error {
 	count := 0
 	for line := range bytes.SplitSeq(u.body, newline) {
 		if len(line) > maxMessage {
@@ -138,7 +138,7 @@ func (u *upload) splitLines(maxMessage, _ int) error {
 			count++
 		}
 	}
-	if err := u.messages(count); err != nil {
+	if err := u.messages(r, count); err != nil {
 		return err
 	}
 	for line := range bytes.SplitSeq(u.body, newline) {
@@ -152,12 +152,12 @@ func (u *upload) splitLines(maxMessage, _ int) error {
 var newline = []byte{'\n'}
 
 // splitBatch takes the body for what follows the size of an MPUB.
-func (u *upload) splitBatch(maxMessage, maxBody int) error {
+func (u *upload) splitBatch(r *http.Request, maxMessage, maxBody int) error {
 	count, _, fault := protocol.CheckBatch(u.body, maxMessage, maxBody)
 	if fault != nil {
 		return tooLarge(strings.TrimPrefix(fault.Code, "E_"))
 	}
-	if err := u.messages(count); err != nil {
+	if err := u.messages(r, count); err != nil {
 		return err
 	}
 	body, rest := []byte(nil), u.body[4:]

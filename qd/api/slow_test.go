@@ -8,8 +8,12 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"runtime"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/millrace-mq/millrace/qd/api"
@@ -131,16 +135,16 @@ func TestABodyThatIsNotWanted(t *testing.T) {
 func TestBodiesTogether(t *testing.T) {
 	var log bytes.Buffer
 	withDialer(t, func(_ *broker.Settings, c *api.Config) {
-		c.BodyMemory = 100_000
+		c.BodyMemory = 200_000
 		c.Log = slog.New(slog.NewTextHandler(&log, nil))
 	}, func(t *testing.T, d *daemon, dial func() net.Conn) {
-		large := strings.Repeat("x\n", 15_000)
+		large := strings.Repeat(strings.Repeat("x", 99)+"\n", 300)
 		held := func() net.Conn {
 			conn := dial()
 			write(t, conn, "POST /mpub?topic=t HTTP/1.1\r\nHost: a\r\nContent-Length: 40000\r\n\r\n%s", large)
 			return conn
 		}
-		for range 3 { // of which each has taken 28 KiB beyond the first 4
+		for range 3 { // of which each has taken 28 KiB beyond the first 4, and no fourth would get them
 			held()
 		}
 		busy := "503 " + code("BUSY: too much is being published at once")
@@ -158,10 +162,10 @@ func TestBodiesTogether(t *testing.T) {
 			d.send("GET", path, nil)
 		}
 		time.Sleep(3 * time.Minute)
-		if got := ask(t, dial(), "/mpub?topic=t", strings.Repeat("x", 5000)+"\n"+large[:20_000]); got != "200 OK" {
+		if got := ask(t, dial(), "/mpub?topic=t", large); got != "200 OK" {
 			t.Errorf("afterwards: %s", got)
 		}
-		if got := len(d.drain("t")); got != 10+1+10_000 {
+		if got := len(d.drain("t")); got != 10+300 {
 			t.Errorf("%d messages", got)
 		}
 		for _, cause := range []string{"bodies of requests take all", "did not send its request in time"} {
@@ -172,14 +176,99 @@ func TestBodiesTogether(t *testing.T) {
 	})
 }
 
+// Who takes all the memory for bodies that he can get leaves half of it to
+// others, from whatever port he comes.
+func TestBodiesOfOneAddress(t *testing.T) {
+	withDialer(t, func(_ *broker.Settings, c *api.Config) { c.BodyMemory, c.MaxMsgSize = 200_000, 100_000 }, func(t *testing.T, d *daemon, _ func() net.Conn) {
+		send := func(from string, body io.Reader) *httptest.ResponseRecorder {
+			r := httptest.NewRequest("PUT", "/config/x", body)
+			r.RemoteAddr = from
+			w := httptest.NewRecorder()
+			d.handler.ServeHTTP(w, r)
+			return w
+		}
+		large := strings.Repeat("x", 30_000)
+		for _, c := range []struct{ greedy, same, other string }{
+			{"192.0.2.1:%d", "192.0.2.1:4", "192.0.2.2:4"},
+			{"[::ffff:192.0.2.1]:%d", "192.0.2.1:4", "[2001:db8::1]:4"},
+			{"[2001:db8::%x]:1", "[2001:db8:0:0:ffff::]:4", "[2001:db8:0:1::]:4"},
+			{"[fe80::%x%%25eth0]:1", "[fe80::]:4", "@"},
+			{"@", "", "127.0.0.1:4"},
+		} {
+			var held sync.WaitGroup
+			let, release := io.Pipe()
+			for i := range 10 {
+				from := c.greedy
+				if strings.Contains(from, ":%") {
+					from = fmt.Sprintf(from, i+1)
+				}
+				held.Go(func() { send(from, io.MultiReader(strings.NewReader(large), let)) })
+			}
+			synctest.Wait()
+			if w := send(c.same, strings.NewReader(large)); w.Code != http.StatusServiceUnavailable {
+				t.Errorf("%s: %d %s", c.same, w.Code, w.Body)
+			}
+			for range 2 {
+				if w := send(c.other, strings.NewReader(large)); w.Code != http.StatusBadRequest { // there is no such option
+					t.Errorf("%s: %d %s", c.other, w.Code, w.Body)
+				}
+			}
+			_ = release.Close()
+			held.Wait()
+		}
+	})
+}
+
+// A small body does not sit in memory that a large one has left behind: nothing
+// would count it.
+func TestSmallBodiesAfterLargeOnes(t *testing.T) {
+	const atOnce, rounds = 16, 10
+	d := start(t, func(_ *broker.Settings, c *api.Config) { c.MaxMsgSize = 1 << 20 })
+	var small sync.WaitGroup
+	wait, release := io.Pipe()
+	large := strings.Repeat("x", 1_000_000)
+	for range rounds {
+		var there, done sync.WaitGroup
+		all := make(chan struct{})
+		there.Add(atOnce)
+		for range atOnce {
+			done.Go(func() {
+				d.send("PUT", "/config/x", io.MultiReader(strings.NewReader(large), onRead(func() { there.Done(); <-all })))
+			})
+		}
+		there.Wait() // now there are so many large ones
+		close(all)
+		done.Wait()
+		there.Add(atOnce)
+		for range atOnce {
+			small.Go(func() { d.send("PUT", "/config/x", io.MultiReader(strings.NewReader("x"), onRead(there.Done), wait)) })
+		}
+		there.Wait()
+	}
+	runtime.GC()
+	runtime.GC() // pools are given up by the second one
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	_ = release.Close()
+	small.Wait()
+	if m.HeapAlloc > 40<<20 {
+		t.Errorf("%d bodies of a byte take %d MiB", atOnce*rounds, m.HeapAlloc>>20)
+	}
+}
+
+// onRead is a reader of nothing that calls itself.
+type onRead func()
+
+func (f onRead) Read([]byte) (int, error) { f(); return 0, io.EOF }
+
 // The messages of a body count, too: of lines of a byte they are many times the
 // body.
 func TestManySmallLines(t *testing.T) {
-	d := start(t, func(_ *broker.Settings, c *api.Config) { c.BodyMemory = 200_000; c.MaxBodySize = 100_000 })
+	d := start(t, func(_ *broker.Settings, c *api.Config) { c.BodyMemory = 400_000; c.MaxBodySize = 100_000 })
 	many := strings.Repeat("x\n", 20_000)
 	for range 3 { // nothing stays taken
 		d.expect("POST", "/mpub?topic=t", many, 503, code("BUSY: too much is being published at once"))
-		d.expect("POST", "/mpub?topic=t", many[:30_000], 200, "OK")
+		d.expect("POST", "/mpub?topic=t", many[:15_000], 200, "OK")
 	}
 }
 

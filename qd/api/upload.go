@@ -3,6 +3,7 @@ package api
 import (
 	"errors"
 	"io"
+	"math/bits"
 	"net/http"
 	"os"
 	"slices"
@@ -13,31 +14,57 @@ import (
 
 // upload is the body of a request, in memory that is used again.
 type upload struct {
-	body   []byte
+	body   []byte   // in first, or in a buffer once it has outgrown that
 	bodies [][]byte // the messages in it
+	first  [firstRead]byte
 
 	api   *api
-	taken int64 // bytes of the budget of all bodies
+	from  httpapi.Remote // who has taken what is taken
+	taken int64          // bytes of the budget of all bodies
 }
-
-var uploads = sync.Pool{New: func() any { return new(upload) }}
 
 const (
 	firstRead = 4 << 10 // bytes that every body may have, whatever others have taken
 
 	// What is larger than this is left to the garbage collector.
 	maxKeptBytes  = 1 << 20
-	maxKeptBodies = 1 << 14
+	maxKeptBodies = 256
 
 	// allBodies is how many bytes the bodies that are being received or stored may
-	// have together, beyond the first of each; the process takes up to four times
-	// that, with what they have outgrown and the collector's share. Several of the
-	// largest there may be are always allowed for.
-	allBodies  = 128 << 20
-	allLargest = 8
+	// have together, beyond the first of each; one address has at most half. The
+	// process takes up to four times that, with what they have outgrown and the
+	// collector's share. Several of the largest there may be are always allowed for.
+	allBodies  = 256 << 20
+	allLargest = 16
 
 	sliceBytes = 24 // of a slice's header
 )
+
+// uploads and buffers are what is used again. A buffer is one of firstRead<<1,
+// firstRead<<2, … bytes, so that who gets one has taken just as much of the
+// budget: a small body must not sit in a large buffer that nobody counts.
+var (
+	uploads = sync.Pool{New: func() any { return new(upload) }}
+	buffers [9]sync.Pool // of *[]byte, by the logarithm
+)
+
+func bufferClass(size int) int { return bits.Len(uint(size/firstRead)) - 1 }
+
+func newBuffer(size int) []byte {
+	if size <= maxKeptBytes {
+		if b, ok := buffers[bufferClass(size)].Get().(*[]byte); ok {
+			return *b
+		}
+	}
+	return make([]byte, 0, size)
+}
+
+func keepBuffer(b []byte) {
+	if size := cap(b); size > firstRead && size <= maxKeptBytes {
+		kept := b[:0] // a parameter would be allocated for small ones too
+		buffers[bufferClass(size)].Put(&kept)
+	}
+}
 
 func bodyBudget(c Config) *httpapi.Budget {
 	if c.BodyMemory > 0 {
@@ -49,33 +76,51 @@ func bodyBudget(c Config) *httpapi.Budget {
 func (a *api) upload() *upload {
 	u := uploads.Get().(*upload)
 	u.api = a
+	u.body = u.first[:0]
 	return u
 }
 
 // release gives the upload back. Nothing of it may be used any more.
 func (u *upload) release() {
-	if cap(u.body) > maxKeptBytes {
-		u.body = nil
-	}
+	keepBuffer(u.body)
+	clear(u.bodies)
+	u.body, u.bodies = nil, u.bodies[:0]
 	if cap(u.bodies) > maxKeptBodies {
 		u.bodies = nil
 	}
-	clear(u.bodies)
-	u.body, u.bodies = u.body[:0], u.bodies[:0]
-	u.api.bodies.Give(u.taken)
+	if u.taken > 0 {
+		u.api.bodies.Give(u.from, u.taken)
+	}
 	u.api, u.taken = nil, 0
 	uploads.Put(u)
 }
 
 // take takes n bytes more of what all bodies may have.
-func (u *upload) take(n int64) error {
-	if u.api.bodies.Take(n) {
-		u.taken += n
+func (u *upload) take(r *http.Request, n int) error {
+	if u.taken == 0 {
+		u.from = httpapi.RemoteOf(r)
+	}
+	if u.api.bodies.Take(u.from, int64(n)) {
+		u.taken += int64(n)
 		return nil
 	}
-	u.body, u.bodies = nil, nil // not to be kept: nothing counts what is
-	u.api.sparing.Warn("the bodies of requests take all the memory that they may have together")
+	u.api.sparing.Warn("the bodies of requests take all the memory that they may have together, or that one address may have", "from", r.RemoteAddr)
 	return httpapi.Errorf(http.StatusServiceUnavailable, "BUSY: too much is being published at once")
+}
+
+// grow moves the body to a buffer of twice the size, or of all that is wanted of
+// a large one.
+func (u *upload) grow(r *http.Request, most int) error {
+	outgrown, size := u.body, 2*cap(u.body)
+	if size > maxKeptBytes {
+		size = min(size, most)
+	}
+	if err := u.take(r, size-cap(outgrown)); err != nil {
+		return err
+	}
+	u.body = append(newBuffer(size), outgrown...)
+	keepBuffer(outgrown)
+	return nil
 }
 
 // read takes in the body of r, of limit bytes at most; tooBig is the code for
@@ -85,17 +130,13 @@ func (u *upload) read(r *http.Request, limit int, tooBig string) error {
 	if r.ContentLength > int64(limit) {
 		return tooLarge(tooBig)
 	}
-	for room := firstRead; ; {
-		if len(u.body) == room {
-			if err := u.take(int64(room)); err != nil {
+	for {
+		if len(u.body) == cap(u.body) {
+			if err := u.grow(r, limit+1); err != nil {
 				return err
 			}
-			room *= 2
 		}
-		if cap(u.body) < room {
-			u.body = append(make([]byte, 0, room), u.body...) // exactly: slices.Grow takes up to a quarter more
-		}
-		n, err := r.Body.Read(u.body[len(u.body):min(room, limit+1)])
+		n, err := r.Body.Read(u.body[len(u.body):min(cap(u.body), limit+1)])
 		u.body = u.body[:len(u.body)+n]
 		switch {
 		case len(u.body) > limit:
@@ -112,9 +153,9 @@ func (u *upload) read(r *http.Request, limit int, tooBig string) error {
 }
 
 // messages makes room for so many messages.
-func (u *upload) messages(count int) error {
+func (u *upload) messages(r *http.Request, count int) error {
 	if count > maxKeptBodies { // of lines of a byte, the headers are much more than the lines
-		if err := u.take(sliceBytes * int64(count)); err != nil {
+		if err := u.take(r, sliceBytes*count); err != nil {
 			return err
 		}
 	}

@@ -15,13 +15,10 @@ import (
 	"github.com/millrace-mq/millrace/qd/stats"
 )
 
-// maxScrapes is how many requests are answered at a time; more get 503. Each holds
-// all series in memory while its client reads.
-const maxScrapes = 4
-
 // Handler answers scrapes with the figures of source: those of Go and of the process
 // too. At most maxTopics topics, and four times as many channels, have series of
-// their own.
+// their own. How many scrapes there are at a time is for the caller to bound: each
+// holds all series in memory until it has been answered.
 func Handler(source *stats.Source, maxTopics int, log *slog.Logger) http.Handler {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(
@@ -30,9 +27,8 @@ func Handler(source *stats.Source, maxTopics int, log *slog.Logger) http.Handler
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{
-		ErrorLog:            errorLog{log},
-		MaxRequestsInFlight: maxScrapes,
-		EnableOpenMetrics:   true,
+		ErrorLog:          errorLog{log},
+		EnableOpenMetrics: true,
 	})
 }
 

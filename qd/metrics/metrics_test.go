@@ -4,12 +4,10 @@ import (
 	"flag"
 	"maps"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -105,41 +103,6 @@ func TestOpenMetrics(t *testing.T) {
 	w := d.get("Accept", "application/openmetrics-text;version=1.0.0")
 	if kind := w.Header().Get("Content-Type"); !strings.HasPrefix(kind, "application/openmetrics-text") || !strings.HasSuffix(w.Body.String(), "# EOF\n") {
 		t.Errorf("%s", kind)
-	}
-}
-
-// stuck is a client that does not read until it is told to.
-type stuck struct {
-	*httptest.ResponseRecorder
-	writing func()
-	read    chan struct{}
-}
-
-func (s *stuck) Write(b []byte) (int, error) {
-	s.writing()
-	<-s.read
-	return s.ResponseRecorder.Write(b)
-}
-
-// Of many scrapers at a time only some are answered: the others would take memory.
-func TestTooManyScrapes(t *testing.T) {
-	d := start(t, 1)
-	const most = 4
-	read := make(chan struct{})
-	var writing, ended sync.WaitGroup
-	writing.Add(most)
-	for range most {
-		s := &stuck{httptest.NewRecorder(), sync.OnceFunc(writing.Done), read}
-		ended.Go(func() { d.handler.ServeHTTP(s, httptest.NewRequest("GET", "/metrics", nil)) })
-	}
-	writing.Wait()
-	if w := d.get(); w.Code != http.StatusServiceUnavailable {
-		t.Errorf("the fifth got %d", w.Code)
-	}
-	close(read)
-	ended.Wait()
-	if w := d.get(); w.Code != http.StatusOK {
-		t.Errorf("afterwards: %d", w.Code)
 	}
 }
 
