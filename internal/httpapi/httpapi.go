@@ -18,6 +18,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"sync"
 	"time"
 
 	"github.com/julienschmidt/httprouter"
@@ -215,12 +216,24 @@ const (
 	maxHeader = 32 << 10
 )
 
-// Serve answers requests on l until ctx ends, lets those under way finish
-// (five seconds at most), and returns when none is left. It returns nil when
-// ctx ended it.
+// Serve answers requests on l until ctx ends, lets those under way finish, ends
+// their connections after five seconds, and returns when no handler is left. It
+// returns nil when ctx ended it.
 func Serve(ctx context.Context, l net.Listener, h http.Handler, log *slog.Logger) error {
+	// A server that is closed does not wait for its handlers, but what they use goes
+	// once we have returned. A connection ends after its last handler.
+	var connections sync.WaitGroup
+	defer connections.Wait()
 	s := &http.Server{
-		Handler:           h,
+		Handler: h,
+		ConnState: func(_ net.Conn, to http.ConnState) {
+			switch to {
+			case http.StateNew: // within s.Serve
+				connections.Add(1)
+			case http.StateClosed, http.StateHijacked:
+				connections.Done()
+			}
+		},
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
