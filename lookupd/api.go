@@ -4,12 +4,10 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
 
 	"github.com/millrace-mq/millrace/internal/httpapi"
 	"github.com/millrace-mq/millrace/lookupd/registry"
-	"github.com/millrace-mq/millrace/protocol"
 )
 
 const (
@@ -57,12 +55,9 @@ func newAPI(dir *directory, log *slog.Logger) http.Handler {
 }
 
 func (a *api) createTopic(_ *http.Request, q url.Values) (any, error) {
-	topic, err := argument(q, "topic")
+	topic, err := httpapi.NameArgument(q, "topic", "INVALID_ARG_TOPIC")
 	if err != nil {
 		return nil, err
-	}
-	if !protocol.ValidName(topic) {
-		return nil, badRequest("INVALID_ARG_TOPIC")
 	}
 	a.dir.change(func(r *registry.Registry, _ time.Time) { r.CreateTopic(topic) })
 	a.log.Info("topic created", "topic", topic)
@@ -70,7 +65,7 @@ func (a *api) createTopic(_ *http.Request, q url.Values) (any, error) {
 }
 
 func (a *api) deleteTopic(_ *http.Request, q url.Values) (any, error) {
-	topic, err := argument(q, "topic")
+	topic, err := httpapi.Argument(q, "topic")
 	if err != nil {
 		return nil, err
 	}
@@ -83,11 +78,11 @@ func (a *api) deleteTopic(_ *http.Request, q url.Values) (any, error) {
 }
 
 func (a *api) tombstone(_ *http.Request, q url.Values) (any, error) {
-	topic, err := argument(q, "topic")
+	topic, err := httpapi.Argument(q, "topic")
 	if err != nil {
 		return nil, err
 	}
-	node, err := argument(q, "node")
+	node, err := httpapi.Argument(q, "node")
 	if err != nil {
 		return nil, err
 	}
@@ -100,7 +95,7 @@ func (a *api) tombstone(_ *http.Request, q url.Values) (any, error) {
 }
 
 func (a *api) createChannel(_ *http.Request, q url.Values) (any, error) {
-	topic, channel, err := channelArguments(q)
+	topic, channel, err := httpapi.ChannelArguments(q)
 	if err != nil {
 		return nil, err
 	}
@@ -110,7 +105,7 @@ func (a *api) createChannel(_ *http.Request, q url.Values) (any, error) {
 }
 
 func (a *api) deleteChannel(_ *http.Request, q url.Values) (any, error) {
-	topic, channel, err := channelArguments(q)
+	topic, channel, err := httpapi.ChannelArguments(q)
 	if err != nil {
 		return nil, err
 	}
@@ -121,34 +116,4 @@ func (a *api) deleteChannel(_ *http.Request, q url.Values) (any, error) {
 	}
 	a.log.Info("channel deleted", "topic", topic, "channel", channel)
 	return nil, nil
-}
-
-// argument returns the query's first value for name. An empty one counts.
-func argument(q url.Values, name string) (string, error) {
-	values, given := q[name]
-	if !given {
-		return "", badRequest("MISSING_ARG_" + strings.ToUpper(name))
-	}
-	return values[0], nil
-}
-
-// channelArguments returns a valid topic and channel.
-func channelArguments(q url.Values) (topic, channel string, err error) {
-	if topic, err = argument(q, "topic"); err != nil {
-		return "", "", err
-	}
-	if !protocol.ValidName(topic) {
-		return "", "", badRequest("INVALID_ARG_TOPIC")
-	}
-	if channel, err = argument(q, "channel"); err != nil {
-		return "", "", err
-	}
-	if !protocol.ValidName(channel) {
-		return "", "", badRequest("INVALID_ARG_CHANNEL")
-	}
-	return topic, channel, nil
-}
-
-func badRequest(code string) error {
-	return &httpapi.Error{Status: http.StatusBadRequest, Code: code}
 }

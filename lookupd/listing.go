@@ -76,7 +76,7 @@ func (a *api) allTopics() (topics []string) {
 }
 
 func (a *api) channels(_ *http.Request, q url.Values) (any, error) {
-	topic, err := argument(q, "topic")
+	topic, err := httpapi.Argument(q, "topic")
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +87,7 @@ func (a *api) channels(_ *http.Request, q url.Values) (any, error) {
 }
 
 func (a *api) lookup(_ *http.Request, q url.Values) (any, error) {
-	topic, err := argument(q, "topic")
+	topic, err := httpapi.Argument(q, "topic")
 	if err != nil {
 		return nil, err
 	}

@@ -2,7 +2,6 @@ package api
 
 import (
 	"fmt"
-	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
@@ -12,38 +11,10 @@ import (
 	"github.com/millrace-mq/millrace/qd/broker"
 )
 
-// argument returns the query's first value for name. An empty one counts.
-func argument(q url.Values, name string) (string, error) {
-	values, given := q[name]
-	if !given {
-		return "", badRequest("MISSING_ARG_" + strings.ToUpper(name))
-	}
-	return values[0], nil
-}
-
-// nameArgument returns the query's value for name, which must be the name of a
-// topic or channel; invalid is the code for one that is not.
-func nameArgument(q url.Values, name, invalid string) (string, error) {
-	value, err := argument(q, name)
-	if err == nil && !protocol.ValidName(value) {
-		err = badRequest(invalid)
-	}
-	return value, err
-}
-
-// channelArguments returns the names of a topic and a channel.
-func channelArguments(q url.Values) (topic, channel string, err error) {
-	if topic, err = nameArgument(q, "topic", "INVALID_ARG_TOPIC"); err != nil {
-		return "", "", err
-	}
-	channel, err = nameArgument(q, "channel", "INVALID_ARG_CHANNEL")
-	return topic, channel, err
-}
-
 // numberArgument returns the query's value for name, a decimal number from 0 to
 // most.
 func numberArgument(q url.Values, name string, most int64) (int64, error) {
-	text, err := argument(q, name)
+	text, err := httpapi.Argument(q, name)
 	if err != nil {
 		return 0, err
 	}
@@ -57,7 +28,7 @@ func numberArgument(q url.Values, name string, most int64) (int64, error) {
 
 // idArgument returns the query's value for name, a message ID.
 func idArgument(q url.Values, name string) (uint64, error) {
-	text, err := argument(q, name)
+	text, err := httpapi.Argument(q, name)
 	if err != nil {
 		return 0, err
 	}
@@ -70,7 +41,7 @@ func idArgument(q url.Values, name string) (uint64, error) {
 
 // placeArgument returns the query's value for name, a place in a topic's log.
 func placeArgument(q url.Values, name string) (broker.Place, error) {
-	text, err := argument(q, name)
+	text, err := httpapi.Argument(q, name)
 	if err != nil {
 		return broker.Place{}, err
 	}
@@ -83,7 +54,5 @@ func placeArgument(q url.Values, name string) (broker.Place, error) {
 
 // invalid refuses an argument with a sentence about what it should be.
 func invalid(name, sentence string) error {
-	return badRequest("INVALID_" + strings.ToUpper(name) + ": " + sentence)
+	return httpapi.BadRequest("INVALID_" + strings.ToUpper(name) + ": " + sentence)
 }
-
-func badRequest(code string) error { return &httpapi.Error{Status: http.StatusBadRequest, Code: code} }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/julienschmidt/httprouter"
 
+	"github.com/millrace-mq/millrace/internal/httpapi"
 	"github.com/millrace-mq/millrace/internal/listen"
 	"github.com/millrace-mq/millrace/internal/program"
 )
@@ -39,7 +40,7 @@ func (a *api) option(r *http.Request, _ url.Values) (any, error) {
 			return value, nil
 		}
 	}
-	return nil, badRequest("INVALID_OPTION")
+	return nil, httpapi.BadRequest("INVALID_OPTION")
 }
 
 func optionKey(r *http.Request) string {
@@ -59,10 +60,10 @@ func (a *api) setOption(r *http.Request, _ url.Values) (any, error) {
 	}
 	o, ok := a.changeable(optionKey(r))
 	if !ok {
-		return nil, badRequest("INVALID_OPTION")
+		return nil, httpapi.BadRequest("INVALID_OPTION")
 	}
 	if !o.set(u.body) {
-		return nil, badRequest("INVALID_VALUE")
+		return nil, httpapi.BadRequest("INVALID_VALUE")
 	}
 	return o.get(), nil
 }

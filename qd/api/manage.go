@@ -30,7 +30,7 @@ func (a *api) changes() []change {
 }
 
 func (a *api) deleteTopic(_ *http.Request, q url.Values) (any, error) {
-	name, err := argument(q, "topic")
+	name, err := httpapi.Argument(q, "topic")
 	if err != nil {
 		return nil, err
 	}
@@ -39,7 +39,7 @@ func (a *api) deleteTopic(_ *http.Request, q url.Values) (any, error) {
 
 // emptyTopic alone of its kind refuses what cannot be a name.
 func (a *api) emptyTopic(r *http.Request, q url.Values) (any, error) {
-	if _, err := nameArgument(q, "topic", "INVALID_TOPIC"); err != nil {
+	if _, err := httpapi.NameArgument(q, "topic", "INVALID_TOPIC"); err != nil {
 		return nil, err
 	}
 	return a.onTopic((*broker.Topic).Empty)(r, q)
@@ -48,7 +48,7 @@ func (a *api) emptyTopic(r *http.Request, q url.Values) (any, error) {
 // onTopic returns a handler that does something to a topic that exists.
 func (a *api) onTopic(do func(*broker.Topic) error) httpapi.Handler {
 	return func(_ *http.Request, q url.Values) (any, error) {
-		name, err := argument(q, "topic")
+		name, err := httpapi.Argument(q, "topic")
 		if err != nil {
 			return nil, err
 		}
@@ -64,7 +64,7 @@ func (a *api) onTopic(do func(*broker.Topic) error) httpapi.Handler {
 // in its topic.
 func (a *api) onChannel(do func(t *broker.Topic, channel string) error) httpapi.Handler {
 	return func(_ *http.Request, q url.Values) (any, error) {
-		topic, channel, err := channelArguments(q)
+		topic, channel, err := httpapi.ChannelArguments(q)
 		if err != nil {
 			return nil, err
 		}

@@ -41,7 +41,7 @@ type window struct {
 }
 
 func windowArguments(q url.Values) (w window, err error) {
-	state, err := argument(q, "state")
+	state, err := httpapi.Argument(q, "state")
 	if err != nil {
 		return w, err
 	}
@@ -84,7 +84,7 @@ type page struct {
 // channelMessages shows messages of a channel that are in a state, by ID. It
 // changes nothing. What changes state between two pages may be on both or none.
 func (a *api) channelMessages(_ *http.Request, q url.Values) (any, error) {
-	topic, channel, err := channelArguments(q)
+	topic, channel, err := httpapi.ChannelArguments(q)
 	if err != nil {
 		return nil, err
 	}
@@ -180,7 +180,7 @@ func stands(s queue.Seen) standing {
 
 // message shows one message and where it stands in each channel of its topic.
 func (a *api) message(_ *http.Request, q url.Values) (any, error) {
-	topic, err := nameArgument(q, "topic", "INVALID_TOPIC")
+	topic, err := httpapi.NameArgument(q, "topic", "INVALID_TOPIC")
 	if err != nil {
 		return nil, err
 	}
@@ -227,7 +227,7 @@ func (a *api) message(_ *http.Request, q url.Values) (any, error) {
 // or to all, and answers to how many.
 func (a *api) onDead(do func(t *broker.Topic, channel string, id uint64, all bool) (int, error)) httpapi.Handler {
 	return func(_ *http.Request, q url.Values) (any, error) {
-		topic, channel, err := channelArguments(q)
+		topic, channel, err := httpapi.ChannelArguments(q)
 		if err != nil {
 			return nil, err
 		}
@@ -263,7 +263,7 @@ func whichArguments(q url.Values) (id uint64, all bool, err error) {
 
 // seek moves a channel to a place in its topic's log.
 func (a *api) seek(_ *http.Request, q url.Values) (any, error) {
-	topic, channel, err := channelArguments(q)
+	topic, channel, err := httpapi.ChannelArguments(q)
 	if err != nil {
 		return nil, err
 	}

@@ -98,7 +98,7 @@ func apply(edits []edit) edit {
 // createTopic creates a topic with the policy that is given, or sets that of
 // one that exists. Without policy it is nsqd's.
 func (a *api) createTopic(r *http.Request, q url.Values) (any, error) {
-	name, err := nameArgument(q, "topic", "INVALID_TOPIC")
+	name, err := httpapi.NameArgument(q, "topic", "INVALID_TOPIC")
 	if err != nil {
 		return nil, err
 	}
@@ -116,7 +116,7 @@ func (a *api) createTopic(r *http.Request, q url.Values) (any, error) {
 }
 
 func (a *api) setTopicPolicy(_ *http.Request, q url.Values) (any, error) {
-	name, err := nameArgument(q, "topic", "INVALID_TOPIC")
+	name, err := httpapi.NameArgument(q, "topic", "INVALID_TOPIC")
 	if err != nil {
 		return nil, err
 	}
@@ -129,7 +129,7 @@ func (a *api) setTopicPolicy(_ *http.Request, q url.Values) (any, error) {
 		for _, s := range settings {
 			names = append(names, s.name)
 		}
-		return nil, badRequest("MISSING_ARG: name at least one of " + strings.Join(names, ", "))
+		return nil, httpapi.BadRequest("MISSING_ARG: name at least one of " + strings.Join(names, ", "))
 	}
 	t, err := a.Broker.Find(name)
 	if err == nil {
@@ -151,7 +151,7 @@ type policyView struct {
 }
 
 func (a *api) topicPolicy(_ *http.Request, q url.Values) (any, error) {
-	name, err := nameArgument(q, "topic", "INVALID_TOPIC")
+	name, err := httpapi.NameArgument(q, "topic", "INVALID_TOPIC")
 	if err != nil {
 		return nil, err
 	}
@@ -174,7 +174,7 @@ func (a *api) topicPolicy(_ *http.Request, q url.Values) (any, error) {
 // createChannel creates a channel, where it is told to begin. One that exists
 // stays where it is.
 func (a *api) createChannel(_ *http.Request, q url.Values) (any, error) {
-	topic, channel, err := channelArguments(q)
+	topic, channel, err := httpapi.ChannelArguments(q)
 	if err != nil {
 		return nil, err
 	}
@@ -203,7 +203,7 @@ func (a *api) createChannel(_ *http.Request, q url.Values) (any, error) {
 }
 
 func (a *api) setChannelPolicy(_ *http.Request, q url.Values) (any, error) {
-	topic, channel, err := channelArguments(q)
+	topic, channel, err := httpapi.ChannelArguments(q)
 	if err != nil {
 		return nil, err
 	}
@@ -219,7 +219,7 @@ func (a *api) setChannelPolicy(_ *http.Request, q url.Values) (any, error) {
 }
 
 func (a *api) channelPolicy(_ *http.Request, q url.Values) (any, error) {
-	topic, channel, err := channelArguments(q)
+	topic, channel, err := httpapi.ChannelArguments(q)
 	if err != nil {
 		return nil, err
 	}

@@ -22,7 +22,7 @@ func (a *api) publish(r *http.Request) (any, error) {
 		return nil, err
 	}
 	if len(u.body) == 0 {
-		return nil, badRequest("MSG_EMPTY")
+		return nil, httpapi.BadRequest("MSG_EMPTY")
 	}
 	q, err := httpapi.ParseArguments(r)
 	if err != nil {
@@ -44,9 +44,9 @@ func topicToPublish(q httpapi.Arguments) (string, error) {
 	topic, given := q.First("topic")
 	switch {
 	case !given:
-		return "", badRequest("MISSING_ARG_TOPIC")
+		return "", httpapi.BadRequest("MISSING_ARG_TOPIC")
 	case !protocol.ValidName(topic):
-		return "", badRequest("INVALID_TOPIC")
+		return "", httpapi.BadRequest("INVALID_TOPIC")
 	}
 	return topic, nil
 }
@@ -59,7 +59,7 @@ func (a *api) delay(q httpapi.Arguments) (time.Duration, error) {
 	}
 	ms, err := strconv.ParseInt(value, 10, 64)
 	if err != nil || ms < 0 || ms > a.MaxReqTimeout.Milliseconds() {
-		return 0, badRequest("INVALID_DEFER")
+		return 0, httpapi.BadRequest("INVALID_DEFER")
 	}
 	return time.Duration(ms) * time.Millisecond, nil
 }
