@@ -6,6 +6,7 @@
 package api
 
 import (
+	"cmp"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -33,7 +34,10 @@ type Config struct {
 	// a time, but for the first few KiB of each; 0 is 256 MiB, or sixteen of the
 	// largest bodies if that is more. Those beyond it are refused, and those that
 	// would give one address more than is left for the others.
-	BodyMemory    int64
+	BodyMemory int64
+	// PageBytes is how many bytes of bodies a page of messages shows before it ends
+	// early; 0 is 16 MiB. About as many are read at once.
+	PageBytes     int
 	MaxReqTimeout time.Duration // the longest that a publish can be deferred
 
 	// Option tells the value of a setting by NSQ's key for it, for /config; nil if
@@ -84,6 +88,7 @@ type api struct {
 
 // New returns the handler of all requests.
 func New(c Config) http.Handler {
+	c.PageBytes = cmp.Or(c.PageBytes, pageBytes)
 	a := &api{
 		Config: c, bodies: bodyBudget(c), sparing: httpapi.NewSparing(c.Log),
 		source: stats.Source{Broker: c.Broker, Clients: c.Clients, Started: c.Info.StartTime},

@@ -17,11 +17,7 @@ const (
 	maxPage     = 1000
 	defaultShow = 1 << 10 // bytes of a body
 	maxShow     = 1 << 20
-
-	// A page ends early once it shows that many bytes of bodies, and the broker is
-	// asked for about that many at once: what a request takes of memory does not
-	// grow with what it asks for.
-	pageBytes = 16 << 20
+	pageBytes   = 16 << 20
 )
 
 // lookStates are the states that can be asked for.
@@ -103,9 +99,9 @@ func (a *api) channelMessages(_ *http.Request, q url.Values) (any, error) {
 
 // fill reads a page. Bodies come whole from the broker, so it asks for a few
 // messages at a time, and for one more than is wanted to see whether there are
-// more.
+// more. What a request takes of memory does not grow with what it asks for.
 func (a *api) fill(p *page, t *broker.Topic, channel string, w window) error {
-	step := max(pageBytes/max(a.MaxMsgSize, 1), 16)
+	step := max(a.PageBytes/max(a.MaxMsgSize, 1), 16)
 	shown := 0
 	for {
 		n := min(step, w.limit+1-len(p.Messages))
@@ -114,7 +110,7 @@ func (a *api) fill(p *page, t *broker.Topic, channel string, w window) error {
 			return err
 		}
 		for _, s := range seen {
-			if len(p.Messages) == w.limit || shown > pageBytes {
+			if len(p.Messages) == w.limit || shown > a.PageBytes {
 				p.Next = p.Messages[len(p.Messages)-1].ID
 				return nil
 			}

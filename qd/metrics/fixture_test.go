@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -153,9 +152,6 @@ func (d *daemon) get(header ...string) *httptest.ResponseRecorder {
 	return w
 }
 
-// sample is a line of an answer that is no comment.
-var sample = regexp.MustCompile(`(?m)^([a-z_]+)(\{.*\})? (\S+)$`)
-
 // scrape returns the values of the series, by name and labels.
 func (d *daemon) scrape() map[string]float64 {
 	d.t.Helper()
@@ -164,15 +160,21 @@ func (d *daemon) scrape() map[string]float64 {
 		d.t.Fatalf("%d %s", w.Code, w.Body)
 	}
 	all := make(map[string]float64)
-	for _, m := range sample.FindAllStringSubmatch(w.Body.String(), -1) {
-		v, err := strconv.ParseFloat(m[3], 64)
-		if err != nil {
-			d.t.Fatal(err)
+	for line := range strings.Lines(w.Body.String()) {
+		line = strings.TrimSuffix(line, "\n")
+		if strings.HasPrefix(line, "#") {
+			continue
 		}
-		if _, twice := all[m[1]+m[2]]; twice {
-			d.t.Errorf("%s%s is there twice", m[1], m[2])
+		at := strings.LastIndexByte(line, ' ')
+		v, err := strconv.ParseFloat(line[at+1:], 64)
+		if at < 0 || err != nil {
+			d.t.Fatalf("%q: %v", line, err)
 		}
-		all[m[1]+m[2]] = v
+		series := line[:at]
+		if _, twice := all[series]; twice {
+			d.t.Errorf("%s is there twice", series)
+		}
+		all[series] = v
 	}
 	return all
 }
