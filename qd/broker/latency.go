@@ -94,10 +94,12 @@ func (t *Topic) Percentiles(channel string) Percentiles {
 	}
 	all, now := newSketch(), t.broker.Now()
 	t.mu.Lock()
-	for c, w := range t.times {
-		if channel == "" || c.Name() == channel {
+	if channel == "" {
+		for _, w := range t.times {
 			w.mergeInto(all, now)
 		}
+	} else if w := t.times[t.core.Channel(channel)]; w != nil {
+		w.mergeInto(all, now)
 	}
 	t.mu.Unlock()
 	if p.Count = int(all.GetCount()); p.Count == 0 {
