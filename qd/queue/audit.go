@@ -55,7 +55,7 @@ func (c *Channel) audit() error {
 	}
 	left := c.settled()
 	here := uint64(c.Depth() + c.Deferred() + c.InFlight() + c.Dead())
-	if in := c.Entered() + c.counts.Resumed; in != left+here {
+	if in := c.entered() + c.counts.Resumed; in != left+here {
 		return fmt.Errorf("%d messages came in; %d are out and %d here", in, left, here)
 	}
 	return nil

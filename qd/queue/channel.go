@@ -35,7 +35,7 @@ type Channel struct {
 	counts    ChannelCounts
 	latencies Latencies
 	watcher   func(now, ns int64, messages int)
-	from      uint64 // the cursor when the channel was opened
+	from      uint64 // what comes to the channel from now on lies behind it
 }
 
 // ChannelCounts are events since the channel was opened.
@@ -110,8 +110,14 @@ func (c *Channel) Deferred() int { return len(c.parking.waiting.items) + c.parki
 func (c *Channel) Counts() ChannelCounts { return c.counts }
 
 // Entered is the number of messages that came to the channel since it was
-// opened.
+// opened. What turns out to be damaged did not come, so it may fall.
 func (c *Channel) Entered() uint64 {
+	return uint64(max(0, int64(c.entered())))
+}
+
+// entered is Entered with what was there before: less than 0, as a uint64, if
+// some of that turns out to be damaged.
+func (c *Channel) entered() uint64 {
 	n := c.topic.limit() - c.from + c.counts.Deferred
 	if l := c.topic.log; l != nil {
 		n -= c.jumped + l.gone(c.cursor, c.topic.limit())

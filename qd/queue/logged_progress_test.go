@@ -58,6 +58,29 @@ func TestResumedFirst(t *testing.T) {
 	}
 }
 
+// TestResumedIsNotNew restarts with messages that wait, in line, in flight and
+// deferred: only what is published afterwards has come to the channel since.
+func TestResumedIsNotNew(t *testing.T) {
+	w := newLogWorld(t, 1000, 1)
+	c := w.topic.AddChannel("c", 1)
+	w.publish(20, 10)
+	w.deferred(5)
+	var run Run
+	c.Next(subscribe(c, 3), &run, 1<<20, 1)
+	for range 2 {
+		w.keepAll()
+		c = w.crashed(c)
+		if c.Entered() != 0 {
+			t.Errorf("%d messages have come to the channel since the start", c.Entered())
+		}
+		w.publish(7, 10)
+		w.deferred(5)
+		if c.Entered() != 8 {
+			t.Errorf("of 8 messages, %d have come to the channel", c.Entered())
+		}
+	}
+}
+
 // TestResumedBeforeMemory has what was in flight at a crash still to be fetched
 // when something new, which is in memory, could be delivered.
 func TestResumedBeforeMemory(t *testing.T) {

@@ -203,13 +203,16 @@ func (t *Topic) ResumeChannel(name string, paused bool, cursor uint64, entries i
 			s.later.push(in)
 		}
 	}
-	c.from = c.cursor
+	// Counts begin at 0: what waits in the log came before.
+	c.from = max(c.cursor, t.limit())
+	c.counts.Resumed += uint64(t.log.messages(c.cursor, c.from))
+	c.jumped -= t.log.gone(c.cursor, c.from)
 	return c
 }
 
 // TakeIn gives the channel a deferred publish that it had not yet at a crash.
 func (c *Channel) TakeIn(e Entry) {
-	c.counts.Deferred++
+	c.counts.Resumed++
 	c.note(Change{Entry: e})
 	c.parking.shelf.later.push(e.compact()) // also if it is due: so they come in the order of their times
 }
