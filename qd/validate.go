@@ -99,8 +99,9 @@ type complaint func(ok bool, flag string, value any, rule string)
 // validateAccess checks what accessFlags declares.
 func (s *Settings) validateAccess(complain complaint) {
 	complain((s.TLSCert == "") == (s.TLSKey == ""), "tls-cert", strconv.Quote(s.TLSCert), "given together with --tls-key, or not at all")
-	complain(s.TLSCert != "" || s.TLSRequired == "false" && s.TLSClientAuthPolicy == "",
-		"tls-required", s.TLSRequired, "given together with --tls-cert and --tls-key")
+	complain(s.TLSCert != "" || s.TLSRequired == "false", "tls-required", s.TLSRequired, "given together with --tls-cert and --tls-key")
+	complain(s.TLSCert != "" || s.TLSClientAuthPolicy == "",
+		"tls-client-auth-policy", s.TLSClientAuthPolicy, "given together with --tls-cert and --tls-key")
 	complain(slices.Contains([]string{"", "require", "require-verify"}, s.TLSClientAuthPolicy),
 		"tls-client-auth-policy", s.TLSClientAuthPolicy, "require or require-verify")
 	complain(s.TLSClientAuthPolicy != "require-verify" || s.TLSRootCAFile != "",

@@ -52,9 +52,13 @@ func check(address string) error {
 		}
 		return nil
 	}
+	// NSQ would make a file of such a name, which nobody means.
 	_, err := strconv.Atoi(address)
-	if host := strings.Trim(address, "[]"); err == nil || host == "localhost" || net.ParseIP(host) != nil {
-		// NSQ would make a file of this name, which nobody means.
+	host := strings.Trim(address, "[]")
+	switch colon := strings.Contains(address, ":"); {
+	case colon && !strings.Contains(address, "/"):
+		return errors.New("must be host:port, IPv6 as [::1]:4150, or the path of a socket file")
+	case err == nil, host == "localhost", net.ParseIP(host) != nil:
 		return errors.New("must be host:port, or the path of a socket file")
 	}
 	if len(address) > maxPath {

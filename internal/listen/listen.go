@@ -45,6 +45,9 @@ func open(address string, mode fs.FileMode) (net.Listener, error) {
 	l, err := net.Listen("unix", address)
 	if errors.Is(err, syscall.EADDRINUSE) {
 		if !dead(address) {
+			if at, statErr := os.Lstat(address); statErr == nil && at.Mode().Type() != fs.ModeSocket {
+				return nil, fmt.Errorf("listening at %s: there is something else, which is no socket: move it away", address)
+			}
 			return nil, err
 		}
 		if err := os.Remove(address); err != nil && !errors.Is(err, fs.ErrNotExist) {

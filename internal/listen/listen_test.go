@@ -27,7 +27,9 @@ func TestCheck(t *testing.T) {
 		"4150":                         `"4150": must be host:port`,
 		"localhost":                    `"localhost": must be host:port`,
 		"10.0.0.1":                     `"10.0.0.1": must be host:port`,
-		"::1":                          `"::1": must be host:port`,
+		"::1":                          `"::1": must be host:port, IPv6 as [::1]:4150`,
+		"::1:4150":                     `"::1:4150": must be host:port, IPv6 as`,
+		"h:1:2":                        `"h:1:2": must be host:port`,
 		"[::1]":                        `"[::1]": must be host:port`,
 		"h:99999":                      `"h:99999": the port must be`,
 		"h:1,h:x":                      `"h:x": the port must be`,
@@ -158,6 +160,8 @@ func TestLeftBehind(t *testing.T) {
 	if got, err := listen.Open(file, listen.DefaultMode); err == nil {
 		_ = got.Close()
 		t.Error("a file that is no socket is taken away")
+	} else if !strings.Contains(err.Error(), "no socket") {
+		t.Errorf("of a file in the way is said: %v", err)
 	}
 	if text, err := os.ReadFile(file); string(text) != "mine" {
 		t.Errorf("the file says %q, %v", text, err)

@@ -7,7 +7,6 @@ import (
 	"math"
 	"os"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -110,7 +109,7 @@ func (c *config) set(key string, value any) {
 	}
 	for _, v := range values {
 		if err := f.Value.Set(v); err != nil {
-			c.complain(key, "%s: %s", key, refusal(f, err))
+			c.complain(key, "%s: %s", key, refusal(f, kindInFile(f), err))
 			return
 		}
 	}
@@ -136,24 +135,21 @@ func (c *config) find(key string) *flag.Flag {
 
 // nearest is the key that was probably meant, or nothing.
 func (c *config) nearest(key string) string {
-	dashed := strings.ReplaceAll(key, "_", "-")
-	best, least := "", max(2, len(key)/4)+1
+	same := c.fs.Lookup(strings.ReplaceAll(key, "_", "-"))
+	var keys []string
 	for _, o := range Options(c.fs) {
-		d := distance(key, o.Key)
-		if f := c.fs.Lookup(dashed); f != nil && meant(f) == o.Flag.Name {
-			d = 0 // a flag that has another name in files
+		if same != nil && meant(same) == o.Flag.Name {
+			return o.Key // a flag that has another name in files
 		}
-		if d < least {
-			best, least = o.Key, d
-		}
+		keys = append(keys, o.Key)
 	}
-	return best
+	return closest(key, keys)
 }
 
 // textOf is value as it would be given to the flag f, once for each time, or
 // what f expects if value is not that.
 func textOf(f *flag.Flag, value any) (values []string, expected string) {
-	expected = kind(f)
+	expected = kindInFile(f)
 	list, isList := value.([]any)
 	if !isList {
 		list = []any{value}
@@ -196,7 +192,7 @@ func scalar(f *flag.Flag, value any) (text string, ok bool) {
 	return "", false
 }
 
-// kind says what values f takes.
+// kind says what values f takes on the command line.
 func kind(f *flag.Flag) string {
 	if e, ok := f.Value.(Expecting); ok {
 		return e.Expects()
@@ -207,26 +203,36 @@ func kind(f *flag.Flag) string {
 	case int, int64, uint, uint64:
 		return "a whole number"
 	case time.Duration:
-		return `a duration, such as "250ms", or a number of milliseconds`
-	case float64:
+		return `a duration, such as "250ms"`
+	case float64, []float64:
 		return "a number"
-	case []float64:
-		return "a number, or an array of numbers"
-	}
-	if r, ok := f.Value.(Repeatable); ok && r.Repeatable() {
-		return "a string, or an array of strings"
 	}
 	return "a string"
 }
 
-// refusal is why a flag would not take a value.
-func refusal(f *flag.Flag, err error) string {
-	if e, ok := f.Value.(Expecting); ok {
-		return "must be " + e.Expects()
+// kindInFile is kind, and what more a config file may have.
+func kindInFile(f *flag.Flag) string {
+	text := kind(f)
+	if _, ok := current(f).(time.Duration); ok {
+		text += ", or a number of milliseconds"
+	}
+	if _, ok := f.Value.(Expecting); ok {
+		return text
+	}
+	if r, ok := f.Value.(Repeatable); ok && r.Repeatable() {
+		text += ", or an array of " + strings.TrimPrefix(text, "a ") + "s"
+	}
+	return text
+}
+
+// refusal is why a flag that takes what kind says would not take a value.
+func refusal(f *flag.Flag, kind string, err error) string {
+	if _, ok := f.Value.(Expecting); ok {
+		return "must be " + kind
 	}
 	switch current(f).(type) {
 	case bool, int, int64, uint, uint64, time.Duration, float64:
-		return "must be " + kind(f) // the flag package says "parse error"
+		return "must be " + kind // the flag package says "parse error"
 	}
 	return err.Error()
 }
@@ -236,26 +242,4 @@ func current(f *flag.Flag) any {
 		return g.Get()
 	}
 	return f.Value.String()
-}
-
-// distance is how many letters must be put in, taken out or exchanged to make
-// b of a.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			exchange := diagonal
-			if a[i] != b[j] {
-				exchange++
-			}
-			diagonal = row[j+1]
-			row[j+1] = slices.Min([]int{exchange, row[j] + 1, row[j+1] + 1})
-		}
-	}
-	return row[len(b)]
 }

@@ -90,6 +90,38 @@ p: config F:10: unknown key "peers" (--help lists the flags; keys have underscor
 	}
 }
 
+// TestCommandLine is about what is said in words, on the command line alone.
+func TestCommandLine(t *testing.T) {
+	for args, want := range map[string]struct {
+		out  string // on standard output
+		says string // on standard error
+	}{
+		"": {out: "7 1s 0.5 false x []"},
+		"-queue-size 3 --wait-time=2m -on --name -":                   {out: "3 2m0s 0.5 true - []"},
+		"-on=false --on=1 -peer-address a,b --peer-address=c --name=": {out: "7 1s 0.5 true  [a b c]"},
+		"--queue-size=3 --queue-size -5":                              {out: "-5 1s 0.5 false x []"},
+		"--queue-size=many --wait-time 5 --share=x -on=perhaps": {says: `p: queue-size "many": must be a whole number
+p: wait-time "5": must be a duration, such as "250ms"
+p: share "x": must be a number
+p: on "perhaps": must be true or false
+`},
+		"--queue-sise 3 --nothing-like-it=4 -on here --wait-time": {says: `p: unknown flag --queue-sise: is --queue-size meant?
+p: unknown flag --nothing-like-it=4: p --help lists the flags
+p: unexpected argument "here": settings are given as flags (p --help lists them)
+p: wait-time: must have a value, a duration, such as "250ms"
+`},
+		"- --": {says: `p: unexpected argument "-": settings are given as flags (p --help lists them)
+p: unexpected argument "--": settings are given as flags (p --help lists them)
+`},
+	} {
+		var out, errs strings.Builder
+		status := Run(t.Context(), "p", "tests", strings.Fields(args), Stdio{Out: &out, Err: &errs}, knobs)
+		if out.String() != want.out || errs.String() != want.says || (status == 0) != (want.out != "") {
+			t.Errorf("%s: status %d, %q, said\n%s", args, status, out.String(), errs.String())
+		}
+	}
+}
+
 func TestConfigFileMissing(t *testing.T) {
 	var out, errs strings.Builder
 	status := Run(t.Context(), "p", "tests", []string{"--config=/nowhere/p.cfg"}, Stdio{Out: &out, Err: &errs}, knobs)

@@ -48,19 +48,16 @@ func Run(ctx context.Context, name, synopsis string, args []string, std Stdio, s
 	fs.SetOutput(io.Discard)
 	version := fs.Bool(versionFlag, false, "print the version and end")
 	run := setup(fs, std)
-	switch err := fs.Parse(args); {
+	switch err := parse(fs, args); {
 	case errors.Is(err, flag.ErrHelp):
 		usage(std.Out, fs, synopsis)
 		return 0
 	case err != nil:
-		fmt.Fprintf(std.Err, "%s: %v (%s --help lists the flags)\n", name, err, name)
+		complain(std.Err, name, err)
 		return 1
 	case *version:
 		fmt.Fprintf(std.Out, "%s v%s (speaks NSQ %s, built w/%s)\n", name, Version, protocol.Version, runtime.Version())
 		return 0
-	case fs.NArg() > 0:
-		fmt.Fprintf(std.Err, "%s: unexpected argument %q: settings are given as flags (%s --help lists them)\n", name, fs.Arg(0), name)
-		return 1
 	}
 	warnings, err := settle(fs)
 	for _, w := range warnings {
@@ -70,12 +67,17 @@ func Run(ctx context.Context, name, synopsis string, args []string, std Stdio, s
 		err = run(ctx)
 	}
 	if err != nil {
-		for line := range strings.Lines(err.Error()) {
-			fmt.Fprintf(std.Err, "%s: %s\n", name, strings.TrimSuffix(line, "\n"))
-		}
+		complain(std.Err, name, err)
 		return 1
 	}
 	return 0
+}
+
+// complain writes a line for each thing that is wrong.
+func complain(w io.Writer, name string, err error) {
+	for line := range strings.Lines(err.Error()) {
+		fmt.Fprintf(w, "%s: %s\n", name, strings.TrimSuffix(line, "\n"))
+	}
 }
 
 // settle completes what the command line has said by the config file, if there

@@ -31,8 +31,11 @@ func (l *Level) UnmarshalText(text []byte) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("durability %q: must be memory, disk or fsync", text)
+	return fmt.Errorf("durability %q: must be %s", text, l.Expects())
 }
+
+// Expects says what is taken.
+func (l *Level) Expects() string { return "memory, disk or fsync" }
 
 // Set and Get make a Level a flag.Value and flag.Getter.
 func (l *Level) Set(text string) error { return l.UnmarshalText([]byte(text)) }
