@@ -31,15 +31,15 @@ var workloads = map[string]struct {
 	synopsis string
 	flags    []flags
 }{
-	"publish": {"publish batches to one topic; nobody consumes", []flags{(*work.Settings).Streaming}},
-	"drain":   {"consume a backlog and FIN it; only that is timed", []flags{(*work.Settings).Streaming}},
-	"both":    {"publish batches and consume them at once, one channel", []flags{(*work.Settings).Streaming}},
-	"fanout":  {"publish batches and consume them at once on several channels", []flags{(*work.Settings).Streaming, (*work.Settings).FanOut}},
-	"single":  {"publish message by message", []flags{(*work.Settings).Passes, (*work.Settings).Single}},
-	"waiting": {"publish message by message on many connections, each waiting for its answer", []flags{(*work.Settings).Passes, (*work.Settings).Waiting}},
+	"publish": {"publish batches to one topic; nobody consumes", []flags{(*work.Settings).Streaming, (*work.Settings).Layered}},
+	"drain":   {"consume a backlog and FIN it; only that is timed", []flags{(*work.Settings).Streaming, (*work.Settings).Layered}},
+	"both":    {"publish batches and consume them at once, one channel", []flags{(*work.Settings).Streaming, (*work.Settings).Layered}},
+	"fanout":  {"publish batches and consume them at once on several channels", []flags{(*work.Settings).Streaming, (*work.Settings).FanOut, (*work.Settings).Layered}},
+	"single":  {"publish message by message", []flags{(*work.Settings).Passes, (*work.Settings).Single, (*work.Settings).Layered}},
+	"waiting": {"publish message by message on many connections, each waiting for its answer", []flags{(*work.Settings).Passes, (*work.Settings).Waiting, (*work.Settings).Layered}},
 	"http":    {"publish message by message over HTTP, beside a bare net/http server; the medians", []flags{(*work.Settings).Passes, (*work.Settings).Posting}},
-	"spill":   {"publish, then drain, on a broker with --mem-queue-size 10000", []flags{(*work.Settings).Streaming}},
-	"latency": {"time from when a message was due to its receipt, at a fixed rate", []flags{(*work.Settings).Latencies}},
+	"spill":   {"publish, then drain, on a broker with --mem-queue-size 10000", []flags{(*work.Settings).Streaming, (*work.Settings).Layered}},
+	"latency": {"time from when a message was due to its receipt, at a fixed rate", []flags{(*work.Settings).Latencies, (*work.Settings).Layered}},
 	"idle":    {"CPU and memory of topics that nobody uses", []flags{(*work.Settings).Idle}},
 }
 
@@ -55,6 +55,7 @@ func commands() (list []program.Command) {
 		program.Command{Name: "all", Synopsis: "every workload, on the broker and on null in turn; the medians as one table", Setup: suite(work.Works(),
 			(*work.Settings).Streaming, (*work.Settings).FanOut, (*work.Settings).Single, (*work.Settings).Waiting,
 			(*work.Settings).Posting, (*work.Settings).Latencies, (*work.Settings).Idle)},
+		program.Command{Name: "layers", Synopsis: "publish, drain and both plainly and through TLS and compression in turn, bodies being JSON; the medians", Setup: layers},
 		program.Command{Name: "disk", Synopsis: "what the disk takes and gives, without a broker", Setup: disk},
 		program.Command{Name: "null", Synopsis: "be a broker that only parses and answers: the ceiling for the others", Setup: serveNull},
 	)
@@ -109,6 +110,23 @@ func suite(works []work.Work, declare ...flags) program.Setup {
 			}
 			return show(std, rows, *asJSON)
 		}
+	}
+}
+
+// layers is the setup of the comparison of layers.
+func layers(fs *flag.FlagSet, std program.Stdio) func(context.Context) error {
+	l := work.Layering{Progress: std.Err}
+	l.Flags(fs)
+	asJSON := jsonFlag(fs)
+	return func(ctx context.Context) error {
+		if err := l.Settings.Validate(fs); err != nil {
+			return err
+		}
+		rows, err := l.Run(ctx)
+		if err != nil {
+			return interrupted(ctx, err)
+		}
+		return show(std, rows, *asJSON)
 	}
 }
 

@@ -26,6 +26,8 @@ var folders = []folder{
 	{path: "admin", mayImport: []string{"internal", "protocol"}, thirdParty: []string{httprouter}},
 	{path: "clients", mayImport: []string{"protocol"}},
 	{path: "apps", mayImport: []string{"qd", "lookupd", "admin", "clients", "internal", "protocol"}},
+	{path: "apps/bench/load", mayImport: []string{"protocol"}, thirdParty: []string{snappy, compress}},
+	{path: "apps/bench/work", mayImport: []string{"apps/bench", "internal", "protocol"}, thirdParty: []string{snappy, compress}}, // in tests
 
 	// Inside qd, too, arrows point down: to what is asked of a disk, to the core,
 	// and from the broker, which puts them together, to all of them.

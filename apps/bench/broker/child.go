@@ -25,12 +25,14 @@ type Launch struct {
 	Command []string // the program, and arguments that come before ours
 	// MemQueueSize is given as --mem-queue-size; 0 leaves the broker's default.
 	MemQueueSize int64
+	// TLS makes a certificate, which is given as --tls-cert and --tls-key.
+	TLS bool
 	// Null starts it as bench's null broker, which has no data.
 	Null bool
 }
 
 // Run starts the broker on free ports of the loopback with a data folder of
-// its own, calls f while it runs, ends it, and removes the folder. If the
+// its own, calls f while it runs, ends it, and removes what was made for it. If the
 // broker ends by itself, so does the context of f.
 func (l Launch) Run(ctx context.Context, f func(context.Context, Target) error) (err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -101,11 +103,34 @@ func (l Launch) arguments(t *Target) (args []string, clean func(), err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	args = append(args, "--data-path", dir)
+	clean = func() { _ = os.RemoveAll(dir) }
+	more, err := l.files(dir, t)
+	if err != nil {
+		clean()
+		return nil, nil, err
+	}
+	return append(args, more...), clean, nil
+}
+
+// files makes in dir what the broker finds there, and returns the arguments that
+// say so.
+func (l Launch) files(dir string, t *Target) (args []string, err error) {
+	data := filepath.Join(dir, "data")
+	if err := os.Mkdir(data, 0o700); err != nil {
+		return nil, err
+	}
+	args = append(args, "--data-path", data)
 	if l.MemQueueSize > 0 {
 		args = append(args, "--mem-queue-size", fmt.Sprint(l.MemQueueSize))
 	}
-	return args, func() { _ = os.RemoveAll(dir) }, nil
+	if l.TLS {
+		var cert, key string
+		if cert, key, t.Roots, err = certify(dir); err != nil {
+			return nil, err
+		}
+		args = append(args, "--tls-cert", cert, "--tls-key", key)
+	}
+	return args, nil
 }
 
 // freeAddress returns a loopback address that was free a moment ago.

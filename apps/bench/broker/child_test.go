@@ -2,13 +2,16 @@ package broker
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -28,6 +31,7 @@ func TestMain(m *testing.M) {
 func beBroker(args []string) int {
 	fs := flag.NewFlagSet("broker", flag.ExitOnError)
 	tcp, web := fs.String("tcp-address", "", ""), fs.String("http-address", "", "")
+	cert, key := fs.String("tls-cert", "", ""), fs.String("tls-key", "", "")
 	data, size := fs.String("data-path", "", ""), fs.Int("mem-queue-size", -1, "")
 	_ = fs.Parse(args)
 	if err := os.WriteFile(*data+"/size", fmt.Append(nil, *size), 0o600); err != nil {
@@ -40,6 +44,18 @@ func beBroker(args []string) int {
 	defer func() { _ = l.Close() }()
 	ended := make(chan os.Signal, 1)
 	signal.Notify(ended, syscall.SIGTERM)
+	if *cert != "" {
+		pair, err := tls.LoadX509KeyPair(*cert, *key)
+		if err != nil {
+			return 1
+		}
+		l = tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{pair}})
+		go func() {
+			for c, err := l.Accept(); err == nil; c, err = l.Accept() {
+				_, _ = c.Write([]byte("hello"))
+			}
+		}()
+	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/where", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, *data) })
 	mux.HandleFunc("/topic/create", func(w http.ResponseWriter, r *http.Request) {
@@ -54,6 +70,17 @@ func beBroker(args []string) int {
 	go func() { _ = http.ListenAndServe(*web, mux) }()
 	<-ended
 	return 0
+}
+
+// where asks the broker for its data folder.
+func where(t Target) (dir string, err error) {
+	resp, err := http.Get("http://" + t.HTTP + "/where")
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	_, err = fmt.Fscan(resp.Body, &dir)
+	return dir, err
 }
 
 func launch(memQueueSize int64) Launch {
@@ -75,12 +102,8 @@ func TestLaunch(t *testing.T) {
 			if err := target.CreateTopic(ctx, "bad"); err == nil || !strings.Contains(err.Error(), "creating topic bad: the broker answered 400 Bad Request {\"message\":\"INVALID_TOPIC\"}") {
 				t.Errorf("a refused topic gave %v", err)
 			}
-			resp, err := http.Get("http://" + target.HTTP + "/where")
-			if err != nil {
-				return err
-			}
-			defer func() { _ = resp.Body.Close() }()
-			if _, err := fmt.Fscan(resp.Body, &dir); err != nil {
+			var err error
+			if dir, err = where(target); err != nil {
 				return err
 			}
 			got, err := os.ReadFile(dir + "/size")
@@ -122,4 +145,35 @@ func TestLaunchFails(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "not today") {
 		t.Errorf("a program that refuses gave %v", err)
 	}
+}
+
+// A broker that is started for TLS has a certificate that Roots vouch for, and
+// it is gone afterwards.
+func TestLaunchTLS(t *testing.T) {
+	l := launch(0)
+	l.TLS = true
+	var dir string
+	err := l.Run(t.Context(), func(ctx context.Context, target Target) error {
+		c, err := tls.Dial("tcp", target.TCP, &tls.Config{RootCAs: target.Roots, ServerName: "127.0.0.1"})
+		if err != nil {
+			return err
+		}
+		defer func() { _ = c.Close() }()
+		if b := make([]byte, 5); !readsHello(c, b) {
+			t.Errorf("it said %q", b)
+		}
+		dir, err = where(target)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Dir(dir)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("%s is still there: %v", filepath.Dir(dir), err)
+	}
+}
+
+func readsHello(r io.Reader, b []byte) bool {
+	_, err := io.ReadFull(r, b)
+	return err == nil && string(b) == "hello"
 }

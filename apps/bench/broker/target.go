@@ -5,6 +5,7 @@ package broker
 
 import (
 	"context"
+	"crypto/x509"
 	"fmt"
 	"io"
 	"net/http"
@@ -19,6 +20,9 @@ type Target struct {
 	HTTP string // host:port; empty if the broker has none and topics are made by use alone
 	PID  int    // 0 if unknown: then there are no figures of its CPU and memory
 	Null bool   // delivers what was never published, so nothing is verified
+
+	// Roots vouch for its certificate; nil if it was not started with one of ours.
+	Roots *x509.CertPool
 }
 
 var client = &http.Client{Timeout: 10 * time.Second}

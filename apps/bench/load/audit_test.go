@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"testing"
 
+	"github.com/golang/snappy"
+
 	"github.com/millrace-mq/millrace/protocol"
 )
 
@@ -82,5 +84,13 @@ func TestRingIsCommands(t *testing.T) {
 		if next != tag(5, 100+2*uint64(batch)) {
 			t.Fatalf("batches of %d: ended at tag %x", batch, next)
 		}
+	}
+}
+
+// Bodies compress as JSON does: by a good deal, and not to nothing.
+func TestBodiesCompress(t *testing.T) {
+	r := newRing("orders", 200, 200, 4)
+	if n := len(snappy.Encode(nil, r.buf)); n < len(r.buf)/3 || n > 2*len(r.buf)/3 {
+		t.Errorf("Snappy makes %d bytes of %d", n, len(r.buf))
 	}
 }

@@ -3,9 +3,7 @@ package load
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,6 +17,7 @@ type Subscription struct {
 	Consumers      int // connections
 	RDY            int // 0 is the most that the broker allows
 	Producers      int // of the messages that will come
+	Layers         Layers
 
 	// Latency, if set, is given every delivery.
 	Latency *Latency
@@ -40,7 +39,7 @@ func OpenChannel(ctx context.Context, addr string, s Subscription, progress *Pro
 	ch := &Channel{sub: s, progress: progress}
 	ch.expected.Store(-1)
 	for range s.Consumers {
-		c, err := dial(ctx, addr)
+		c, err := dial(ctx, addr, s.Layers)
 		if err != nil {
 			ch.Close()
 			return nil, err
@@ -142,14 +141,15 @@ func (c *consumer) run(ctx context.Context) error {
 	if _, err := c.conn.Write(protocol.AppendRdy(nil, rdy)); err != nil {
 		return because(ctx, c.conn.lastWords(c.frames, err), doing)
 	}
+	var broken error
+	c.conn.woken = func() error { // the channel has enough
+		_, broken = c.conn.Write(protocol.AppendCls(nil))
+		return broken
+	}
 	for {
 		switch err := c.frames.fill(); {
-		case errors.Is(err, os.ErrDeadlineExceeded): // the channel has enough
-			_ = c.conn.SetReadDeadline(time.Time{})
-			if _, err := c.conn.Write(protocol.AppendCls(nil)); err != nil {
-				return because(ctx, c.conn.lastWords(c.frames, err), doing)
-			}
-			continue
+		case broken != nil: // the socket takes nothing any more
+			return because(ctx, c.conn.lastWords(c.frames, broken), doing)
 		case err != nil:
 			return because(ctx, err, doing)
 		}

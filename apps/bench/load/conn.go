@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"time"
 
@@ -14,32 +15,56 @@ import (
 // handshakeTimeout bounds each step before the streaming.
 const handshakeTimeout = 10 * time.Second
 
-// conn is a V2 connection that has identified itself.
+// conn is a V2 connection that has identified itself. One goroutine at a time
+// may write to it, and one read.
 type conn struct {
-	net.Conn
-	info protocol.IdentifyResponse
+	net.Conn // the socket
+	info     protocol.IdentifyResponse
+
+	from io.Reader // what the topmost layer gives
+	to   io.Writer // what TLS or the socket takes
+	pack flusher   // on top of it; nil without compression
+
+	// woken is called by a Read that a deadline has ended, which then goes on. If
+	// it is nil, the error is returned.
+	woken func() error
+}
+
+func (c *conn) Read(b []byte) (int, error) { return c.from.Read(b) }
+
+// Write writes b so that the broker gets all of it.
+func (c *conn) Write(b []byte) (int, error) {
+	if c.pack == nil {
+		return c.to.Write(b)
+	}
+	n, err := c.pack.Write(b)
+	if err == nil {
+		err = c.pack.Flush()
+	}
+	return n, err
 }
 
 // Identify connects to the broker at addr, asks what it is, and disconnects.
 func Identify(ctx context.Context, addr string) (protocol.IdentifyResponse, error) {
-	c, err := dial(ctx, addr)
+	c, err := dial(ctx, addr, Layers{})
 	if err != nil {
 		return protocol.IdentifyResponse{}, err
 	}
 	return c.info, c.Close()
 }
 
-// dial connects and identifies with nothing but what every client sends, so
-// that the broker's own defaults are measured.
-func dial(ctx context.Context, addr string) (*conn, error) {
+// dial connects and identifies with nothing but what every client sends and what
+// the layers want, so that the broker's own defaults are measured.
+func dial(ctx context.Context, addr string, layers Layers) (*conn, error) {
 	d := net.Dialer{Timeout: handshakeTimeout}
 	nc, err := d.DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("connecting to the broker: %w", err)
 	}
-	c := &conn{Conn: nc}
+	c := &conn{Conn: nc, from: nc, to: nc}
 	body, err := json.Marshal(protocol.IdentifyRequest{
 		ClientID: "bench", Hostname: "bench", UserAgent: "millrace-bench", FeatureNegotiation: true,
+		TLSv1: layers.TLS != nil, Snappy: layers.Snappy, Deflate: layers.Deflate > 0, DeflateLevel: layers.Deflate,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("building IDENTIFY: %w", err)
@@ -48,6 +73,12 @@ func dial(ctx context.Context, addr string) (*conn, error) {
 	if err == nil {
 		err = json.Unmarshal(answer, &c.info)
 	}
+	if err == nil {
+		err = layers.granted(c.info)
+	}
+	if err == nil {
+		err = c.upgrade(ctx, layers)
+	}
 	if err != nil {
 		_ = nc.Close()
 		return nil, fmt.Errorf("identifying to %s: %w", addr, err)
@@ -55,12 +86,15 @@ func dial(ctx context.Context, addr string) (*conn, error) {
 	return c, nil
 }
 
-// ask sends a command and returns the data of the frame that answers it.
+// ask sends a command, unless it is empty, and returns the data of the next frame
+// that is no heartbeat.
 func (c *conn) ask(command []byte) ([]byte, error) {
 	_ = c.SetDeadline(time.Now().Add(handshakeTimeout))
 	defer func() { _ = c.SetDeadline(time.Time{}) }()
-	if _, err := c.Write(command); err != nil {
-		return nil, err
+	if len(command) > 0 {
+		if _, err := c.Write(command); err != nil {
+			return nil, err
+		}
 	}
 	for {
 		t, data, err := protocol.ReadFrame(c, nil, maxFrame)
@@ -95,6 +129,7 @@ func (c *conn) during(ctx context.Context) (end func()) {
 // lastWords returns why a write failed: the error frame that a broker sends
 // before it closes, if there is one, rather than the broken write.
 func (c *conn) lastWords(f *frames, broken error) error {
+	c.woken = nil
 	_ = c.SetReadDeadline(time.Now().Add(time.Second))
 	for {
 		for t, data, ok := f.next(); ok; t, data, ok = f.next() {

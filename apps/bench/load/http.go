@@ -33,7 +33,7 @@ func OpenPosts(ctx context.Context, addr, topic string, connections, size int, p
 		}
 		head := fmt.Appendf(nil, "POST /pub?topic=%s HTTP/1.1\r\nHost: %s\r\nContent-Length: %d\r\n\r\n", topic, addr, size)
 		ps.list = append(ps.list, &poster{
-			conn: &conn{Conn: c}, id: i, body: len(head),
+			conn: &conn{Conn: c, from: c, to: c}, id: i, body: len(head),
 			request: append(head, bytes.Repeat([]byte{'a'}, size)...),
 			answer:  make([]byte, 4096),
 		})

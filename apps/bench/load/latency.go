@@ -60,13 +60,13 @@ func (l *Latency) Sorted() []time.Duration {
 }
 
 // Publish publishes every message when it is due and returns how many there
-// were once all are answered.
-func (l *Latency) Publish(ctx context.Context, addr, topic string, size int, progress *Progress) (int64, error) {
-	c, err := dial(ctx, addr)
+// were once all are answered. Of s it takes the topic, the size and the layers.
+func (l *Latency) Publish(ctx context.Context, addr string, s Stream, progress *Progress) (int64, error) {
+	c, err := dial(ctx, addr, s.Layers)
 	if err != nil {
 		return 0, err
 	}
-	p := &producer{conn: c, frames: newFrames(c, 64<<10), ring: newRing(topic, 1, size, 1)}
+	p := &producer{conn: c, frames: newFrames(c, 64<<10), ring: newRing(s.Topic, 1, s.Size, 1)}
 	var answered atomic.Int64
 	err = Together(ctx,
 		func(context.Context) error { l.send(p); return nil },

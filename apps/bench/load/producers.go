@@ -15,6 +15,7 @@ type Stream struct {
 	Batch     int // messages in a command; 1 is PUB, more is MPUB
 	Size      int // bytes of a body, MinSize at least
 	Window    int // commands that a producer keeps unanswered
+	Layers    Layers
 }
 
 // Producers are connections that publish to one topic together.
@@ -27,7 +28,7 @@ type Producers struct {
 func OpenProducers(ctx context.Context, addr string, s Stream, progress *Progress) (*Producers, error) {
 	ps := &Producers{progress: progress}
 	for i := range s.Producers {
-		c, err := dial(ctx, addr)
+		c, err := dial(ctx, addr, s.Layers)
 		if err != nil {
 			ps.Close()
 			return nil, err

@@ -87,6 +87,27 @@ func TestTable(t *testing.T) {
 	}
 }
 
+const goldenLayers = `
+| work  | broker | layers     | messages/s | × plain | CPU µs/message |
+|-------|--------|------------|-----------:|--------:|---------------:|
+| both  | qd     |            |     4.00 M |         |          0.200 |
+| both  | qd     | tls+snappy |     1.00 M |   0.250 |          0.750 |
+| drain | qd     | tls        |     3.00 M |         |          0.300 |
+`
+
+// A result through layers stands beside the same work without them.
+func TestLayers(t *testing.T) {
+	var b strings.Builder
+	err := Table(&b, Rows([]Result{
+		{Work: "both", Broker: "qd", Rate: 4_000_000, CPUPerMessage: 0.2},
+		{Work: "both", Broker: "qd", Layers: "tls+snappy", Rate: 1_000_000, CPUPerMessage: 0.75},
+		{Work: "drain", Broker: "qd", Layers: "tls", Rate: 3_000_000, CPUPerMessage: 0.3},
+	}, nil))
+	if got := b.String(); err != nil || got != goldenLayers[1:] {
+		t.Errorf("%v, got\n%swant%s", err, got, goldenLayers)
+	}
+}
+
 func TestJSON(t *testing.T) {
 	var b strings.Builder
 	if err := JSON(&b, rows()); err != nil {

@@ -13,6 +13,7 @@ import (
 type Result struct {
 	Work   string `json:"work"`
 	Broker string `json:"broker"`
+	Layers string `json:"layers,omitempty"` // below V2, as in "tls+snappy"; empty for none
 
 	Messages   int64   `json:"messages,omitempty"`   // that were timed
 	Deliveries int64   `json:"deliveries,omitempty"` // with fan-out, more than messages
@@ -26,6 +27,14 @@ type Result struct {
 	Peak           int64   `json:"peak_bytes,omitempty"`              // the broker's, at the most so far
 
 	Latency *Latency `json:"latency,omitempty"`
+}
+
+// Name is the work, and the layers if there are any.
+func (r Result) Name() string {
+	if r.Layers == "" {
+		return r.Work
+	}
+	return r.Work + " over " + r.Layers
 }
 
 // Latency is a distribution of times in microseconds.

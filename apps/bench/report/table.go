@@ -18,30 +18,41 @@ type Row struct {
 	// plain publish.
 	OfNull        float64 `json:"of_null,omitempty"`
 	OfNullPublish float64 `json:"of_null_publish,omitempty"`
+	// OfPlain is the ratio to the same work without layers in the same run.
+	OfPlain float64 `json:"of_plain,omitempty"`
 }
 
-// Rows pairs results with null's of the same work and sets the ratios.
+// Rows pairs results with null's of the same work, and those that have layers
+// with those that have none, and sets the ratios.
 func Rows(results, null []Result) []Row {
-	rate := map[string]*Result{}
+	rate, plain := map[string]*Result{}, map[string]*Result{}
 	for i := range null {
 		rate[null[i].Work] = &null[i]
+	}
+	for i := range results {
+		if results[i].Layers == "" {
+			plain[results[i].Work] = &results[i]
+		}
 	}
 	var rows []Row
 	for _, r := range results {
 		row := Row{Result: r, Null: rate[r.Work]}
 		row.OfNull = ratio(r, row.Null)
 		row.OfNullPublish = ratio(r, rate["publish"])
+		if r.Layers != "" {
+			row.OfPlain = ratio(r, plain[r.Work])
+		}
 		rows = append(rows, row)
 	}
 	return rows
 }
 
-// ratio is 0 without a rate of null's, and for a rate that was asked for.
-func ratio(r Result, null *Result) float64 {
-	if null == nil || null.Rate == 0 || r.Latency != nil {
+// ratio is 0 without a rate to compare with, and for a rate that was asked for.
+func ratio(r Result, to *Result) float64 {
+	if to == nil || to.Rate == 0 || r.Latency != nil {
 		return 0
 	}
-	return r.Rate / null.Rate
+	return r.Rate / to.Rate
 }
 
 // JSON writes rows as one object.
@@ -63,6 +74,7 @@ type column struct {
 var columns = []column{
 	{"work", func(r Row) string { return r.Result.Work }},
 	{"broker", func(r Row) string { return r.Result.Broker }},
+	{"layers", func(r Row) string { return r.Result.Layers }},
 	{"messages/s", func(r Row) string { return rate(r.Result.Rate) }},
 	{"null's", func(r Row) string {
 		if r.Null == nil {
@@ -70,6 +82,7 @@ var columns = []column{
 		}
 		return rate(r.Null.Rate)
 	}},
+	{"× plain", func(r Row) string { return number(r.OfPlain, 3) }},
 	{"× null", func(r Row) string { return number(r.OfNull, 3) }},
 	{"× null publish", func(r Row) string { return number(r.OfNullPublish, 3) }},
 	{"CPU µs/message", func(r Row) string { return number(r.Result.CPUPerMessage, 3) }},
@@ -103,8 +116,8 @@ func Table(w io.Writer, rows []Row) error {
 	}
 	var b strings.Builder
 	for line := range len(rows) + 1 {
-		for i, cells := range shown {
-			b.WriteString("| " + pad(cells[line], width(cells), i < 2) + " ")
+		for _, cells := range shown {
+			b.WriteString("| " + pad(cells[line], width(cells), isText(cells)) + " ")
 		}
 		b.WriteString("|\n")
 		if line == 0 {
@@ -118,15 +131,20 @@ func Table(w io.Writer, rows []Row) error {
 // rule writes what Markdown wants below the titles; it aligns all but names to
 // the right.
 func rule(b *strings.Builder, shown [][]string) {
-	for i, cells := range shown {
+	for _, cells := range shown {
 		dashes := strings.Repeat("-", width(cells)+1)
-		if i < 2 {
+		if isText(cells) {
 			b.WriteString("|" + dashes + "-")
 		} else {
 			b.WriteString("|" + dashes + ":")
 		}
 	}
 	b.WriteString("|\n")
+}
+
+// isText reports whether a column, of which the first cell is the title, has names.
+func isText(column []string) bool {
+	return column[0] == "work" || column[0] == "broker" || column[0] == "layers"
 }
 
 func width(cells []string) (w int) {

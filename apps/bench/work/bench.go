@@ -54,7 +54,14 @@ func (w Work) Run(ctx context.Context, t broker.Target, s Settings) ([]report.Re
 	if t.Null && !w.OnNull {
 		return nil, fmt.Errorf("%s measures what the null broker does not do", w.Name)
 	}
+	if t.Null && s.layered() {
+		return nil, errNoLayers
+	}
 	b := &bench{target: t, Settings: s, name: fmt.Sprintf("bench-%s-%s", w.Name, strings.ToLower(rand.Text()[:8]))}
+	var err error
+	if b.layers, err = s.layers(t); err != nil {
+		return nil, err
+	}
 	results, err := w.run(b, ctx)
 	if err != nil {
 		return nil, err
@@ -67,6 +74,7 @@ type bench struct {
 	Settings
 	target broker.Target
 	name   string // of the run; its topics begin with it
+	layers load.Layers
 }
 
 // meter adds up what passes took.
@@ -106,6 +114,9 @@ func (b *bench) result(work string, m meter) report.Result {
 		Work: work, Broker: b.target.Name,
 		Messages: m.messages, Deliveries: m.deliveries, Seconds: m.elapsed.Seconds(),
 		Resident: m.resident, Peak: m.peak,
+	}
+	if !b.layers.Plain() {
+		r.Layers = b.layers.String()
 	}
 	if m.messages > 0 {
 		r.Rate = float64(m.messages) / m.elapsed.Seconds()

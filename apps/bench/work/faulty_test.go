@@ -2,8 +2,8 @@ package work
 
 import (
 	"bufio"
+	"crypto/tls"
 	"encoding/binary"
-	"encoding/json"
 	"io"
 	"net"
 	"sync"
@@ -22,6 +22,8 @@ type faulty struct {
 	refuse string
 	// silent takes publishes without an answer.
 	silent bool
+	// secure is its certificate; nil if it has no layers.
+	secure *tls.Config
 
 	mu      sync.Mutex
 	changed *sync.Cond
@@ -65,7 +67,8 @@ func (f *faulty) locked(change func()) {
 }
 
 // session reads commands until the client goes.
-func (f *faulty) session(c net.Conn) {
+func (f *faulty) session(socket net.Conn) {
+	c := &peer{Conn: socket, r: socket, w: socket}
 	r := bufio.NewReader(c)
 	gone := false
 	var wg sync.WaitGroup
@@ -93,8 +96,7 @@ func (f *faulty) session(c net.Conn) {
 		}
 		switch line.Verb {
 		case protocol.Identify:
-			answer, _ := json.Marshal(protocol.IdentifyResponse{MaxRdyCount: 100, Version: "1"})
-			reply(protocol.FrameResponse, string(answer))
+			r = f.identify(c, r, body)
 		case protocol.Sub:
 			topic, channel := string(line.Args[0]), string(line.Args[1])
 			reply(protocol.FrameResponse, protocol.OK)
@@ -126,7 +128,7 @@ func (f *faulty) publish(topic string, body []byte, batch bool) {
 }
 
 // deliver sends what the cursor has not passed.
-func (f *faulty) deliver(c net.Conn, topic, cursor string, gone *bool) {
+func (f *faulty) deliver(c io.Writer, topic, cursor string, gone *bool) {
 	for {
 		f.mu.Lock()
 		for !*gone && !f.ended && f.cursors[cursor] >= len(f.topics[topic]) {

@@ -39,7 +39,7 @@ func (b *bench) measureLatency(ctx context.Context, m *meter, topic string) (*lo
 	var progress load.Progress
 	l := load.NewLatency(b.Rate, warmup, b.duration())
 	ch, err := load.OpenChannel(ctx, b.target.TCP, load.Subscription{
-		Topic: topic, Channel: channelNames(1)[0], Consumers: 1, RDY: latencyRDY, Producers: 1, Latency: l,
+		Topic: topic, Channel: channelNames(1)[0], Consumers: 1, RDY: latencyRDY, Producers: 1, Layers: b.layers, Latency: l,
 	}, &progress)
 	if err != nil {
 		return nil, err
@@ -49,7 +49,8 @@ func (b *bench) measureLatency(ctx context.Context, m *meter, topic string) (*lo
 	err = b.time(m, func() error {
 		return progress.Watch(ctx, b.Stall, ch.Describe, func(ctx context.Context) error {
 			return load.Together(ctx, ch.Run, func(ctx context.Context) (err error) {
-				published, err = l.Publish(ctx, b.target.TCP, topic, b.Size, &progress)
+				stream := load.Stream{Topic: topic, Size: b.Size, Layers: b.layers}
+				published, err = l.Publish(ctx, b.target.TCP, stream, &progress)
 				ch.Expect(published)
 				return err
 			})

@@ -35,6 +35,11 @@ type Settings struct {
 	Rate        int     // of latency, messages a second
 	Topics      int     // of idle
 	Stall       time.Duration
+
+	TLS     bool   // over TLS
+	TLSCA   string // file of the roots that vouch for the broker; nobody need if empty
+	Snappy  bool
+	Deflate int // level; 0 for none
 }
 
 // Common declares the flags that every workload has.
@@ -117,6 +122,7 @@ func (s *Settings) Validate(fs *flag.FlagSet) error {
 	least("conns", int64(s.Conns), 1)
 	least("rate", int64(s.Rate), 1)
 	least("topics", int64(s.Topics), 1)
+	errs = append(errs, s.checkLayers()...)
 	if s.Seconds <= 0 {
 		errs = append(errs, fmt.Errorf("--seconds %v: must be positive", s.Seconds))
 	}

@@ -20,7 +20,7 @@ func channelNames(n int) (names []string) {
 
 // batches is the stream of the workloads that publish batches.
 func (b *bench) batches(topic string) load.Stream {
-	return load.Stream{Topic: topic, Producers: b.Producers, Batch: b.Batch, Size: b.Size, Window: b.Window}
+	return load.Stream{Topic: topic, Producers: b.Producers, Batch: b.Batch, Size: b.Size, Window: b.Window, Layers: b.layers}
 }
 
 // publishing publishes to a topic whose channel nobody consumes.
@@ -31,7 +31,7 @@ func (b *bench) publishing(ctx context.Context) ([]report.Result, error) {
 // single publishes message by message.
 func (b *bench) single(ctx context.Context) ([]report.Result, error) {
 	return b.onlyPublish(ctx, "single", func(topic string) load.Stream {
-		return load.Stream{Topic: topic, Producers: b.Connections, Batch: 1, Size: b.Size, Window: b.InFlight}
+		return load.Stream{Topic: topic, Producers: b.Connections, Batch: 1, Size: b.Size, Window: b.InFlight, Layers: b.layers}
 	})
 }
 
@@ -39,7 +39,7 @@ func (b *bench) single(ctx context.Context) ([]report.Result, error) {
 // what commits in groups are for.
 func (b *bench) waiting(ctx context.Context) ([]report.Result, error) {
 	return b.onlyPublish(ctx, "waiting", func(topic string) load.Stream {
-		return load.Stream{Topic: topic, Producers: b.Waiters, Batch: 1, Size: b.Size, Window: 1}
+		return load.Stream{Topic: topic, Producers: b.Waiters, Batch: 1, Size: b.Size, Window: 1, Layers: b.layers}
 	})
 }
 
@@ -213,7 +213,7 @@ func (b *bench) exchange(ctx context.Context, m *meter, topic string, names []st
 func (b *bench) subscribe(ctx context.Context, topic string, names []string, producers int, progress *load.Progress) (channels []*load.Channel, err error) {
 	for _, name := range names {
 		ch, err := load.OpenChannel(ctx, b.target.TCP, load.Subscription{
-			Topic: topic, Channel: name, Consumers: b.Consumers, RDY: b.RDY, Producers: producers,
+			Topic: topic, Channel: name, Consumers: b.Consumers, RDY: b.RDY, Producers: producers, Layers: b.layers,
 		}, progress)
 		if err != nil {
 			closeAll(channels)

@@ -34,13 +34,16 @@ func (s *Subject) Flags(fs *flag.FlagSet) {
 		program.Alias(fs, prefix+"http-address", "http-address")
 	}
 	fs.IntVar(&s.PID, "pid", 0, "`process` of the broker on this machine, for its CPU and memory")
-	fs.StringVar(&s.Start, "start", "", "start this `command` for each workload and stop it afterwards, instead of using a running broker; addresses, --data-path and --mem-queue-size are added to it")
+	fs.StringVar(&s.Start, "start", "", "start this `command` for each workload and stop it afterwards, instead of using a running broker; addresses, --data-path, --mem-queue-size and, for --tls, a certificate made for it are added")
 }
 
 // check reports settings that contradict each other.
-func (s *Subject) check() error {
+func (s *Subject) check(set Settings) error {
 	if s.Null && s.Start != "" {
 		return errors.New("--null and --start both name the broker: give one")
+	}
+	if s.Null && set.layered() {
+		return errNoLayers
 	}
 	if strings.TrimSpace(s.Start) == "" && s.Start != "" {
 		return errors.New("--start: the command is empty")
@@ -50,14 +53,14 @@ func (s *Subject) check() error {
 
 // Run does w on the subject.
 func (s *Subject) Run(ctx context.Context, w Work, set Settings) (results []report.Result, err error) {
-	if err := s.check(); err != nil {
+	if err := s.check(set); err != nil {
 		return nil, err
 	}
 	measure := func(ctx context.Context, t broker.Target) (err error) {
 		results, err = w.Run(ctx, t, set)
 		return err
 	}
-	launch := broker.Launch{Command: strings.Fields(s.Start), MemQueueSize: w.MemQueueSize(set.Messages)}
+	launch := broker.Launch{Command: strings.Fields(s.Start), MemQueueSize: w.MemQueueSize(set.Messages), TLS: set.TLS}
 	switch {
 	case s.Null:
 		self, err := os.Executable()

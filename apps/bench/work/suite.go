@@ -69,13 +69,14 @@ func (s Suite) step(ctx context.Context, n int, w Work, subject Subject, to *rou
 		} else if r.Rate == 0 {
 			what = fmt.Sprintf("%.1f MB", float64(r.Resident)/1e6)
 		}
-		fmt.Fprintf(s.Progress, "round %d of %d: %s on %s: %s\n", n+1, s.Rounds, r.Work, r.Broker, what)
+		fmt.Fprintf(s.Progress, "round %d of %d: %s on %s: %s\n", n+1, s.Rounds, r.Name(), r.Broker, what)
 		to.add(r)
 	}
 	return nil
 }
 
-// rounds collects the results of each work, in the order they first came.
+// rounds collects the results of each work through the same layers, in the order
+// they first came.
 type rounds struct {
 	order []string
 	of    map[string][]report.Result
@@ -85,15 +86,16 @@ func (r *rounds) add(result report.Result) {
 	if r.of == nil {
 		r.of = map[string][]report.Result{}
 	}
-	if r.of[result.Work] == nil {
-		r.order = append(r.order, result.Work)
+	name := result.Name()
+	if r.of[name] == nil {
+		r.order = append(r.order, name)
 	}
-	r.of[result.Work] = append(r.of[result.Work], result)
+	r.of[name] = append(r.of[name], result)
 }
 
 func (r *rounds) medians() (results []report.Result) {
-	for _, work := range r.order {
-		results = append(results, report.Median(r.of[work]))
+	for _, name := range r.order {
+		results = append(results, report.Median(r.of[name]))
 	}
 	return results
 }
