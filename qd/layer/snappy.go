@@ -8,6 +8,7 @@ import (
 	"io"
 
 	"github.com/golang/snappy"
+	"github.com/klauspost/compress/s2"
 )
 
 // The framing format: a stream identifier, then chunks, each a byte that says
@@ -16,7 +17,8 @@ import (
 //
 // The library's reader and writer for it hold 140 KB each for as long as a
 // connection lives and copy everything once more, so the format is here, and
-// the library does the blocks.
+// libraries do the blocks: golang/snappy unpacks them; klauspost's packs the same
+// format in a little more than half the time.
 const (
 	chunkPacked     = 0x00
 	chunkPlain      = 0x01
@@ -81,7 +83,7 @@ func appendChunk(dst, block []byte) []byte {
 		dst = append(make([]byte, 0, max(most, 4*cap(dst), 4<<10)), dst...)
 	}
 	kind := chunkPacked
-	packed := snappy.Encode(dst[body:cap(dst)], block)
+	packed := s2.EncodeSnappy(dst[body:cap(dst)], block)
 	end := body + len(packed)
 	if len(packed) > len(block)-len(block)/8 {
 		kind, end = chunkPlain, body+len(block)
