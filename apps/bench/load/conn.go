@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"sync"
 	"time"
 
 	"github.com/millrace-mq/millrace/protocol"
@@ -16,7 +17,7 @@ import (
 const handshakeTimeout = 10 * time.Second
 
 // conn is a V2 connection that has identified itself. One goroutine at a time
-// may write to it, and one read.
+// may read from it; several may write.
 type conn struct {
 	net.Conn // the socket
 	info     protocol.IdentifyResponse
@@ -24,6 +25,10 @@ type conn struct {
 	from io.Reader // what the topmost layer gives
 	to   io.Writer // what TLS or the socket takes
 	pack flusher   // on top of it; nil without compression
+
+	// packing has writers take turns, which a socket and TLS do by themselves: the
+	// answer to a heartbeat may come beside a publish.
+	packing sync.Mutex
 
 	// woken is called by a Read that a deadline has ended, which then goes on. If
 	// it is nil, the error is returned.
@@ -37,6 +42,8 @@ func (c *conn) Write(b []byte) (int, error) {
 	if c.pack == nil {
 		return c.to.Write(b)
 	}
+	c.packing.Lock()
+	defer c.packing.Unlock()
 	n, err := c.pack.Write(b)
 	if err == nil {
 		err = c.pack.Flush()
