@@ -18,6 +18,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"sync"
 	"time"
 
@@ -162,11 +163,8 @@ func (r *Router) reply(w http.ResponseWriter, req *http.Request, v any, err erro
 // there is none.
 func TLSRequired(httpsPort int) http.Handler {
 	body := fmt.Appendf(nil, `{"message": "TLS_REQUIRED", "https_port": %d}`, httpsPort)
-	refuse := func(w http.ResponseWriter, _ *http.Request) {
-		h := w.Header()
-		h[nsqName], h[typeName] = nsqValue, jsonValue
-		w.WriteHeader(http.StatusForbidden)
-		_, _ = w.Write(body)
+	refuse := func(w http.ResponseWriter, req *http.Request) {
+		sendRefusal(w, req, http.StatusForbidden, body)
 	}
 	// net/http reads the body, to see whether another request follows.
 	return Patient(http.HandlerFunc(refuse), headerTimeout, headerTimeout)
@@ -185,10 +183,26 @@ func (r *Router) refuse(w http.ResponseWriter, req *http.Request, err error) {
 	if e.Status != http.StatusRequestTimeout { // or it would have more time
 		r.hurry(w, req)
 	}
+	sendRefusal(w, req, e.Status, body)
+}
+
+// sendRefusal sends the answer to a request that is refused, and then reads on
+// within the deadline: many a client sends all it has before it looks for an
+// answer, and would find a reset in place of it. Of a small body net/http reads
+// the rest itself, before the answer, and the connection goes on.
+func sendRefusal(w http.ResponseWriter, req *http.Request, status int, body []byte) {
 	h := w.Header()
 	h[nsqName], h[typeName] = nsqValue, jsonValue
-	w.WriteHeader(e.Status)
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
 	_, _ = w.Write(body)
+	small := req.ContentLength >= 0 && req.ContentLength <= restByServer
+	if small || req.ContentLength > restBytes || req.Body == nil || req.Header.Get("Expect") != "" {
+		return
+	}
+	if http.NewResponseController(w).Flush() == nil {
+		_, _ = io.CopyN(io.Discard, req.Body, restBytes)
+	}
 }
 
 // hurry bounds how long the rest of a refused request is waited for, which
@@ -206,7 +220,9 @@ func (r *Router) hurry(w http.ResponseWriter, req *http.Request) {
 }
 
 const (
-	restTimeout = 5 * time.Second // for what is left of a request that was refused
+	restTimeout  = 5 * time.Second // for what is left of a request that was refused
+	restBytes    = 64 << 20        // at most of it; who announces more is cut off
+	restByServer = 256 << 10       // net/http's own limit
 
 	headerTimeout = 10 * time.Second // from the first byte of a request to the end of its header
 	idleTimeout   = 2 * time.Minute  // between two requests of a connection

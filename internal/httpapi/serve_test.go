@@ -1,11 +1,14 @@
 package httpapi
 
 import (
+	"bufio"
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -74,5 +77,51 @@ func TestServeOutlivesItsHandlers(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// Whoever sends all of a large body before it looks for an answer finds why it was
+// refused, not a reset.
+func TestARefusalIsReadAfterALargeBody(t *testing.T) {
+	r := NewRouter(slog.New(slog.DiscardHandler))
+	r.On("POST", "/unread", func(*http.Request, url.Values) (any, error) { return nil, BadRequest("NO") })
+	r.OnRaw("POST", "/begun", func(req *http.Request) (any, error) {
+		_, _ = io.ReadFull(req.Body, make([]byte, 1000))
+		return nil, BadRequest("NO")
+	})
+	large := make([]byte, 16<<20) // more than sockets buffer
+	length := fmt.Sprintf("Content-Length: %d\r\n\r\n", len(large))
+	for _, c := range []struct {
+		handler      http.Handler
+		path, header string
+	}{
+		{r, "/unread", length},
+		{r, "/begun", fmt.Sprintf("Transfer-Encoding: chunked\r\n\r\n%x\r\n", len(large))},
+		{TLSRequired(443), "/pub", length},
+	} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- Serve(ctx, l, c.handler, slog.New(slog.DiscardHandler)) }()
+		conn, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: a\r\n%s", c.path, c.header)
+		if _, err := conn.Write(large); err != nil {
+			t.Errorf("%s: %v", c.path, err)
+		}
+		answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil || answer.StatusCode < 400 || answer.ContentLength <= 0 {
+			t.Errorf("%s: %+v, %v", c.path, answer, err)
+		}
+		conn.Close()
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -220,8 +220,10 @@ func TestNothingIsReadBeyondTheLimit(t *testing.T) {
 	d.expect("PUT", "/config/x", strings.Repeat("x", maxMsgSize), 400, code("INVALID_OPTION")) // leaves a larger buffer
 	for path, limit := range map[string]int{"/pub?topic=t": maxMsgSize, "/mpub?topic=t": maxBodySize, "/mpub?topic=t&binary=1": maxBodySize} {
 		l := &liar{left: 1 << 20}
-		if w := d.send("POST", path, l); w.Code != http.StatusRequestEntityTooLarge {
-			t.Errorf("%s: %d %s", path, w.Code, w.Body)
+		w := &discard{header: make(http.Header)} // without a connection, from which the rest would be read for the client's sake
+		d.handler.ServeHTTP(w, httptest.NewRequest("POST", path, io.NopCloser(l)))
+		if w.status != http.StatusRequestEntityTooLarge {
+			t.Errorf("%s: %d", path, w.status)
 		}
 		if l.sent > limit+1 {
 			t.Errorf("%s: %d bytes read, limit %d", path, l.sent, limit)
