@@ -14,6 +14,7 @@ type Budget struct {
 	mu    sync.Mutex // guards what follows
 	left  int64
 	taken map[Remote]int64 // by those who have some
+	given chan struct{}    // closed at the next Give; nil if nobody has asked for it
 }
 
 // NewBudget returns a budget of so many bytes.
@@ -43,6 +44,21 @@ func (b *Budget) Give(who Remote, n int64) {
 	if b.taken[who] -= n; b.taken[who] == 0 {
 		delete(b.taken, who)
 	}
+	if b.given != nil {
+		close(b.given)
+		b.given = nil
+	}
+}
+
+// Given returns a channel that is closed when bytes are given back. Who waits
+// for some asks for it before he tries to take them, or else he may miss it.
+func (b *Budget) Given() <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.given == nil {
+		b.given = make(chan struct{})
+	}
+	return b.given
 }
 
 // Remote is where requests come from, as far as whoever sends them cannot choose

@@ -32,8 +32,9 @@ type Config struct {
 	MaxBodySize int // of the body of an /mpub, in bytes; positive
 	// BodyMemory is how many bytes the bodies of all requests together may have at
 	// a time, but for the first few KiB of each; 0 is 256 MiB, or sixteen of the
-	// largest bodies if that is more. Those beyond it are refused, and those that
-	// would give one address more than is left for the others.
+	// largest bodies if that is more. Those beyond it wait, as do those that would
+	// give one address more than is left for the others, and are refused after a
+	// while.
 	BodyMemory int64
 	// PageBytes is how many bytes of bodies a page of messages shows before it ends
 	// early; 0 is 16 MiB. About as many are read at once.
@@ -83,6 +84,7 @@ type api struct {
 	Config
 	source  stats.Source
 	bodies  *httpapi.Budget
+	ahead   chan struct{} // held by the bodies that may exceed it
 	sparing *httpapi.Sparing
 }
 
@@ -90,7 +92,7 @@ type api struct {
 func New(c Config) http.Handler {
 	c.PageBytes = cmp.Or(c.PageBytes, pageBytes)
 	a := &api{
-		Config: c, bodies: bodyBudget(c), sparing: httpapi.NewSparing(c.Log),
+		Config: c, bodies: bodyBudget(c), ahead: make(chan struct{}, bodiesAhead), sparing: httpapi.NewSparing(c.Log),
 		source: stats.Source{Broker: c.Broker, Clients: c.Clients, Started: c.Info.StartTime},
 	}
 	r := httpapi.NewRouter(c.Log)

@@ -129,9 +129,10 @@ func TestABodyThatIsNotWanted(t *testing.T) {
 	}
 }
 
-// Bodies that are on their way share a bound. Those that would exceed it are
-// refused, small ones are taken all the same, and so is everything once those
-// who held it have been given up. The log has a line of it, not one for each.
+// Bodies that are on their way share a bound. Those that would exceed it wait,
+// and are refused after half a minute; small ones are taken all the same, and so
+// is everything once those who held it have been given up. The log has a line of
+// it, not one for each.
 func TestBodiesTogether(t *testing.T) {
 	var log bytes.Buffer
 	withDialer(t, func(_ *broker.Settings, c *api.Config) {
@@ -147,25 +148,38 @@ func TestBodiesTogether(t *testing.T) {
 		for range 3 { // of which each has taken 28 KiB beyond the first 4, and no fourth would get them
 			held()
 		}
+		for range 4 { // these get what is set aside
+			held()
+		}
 		busy := "503 " + code("BUSY: too much is being published at once")
+		var refused sync.WaitGroup
 		for range 10 {
-			if got := ask(t, dial(), "/mpub?topic=t", large); got != busy {
-				t.Errorf("answered %s", got)
-			}
+			conn := dial()
+			refused.Go(func() {
+				if got := ask(t, conn, "/mpub?topic=t", large); got != busy {
+					t.Errorf("answered %s", got)
+				}
+			})
 		}
 		for range 10 {
 			if got := ask(t, dial(), "/pub?topic=t", strings.Repeat("y", 4000)); got != "200 OK" {
 				t.Errorf("a small one: %s", got)
 			}
 		}
+		refused.Wait()
 		for _, path := range []string{"/ping", "/config/log_level"} {
 			d.send("GET", path, nil)
+		}
+		time.Sleep(20 * time.Second)
+		began := time.Now()
+		if got := ask(t, dial(), "/mpub?topic=t", large); got != "200 OK" || time.Since(began) < time.Second {
+			t.Errorf("while others are given up: %s after %v", got, time.Since(began))
 		}
 		time.Sleep(3 * time.Minute)
 		if got := ask(t, dial(), "/mpub?topic=t", large); got != "200 OK" {
 			t.Errorf("afterwards: %s", got)
 		}
-		if got := len(d.drain("t")); got != 10+300 {
+		if got := len(d.drain("t")); got != 10+2*300 {
 			t.Errorf("%d messages", got)
 		}
 		for _, cause := range []string{"bodies of requests take all", "did not send its request in time"} {
@@ -264,12 +278,40 @@ func (f onRead) Read([]byte) (int, error) { f(); return 0, io.EOF }
 // The messages of a body count, too: of lines of a byte they are many times the
 // body.
 func TestManySmallLines(t *testing.T) {
-	d := start(t, func(_ *broker.Settings, c *api.Config) { c.BodyMemory = 400_000; c.MaxBodySize = 100_000 })
-	many := strings.Repeat("x\n", 20_000)
-	for range 3 { // nothing stays taken
-		d.expect("POST", "/mpub?topic=t", many, 503, code("BUSY: too much is being published at once"))
-		d.expect("POST", "/mpub?topic=t", many[:15_000], 200, "OK")
-	}
+	small := func(_ *broker.Settings, c *api.Config) { c.BodyMemory, c.MaxBodySize = 400_000, 100_000 }
+	withDialer(t, small, func(t *testing.T, d *daemon, _ func() net.Conn) {
+		many := strings.Repeat("x\n", 20_000)
+		for range 3 { // nothing stays taken
+			d.expect("POST", "/mpub?topic=t", many, 503, code("BUSY: too much is being published at once"))
+			d.expect("POST", "/mpub?topic=t", many[:15_000], 200, "OK")
+		}
+	})
+}
+
+// Many large bodies at once are more than there is memory for. They wait for each
+// other, and none is refused.
+func TestLargeBodiesAtOnce(t *testing.T) {
+	withDialer(t, func(_ *broker.Settings, c *api.Config) { c.BodyMemory, c.MaxBodySize = 260_000, 100_000 }, func(t *testing.T, d *daemon, dial func() net.Conn) {
+		const senders = 40
+		large := strings.Repeat(strings.Repeat("x", 999)+"\n", 100)
+		var sent sync.WaitGroup
+		for range senders {
+			conn := dial()
+			sent.Go(func() {
+				half := len(large) / 2
+				write(t, conn, "POST /mpub?topic=t HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", len(large), large[:half])
+				time.Sleep(time.Second) // until all are halfway
+				write(t, conn, "%s", large[half:])
+				if answer, err := io.ReadAll(conn); err != nil || !bytes.HasPrefix(answer, []byte("HTTP/1.1 200 ")) {
+					t.Errorf("answered %q, %v", answer, err)
+				}
+			})
+		}
+		sent.Wait()
+		if got := len(d.drain("t")); got != senders*100 {
+			t.Errorf("%d messages", got)
+		}
+	})
 }
 
 func TestAHeaderTooLarge(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/millrace-mq/millrace/internal/httpapi"
 )
@@ -21,6 +22,7 @@ type upload struct {
 	api   *api
 	from  httpapi.Remote // who has taken what is taken
 	taken int64          // bytes of the budget of all bodies
+	ahead bool           // it may have what it needs, from what is set aside
 }
 
 const (
@@ -36,6 +38,12 @@ const (
 	// collector's share. Several of the largest there may be are always allowed for.
 	allBodies  = 256 << 20
 	allLargest = 16
+
+	// Where there is not enough for a body, it waits, for so long, until others are
+	// done. So that not all who have a part of theirs wait for each other, a few at
+	// a time get what they need from what is set aside for it.
+	bodyPatience = 30 * time.Second
+	bodiesAhead  = 4
 
 	sliceBytes = 24 // of a slice's header
 )
@@ -91,21 +99,58 @@ func (u *upload) release() {
 	if u.taken > 0 {
 		u.api.bodies.Give(u.from, u.taken)
 	}
-	u.api, u.taken = nil, 0
+	if u.ahead {
+		<-u.api.ahead
+	}
+	u.api, u.taken, u.ahead = nil, 0, false
 	uploads.Put(u)
 }
 
-// take takes n bytes more of what all bodies may have.
-func (u *upload) take(r *http.Request, n int) error {
+// tryTake takes n bytes more of what all bodies may have, or returns false.
+func (u *upload) tryTake(r *http.Request, n int) bool {
+	if u.ahead {
+		return true
+	}
 	if u.taken == 0 {
 		u.from = httpapi.RemoteOf(r)
 	}
-	if u.api.bodies.Take(u.from, int64(n)) {
-		u.taken += int64(n)
+	if !u.api.bodies.Take(u.from, int64(n)) {
+		return false
+	}
+	u.taken += int64(n)
+	return true
+}
+
+// take takes n bytes more, or refuses the request.
+func (u *upload) take(r *http.Request, n int) error {
+	if u.tryTake(r, n) {
 		return nil
 	}
 	u.api.sparing.Warn("the bodies of requests take all the memory that they may have together, or that one address may have", "from", r.RemoteAddr)
 	return httpapi.Errorf(http.StatusServiceUnavailable, "BUSY: too much is being published at once")
+}
+
+// await takes n bytes more, for which it waits a while if need be. ahead is where
+// to get into those who need not wait; nil if that is not allowed.
+func (u *upload) await(r *http.Request, n int, ahead chan<- struct{}) error {
+	if u.tryTake(r, n) {
+		return nil
+	}
+	patience := time.NewTimer(bodyPatience)
+	defer patience.Stop()
+	for {
+		given := u.api.bodies.Given()
+		if u.tryTake(r, n) {
+			return nil
+		}
+		select {
+		case ahead <- struct{}{}:
+			u.ahead = true
+		case <-given:
+		case <-patience.C:
+			return u.take(r, n)
+		}
+	}
 }
 
 // grow moves the body to a buffer of twice the size, or of all that is wanted of
@@ -115,7 +160,7 @@ func (u *upload) grow(r *http.Request, most int) error {
 	if size > maxKeptBytes {
 		size = min(size, most)
 	}
-	if err := u.take(r, size-cap(outgrown)); err != nil {
+	if err := u.await(r, size-cap(outgrown), u.api.ahead); err != nil {
 		return err
 	}
 	u.body = append(newBuffer(size), outgrown...)
@@ -155,7 +200,7 @@ func (u *upload) read(r *http.Request, limit int, tooBig string) error {
 // messages makes room for so many messages.
 func (u *upload) messages(r *http.Request, count int) error {
 	if count > maxKeptBodies { // of lines of a byte, the headers are much more than the lines
-		if err := u.take(r, sliceBytes*count); err != nil {
+		if err := u.await(r, sliceBytes*count, nil); err != nil {
 			return err
 		}
 	}
