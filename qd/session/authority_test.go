@@ -88,7 +88,11 @@ func (a *authority) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if err != nil {
 			panic(err)
 		}
-		time.Sleep(d)
+		select {
+		case <-time.After(d):
+		case <-r.Context().Done():
+			return
+		}
 		answer = text
 	}
 	if _, err := fmt.Sscanf(answer, "%d", &status); err == nil {
