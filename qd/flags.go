@@ -2,7 +2,6 @@ package qd
 
 import (
 	"cmp"
-	"crypto/tls"
 	"errors"
 	"flag"
 	"fmt"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/millrace-mq/millrace/internal/listen"
 	"github.com/millrace-mq/millrace/internal/program"
+	"github.com/millrace-mq/millrace/internal/secure"
 )
 
 // Flags declares a flag for each setting, with nsqd's names.
@@ -168,13 +168,16 @@ type tlsVersion string
 func (v *tlsVersion) String() string { return string(*v) }
 
 // Get returns the number that TLS has for it.
-func (v *tlsVersion) Get() any { return tlsVersions[string(*v)] }
+func (v *tlsVersion) Get() any {
+	number, _ := secure.Version(string(*v))
+	return number
+}
 
 func (v *tlsVersion) Set(text string) error {
 	if text = strings.ToLower(text); text == "" {
 		return nil
 	}
-	if _, known := tlsVersions[text]; !known {
+	if _, known := secure.Version(text); !known {
 		return errors.New("must be " + v.Expects())
 	}
 	*v = tlsVersion(text)
@@ -183,10 +186,6 @@ func (v *tlsVersion) Set(text string) error {
 
 // Expects says what is taken.
 func (v *tlsVersion) Expects() string { return "tls1.0, tls1.1, tls1.2 or tls1.3" }
-
-var tlsVersions = map[string]uint16{
-	"tls1.0": tls.VersionTLS10, "tls1.1": tls.VersionTLS11, "tls1.2": tls.VersionTLS12, "tls1.3": tls.VersionTLS13,
-}
 
 // quantiles is a flag for numbers that may be given several times, or once with
 // commas. They are kept from the largest to the smallest.

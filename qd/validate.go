@@ -11,6 +11,7 @@ import (
 
 	"github.com/millrace-mq/millrace/internal/listen"
 	"github.com/millrace-mq/millrace/internal/program"
+	"github.com/millrace-mq/millrace/internal/secure"
 )
 
 // Validate returns all that is wrong with the settings, joined.
@@ -107,7 +108,8 @@ func (s *Settings) validateAccess(complain complaint) {
 	complain(s.TLSClientAuthPolicy != "require-verify" || s.TLSRootCAFile != "",
 		"tls-client-auth-policy", s.TLSClientAuthPolicy, "given together with --tls-root-ca-file")
 	complain(slices.Contains([]string{"true", "false", "tcp-https"}, s.TLSRequired), "tls-required", s.TLSRequired, "true, false or tcp-https")
-	complain(tlsVersions[s.TLSMinVersion] != 0,
+	_, known := secure.Version(s.TLSMinVersion)
+	complain(known,
 		"tls-min-version", s.TLSMinVersion, "tls1.0, tls1.1, tls1.2 or tls1.3")
 	complain(s.MaxDeflateLevel >= 1 && s.MaxDeflateLevel <= 9, "max-deflate-level", s.MaxDeflateLevel, "from 1 to 9")
 	complain(slices.Contains([]string{"get", "post"}, s.AuthHTTPRequestMethod), "auth-http-request-method", s.AuthHTTPRequestMethod, "get or post")

@@ -3,6 +3,7 @@
 package secure
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
@@ -122,9 +123,15 @@ func (f Files) stamps() (all [3]stamp) {
 	return all
 }
 
+// Version returns TLS's number of a version that Files can name; false if there
+// is none.
+func Version(name string) (number uint16, ok bool) {
+	number, ok = versions[name]
+	return number, ok
+}
+
 var versions = map[string]uint16{
-	"": tls.VersionTLS12, "tls1.0": tls.VersionTLS10, "tls1.1": tls.VersionTLS11,
-	"tls1.2": tls.VersionTLS12, "tls1.3": tls.VersionTLS13,
+	"tls1.0": tls.VersionTLS10, "tls1.1": tls.VersionTLS11, "tls1.2": tls.VersionTLS12, "tls1.3": tls.VersionTLS13,
 }
 
 var policies = map[string]tls.ClientAuthType{
@@ -133,7 +140,7 @@ var policies = map[string]tls.ClientAuthType{
 
 // load reads the files.
 func (f Files) load(log *slog.Logger) (*tls.Config, error) {
-	version, ok := versions[f.MinVersion]
+	version, ok := Version(cmp.Or(f.MinVersion, "tls1.2"))
 	if !ok {
 		return nil, fmt.Errorf("tls-min-version %q: must be tls1.0, tls1.1, tls1.2 or tls1.3", f.MinVersion)
 	}
