@@ -148,7 +148,8 @@ func (s *slow) Read(b []byte) (int, error) {
 // TestDeadlines reads what others have written, through deadlines that pass at
 // every point, into room of every size.
 func TestDeadlines(t *testing.T) {
-	for name, k := range kinds {
+	for _, name := range []string{"snappy", "deflate6"} { // to readers all levels are alike
+		k := kinds[name]
 		t.Run(name, func(t *testing.T) {
 			var wire bytes.Buffer
 			w := k.theirs(&wire)
@@ -252,8 +253,8 @@ func TestPadding(t *testing.T) {
 	mustWrite(t, w, []byte("hello"))
 	mustFlush(t, w)
 	hello := strings.TrimPrefix(wire.String(), head)
-	for _, kind := range []string{"\x80", "\xfd", "\xfe"} {
-		text := head + kind + "\xff\xff\xff" + strings.Repeat("\x00", 1<<24-1) + head + kind + "\x00\x00\x00" + hello + kind + "\xff\xff\xffxx"
+	for kind, size := range map[string]int{"\x80": 1<<18 - 1, "\xfd": 1<<16 - 1, "\xfe": 1<<24 - 1} {
+		text := head + kind + string([]byte{byte(size), byte(size >> 8), byte(size >> 16)}) + strings.Repeat("\x00", size) + head + kind + "\x00\x00\x00" + hello + kind + "\xff\xff\xffxx"
 		r := layer.NewSnappyReader(strings.NewReader(text))
 		b := make([]byte, 100)
 		if n, err := r.Read(b); string(b[:n]) != "hello" || err != nil {

@@ -68,7 +68,7 @@ func TestSlowHandshake(t *testing.T) {
 // seconds.
 func TestDeaf(t *testing.T) {
 	a := trust(t)
-	random := make([]byte, 1<<20)
+	random := make([]byte, 400_000)
 	_, _ = rand.Read(random)
 	for name, ask := range stacks(6) {
 		for when, most := range map[string]time.Duration{"": 1500 * time.Millisecond, ", stop": 5 * time.Second} {
@@ -78,7 +78,7 @@ func TestDeaf(t *testing.T) {
 					l := newListener()
 					d := start(t, tlsLimits(a), l)
 					p := newClient(t, l.dial("p", 4<<20))
-					p.say(mpub("t", string(random[:500_000]), string(random[500_000:])))
+					p.say(mpub("t", string(random[:200_000]), string(random[200_000:])))
 					p.wants("OK")
 					_ = p.conn.Close()
 					c := newClient(t, l.dial("c", 64<<10))
