@@ -91,10 +91,8 @@ func (d *Daemon) Close() error { return errors.Join(d.tcp.Close(), d.web.Close()
 // faces fails, and returns why. Either way both listeners and all connections
 // are closed and no goroutine is left. It can be called once.
 func (d *Daemon) Run(ctx context.Context) error {
-	for _, l := range slices.Concat(d.tcp, d.web) {
-		if !loopback(l.Addr()) {
-			d.log.Warn("open to the network without TLS or access control", "address", l.Addr())
-		}
+	for _, a := range slices.Concat(d.tcp, d.web).Reachable() {
+		d.log.Warn("open to the network without TLS or access control", "address", a)
 	}
 	d.log.Info("lookupd is up", "tcp", d.tcp.String(), "http", d.web.String())
 
@@ -117,9 +115,4 @@ func (d *Daemon) Run(ctx context.Context) error {
 	wg.Wait()
 	d.log.Info("lookupd is down")
 	return errors.Join(errs...)
-}
-
-func loopback(a net.Addr) bool {
-	tcp, ok := a.(*net.TCPAddr)
-	return !ok || tcp.IP.IsLoopback()
 }

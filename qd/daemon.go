@@ -128,6 +128,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	if len(d.https) > 0 {
 		d.log.Info("qd listens for TLS too", "https", d.https.String(), "required", d.settings.requiresTLS())
 	}
+	d.tellWhatIsOpen()
 	accepting, stopAccepting := context.WithCancelCause(ctx)
 	defer stopAccepting(nil)
 	// What follows outlives ctx, each until it is its turn to end.

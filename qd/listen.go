@@ -58,3 +58,24 @@ func (s *Settings) tlsFiles() secure.Files {
 		ClientAuth: s.TLSClientAuthPolicy, MinVersion: s.TLSMinVersion,
 	}
 }
+
+// tellWhatIsOpen logs what anybody on the network can do, for each address that
+// he can reach.
+func (d *Daemon) tellWhatIsOpen() {
+	s := &d.settings
+	tell := func(from listen.Listeners, flag, who, advice string) {
+		for _, a := range from.Reachable() {
+			d.log.Warn("open to the network", "address", a, "flag", flag, "who", who, "to close it", advice)
+		}
+	}
+	verified := s.TLSClientAuthPolicy == "require-verify"
+	if !verified && len(s.AuthHTTPAddresses) == 0 {
+		tell(d.tcp, "tcp-address", "anybody may publish and consume", "--auth-http-address, or --tls-client-auth-policy=require-verify")
+	}
+	if s.requiresTLS() != "true" {
+		tell(d.http, "http-address", "anybody may publish, look, empty and delete", "listen on loopback, or --tls-required=true")
+	}
+	if !verified {
+		tell(d.https, "https-address", "anybody may publish, look, empty and delete", "--tls-client-auth-policy=require-verify")
+	}
+}

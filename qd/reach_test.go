@@ -1,8 +1,11 @@
 package qd_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -10,7 +13,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/millrace-mq/millrace/internal/secure/securetest"
 	"github.com/millrace-mq/millrace/protocol"
+	"github.com/millrace-mq/millrace/qd"
 )
 
 func port(a net.Addr) string {
@@ -120,5 +125,60 @@ func TestHTTPDisabled(t *testing.T) {
 	}
 	if err := stop(); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestWhatIsOpenIsTold opens daemons to the network. The log tells each face on
+// which anybody may do something, and no other.
+func TestWhatIsOpenIsTold(t *testing.T) {
+	authority, err := securetest.NewAuthority("test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, key, root, err := authority.Write(t.TempDir(), "localhost")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		change func(*qd.Settings)
+		open   string
+	}{
+		"loopback": {func(s *qd.Settings) {}, ""},
+		"plain":    {func(s *qd.Settings) { s.TCPAddress, s.HTTPAddress = "0.0.0.0:0", "[::]:0" }, "tcp-address http-address"},
+		"auth":     {func(s *qd.Settings) { s.TCPAddress, s.AuthHTTPAddresses = "0.0.0.0:0", []string{"127.0.0.1:1"} }, ""},
+		"TLS": {func(s *qd.Settings) {
+			s.TCPAddress, s.HTTPAddress, s.HTTPSAddress = "0.0.0.0:0", "0.0.0.0:0", "0.0.0.0:0"
+			s.TLSCert, s.TLSKey, s.TLSRequired = cert, key, "true"
+		}, "tcp-address https-address"},
+		"certificates": {func(s *qd.Settings) {
+			s.TCPAddress, s.HTTPAddress, s.HTTPSAddress = "0.0.0.0:0", "0.0.0.0:0", "0.0.0.0:0"
+			s.TLSCert, s.TLSKey, s.TLSRootCAFile, s.TLSClientAuthPolicy = cert, key, root, "require-verify"
+		}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := settings(t)
+			c.change(&s)
+			var log bytes.Buffer
+			d, err := qd.Listen(s, slog.New(slog.NewJSONHandler(&log, nil)), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := serve(t, d)(); err != nil {
+				t.Fatal(err)
+			}
+			var open []string
+			for line := range strings.Lines(log.String()) {
+				var entry struct{ Msg, Flag string }
+				if err := json.Unmarshal([]byte(line), &entry); err != nil {
+					t.Fatal(err)
+				}
+				if entry.Msg == "open to the network" {
+					open = append(open, entry.Flag)
+				}
+			}
+			if got := strings.Join(open, " "); got != c.open {
+				t.Errorf("told to be open: %q, want %q\n%s", got, c.open, &log)
+			}
+		})
 	}
 }

@@ -121,6 +121,17 @@ func (ls Listeners) String() string {
 	return strings.Join(all, ",")
 }
 
+// Reachable are the addresses that other machines may reach: all but loopback and
+// socket files.
+func (ls Listeners) Reachable() (all []net.Addr) {
+	for _, l := range ls {
+		if tcp, ok := l.Addr().(*net.TCPAddr); ok && !tcp.IP.IsLoopback() {
+			all = append(all, tcp)
+		}
+	}
+	return all
+}
+
 // Dial connects to an address, of the network or a socket file.
 func Dial(ctx context.Context, _, address string) (net.Conn, error) {
 	return new(net.Dialer).DialContext(ctx, Network(address), address)
