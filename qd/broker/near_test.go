@@ -32,11 +32,18 @@ func TestNearness(t *testing.T) {
 }
 
 // TestStuckNear: one who is near and does not come back for more, though it has
-// credit, holds up the others for a moment only.
+// credit, holds up the others for a moment only, be they asleep and the publish
+// all that happens.
 func TestStuckNear(t *testing.T) {
+	for level := Memory; level <= Fsync; level++ {
+		t.Run(level.String(), func(t *testing.T) { stuckNear(t, level) })
+	}
+}
+
+func stuckNear(t *testing.T, level Level) {
 	path := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		r := start(t, path, nil)
+		r := start(t, path, func(s *Settings) { s.Durability = level })
 		topic := r.topic("t")
 		join := func(near queue.Nearness) *client {
 			k, err := topic.Subscribe("c", nil, Membership{Timeout: time.Minute, Near: near})
@@ -55,6 +62,7 @@ func TestStuckNear(t *testing.T) {
 		near.receive(1)
 		began := time.Now()
 		publish(t, topic, 1, 4, 10)
+		<-far.Awake()
 		inOrder(t, far.receive(3), 1)
 		if took := time.Since(began); took == 0 || took > 50*time.Millisecond {
 			t.Errorf("the farther one has waited for %v", took)

@@ -80,9 +80,12 @@ func (t *Topic) unlockFor(c *queue.Channel) {
 	t.release(t.core.HasWorkFor(c))
 }
 
-// release gives up the lock, has the disk worker do what there is for it, and
-// wakes the consumers that were named.
+// release gives up the lock, has the disk worker do what there is for it, has
+// the keeper look for stuck consumers, and wakes those that were named.
 func (t *Topic) release(work bool) {
+	if when, ok := t.core.NextLook(); ok {
+		t.ask(when)
+	}
 	var some [8]*queue.Consumer
 	named := t.core.Woken()
 	woken := append(some[:0], named...)

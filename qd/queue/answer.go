@@ -220,17 +220,14 @@ func (c *Channel) Expire(now int64) {
 		c.recheck(k)
 	}
 	c.parking.wake(now)
-	c.lookForStuck(now)
 	c.rouse()
 }
 
-// Earliest is when Expire is next needed; ok is false when it is not.
+// Earliest is when Expire is next needed for the channel; ok is false when it is
+// not.
 func (c *Channel) Earliest() (when int64, ok bool) {
 	if l := c.leases.heap.first(); l != nil {
 		when, ok = l.deadline, true
-	}
-	if c.lookAt != 0 && (!ok || c.lookAt < when) {
-		when, ok = c.lookAt, true
 	}
 	if p := c.parking.waiting.first(); p != nil && (!ok || p.due < when) {
 		when, ok = p.due, true

@@ -30,7 +30,6 @@ type Channel struct {
 	idle      int              // how many wait in all of them
 	part      int              // how much each that was woken is to take
 	nearer    []*Consumer      // those that are not Elsewhere
-	lookAt    int64            // when to see whether one of them is stuck; 0 is never
 
 	counts    ChannelCounts
 	latencies Latencies

@@ -85,22 +85,29 @@ func (c *Channel) outdone(near Nearness) (yes bool) {
 		if k.asleep || k.turn {
 			return true
 		}
-		if until := k.took + patience; c.lookAt == 0 || until < c.lookAt {
-			c.lookAt = until
+		if until := k.took + patience; c.topic.lookAt == 0 || until < c.topic.lookAt {
+			c.topic.lookAt = until
 		}
 	}
 	return yes
 }
 
+// NextLook is when Expire is to see whether a consumer is stuck that others
+// wait for; ok is false while none may be. Any call on the topic can bring it
+// forward, a publish too.
+func (t *Topic) NextLook() (when int64, ok bool) { return t.lookAt, t.lookAt != 0 }
+
 // lookForStuck takes those who have not come back for too long for not ready.
-func (c *Channel) lookForStuck(now int64) {
-	if c.lookAt == 0 || c.lookAt > now {
+func (t *Topic) lookForStuck(now int64) {
+	if t.lookAt == 0 || t.lookAt > now {
 		return
 	}
-	c.lookAt = 0
-	for _, k := range c.nearer {
-		if !k.asleep && !k.turn && k.took+patience <= now {
-			k.absent = true
+	t.lookAt = 0
+	for _, c := range t.channels {
+		for _, k := range c.nearer {
+			if !k.asleep && !k.turn && k.took+patience <= now {
+				k.absent = true
+			}
 		}
 	}
 }

@@ -52,6 +52,7 @@ type Topic struct {
 	deferred []*parked // deferred publishes that no channel has yet
 	orphans  []string  // channels deleted with something on disk
 	turn     int       // whose backlog Work looks at first
+	lookAt   int64     // when to see whether a consumer is stuck that others wait for; 0 is never
 	spread   bool      // a block was given to several channels, or sealed, since HasWork
 
 	woken []*Consumer
@@ -328,6 +329,7 @@ func (t *Topic) Woken() []*Consumer {
 
 // Expire does what is due in all channels.
 func (t *Topic) Expire(now int64) {
+	t.lookForStuck(now)
 	for _, c := range t.channels {
 		c.Expire(now)
 	}
@@ -335,6 +337,7 @@ func (t *Topic) Expire(now int64) {
 
 // Earliest is when Expire is next needed; ok is false when it is not.
 func (t *Topic) Earliest() (when int64, ok bool) {
+	when, ok = t.NextLook()
 	for _, c := range t.channels {
 		if w, has := c.Earliest(); has && (!ok || w < when) {
 			when, ok = w, true
