@@ -123,6 +123,39 @@ func TestEqualShares(t *testing.T) {
 	w.mustHold("beyond it", 100, 50, 100, 50, 50)
 }
 
+// TestPartOfALine: those who are busy leave something for the others of their
+// line, and nothing for those who are farther.
+func TestPartOfALine(t *testing.T) {
+	for _, near := range []Nearness{Region, Elsewhere} {
+		w := newTown(t)
+		all := []*sampler{w.settler(near, 100), w.settler(near, 100)}
+		for other := Elsewhere; other < nearnesses; other++ {
+			if other != near {
+				for range 3 {
+					w.settler(other, 0)
+				}
+			}
+		}
+		w.publish(2, 10)
+		for _, s := range w.woken() {
+			s.take(1<<20, w.now)
+		}
+		for _, s := range w.woken() {
+			s.take(1<<20, w.now)
+		}
+		w.mustHold("woken", 1, 1, 0, 0, 0, 0, 0, 0)
+		w.publish(80, 10) // while both write
+		all[0].take(1<<20, w.now)
+		w.mustHold("one of two comes back", 21, 1, 0, 0, 0, 0, 0, 0)
+		w.c.Unsubscribe(all[1].k, w.now)
+		all[1].ids = nil
+		all[0].take(1<<20, w.now) // what the other one held
+		all[0].take(1<<20, w.now)
+		all[0].take(1<<20, w.now)
+		w.mustHold("it is alone in its line", 82, 0, 0, 0, 0, 0, 0, 0)
+	}
+}
+
 // TestNearNotReady: what is farther gets messages when, for whatever reason, what
 // is nearer cannot take them, and only then.
 func TestNearNotReady(t *testing.T) {
