@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"runtime"
 	"sync"
 	"testing"
@@ -71,6 +72,44 @@ func benchmarkBatch(b *testing.B, channels, memory, together int) {
 	b.StopTimer()
 	for _, c := range ks {
 		c.close()
+	}
+}
+
+// BenchmarkFinish finishes batches of 200 messages that were published together,
+// or each at a time of its own; ns/op is for a batch.
+func BenchmarkFinish(b *testing.B) {
+	for _, quantiles := range [][]float64{nil, {0.99}} {
+		for _, together := range []int{200, 1} {
+			b.Run(fmt.Sprintf("percentiles=%d/together=%d", len(quantiles), together), func(b *testing.B) {
+				r := start(b, b.TempDir(), func(s *Settings) { s.Percentiles, s.PercentileWindow = quantiles, 10*time.Minute })
+				topic := r.topic("t")
+				c := subscribe(b, topic, "c", 2500)
+				defer c.close()
+				bodies := make([][]byte, together)
+				for i := range bodies {
+					bodies[i] = make([]byte, 200)
+				}
+				b.ReportAllocs()
+				for b.Loop() {
+					b.StopTimer()
+					for range 200 / together {
+						topic.core.Publish(bodies, r.Now()-int64(rand.IntN(1e9)))
+					}
+					var ids []uint64
+					for len(ids) < 200 {
+						if ok, err := c.Next(&c.run, 64<<10); !ok || err != nil {
+							b.Fatal(err)
+						}
+						first, _ := protocol.ParseID(c.run.Frames[protocol.IDOffset:protocol.BodyOffset])
+						for i := range uint64(c.run.N) {
+							ids = append(ids, first+i)
+						}
+					}
+					b.StartTimer()
+					c.Finish(ids, nil)
+				}
+			})
+		}
 	}
 }
 

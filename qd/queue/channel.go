@@ -180,7 +180,7 @@ func (c *Channel) Next(k *Consumer, run *Run, maxBytes int, now int64) bool {
 	}
 	k.asleep = false
 	c.unwait(k)
-	skipped := k.skipped
+	passed := k.skipped + c.counts.Buried
 	if credit := k.credit(); credit > 0 && !c.paused && !k.gone {
 		c.take(k, run, credit, maxBytes, turn, now)
 	}
@@ -190,8 +190,8 @@ func (c *Channel) Next(k *Consumer, run *Run, maxBytes int, now int64) bool {
 		if sleeps {
 			c.wait(k)
 		}
-		if !sleeps || k.skipped > skipped {
-			c.rouse() // it was woken for what another one can have, or its share was skipped and there is more
+		if !sleeps || k.skipped+c.counts.Buried > passed {
+			c.rouse() // it was woken for what another one can have, or there is more than what was passed over
 		}
 		return false
 	}

@@ -450,3 +450,33 @@ func TestParkedLimit(t *testing.T) {
 		t.Errorf("%d bytes are still charged", w.store.charged)
 	}
 }
+
+// TestLimitLoweredForMany: when very many messages have been delivered as often as they
+// now may be, no call takes the time of burying all, and all are buried.
+func TestLimitLoweredForMany(t *testing.T) {
+	const n = 10 * buriedAtOnce
+	w := newWorld(t, "t", 1<<30, 1)
+	s := newSampler(w.topic.AddChannel("c", 1), 0, n)
+	w.publish(n, 10)
+	for s.take(1<<20, 1) {
+	}
+	for _, id := range s.ids {
+		if err := s.c.Requeue(s.k, id, 0, 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.topic.Woken()
+	s.ids, s.awake = nil, true
+	s.c.SetMaxAttempts(1)
+	for calls := 1; s.awake; calls++ {
+		s.take(1<<20, 1)
+		if dead := s.c.Dead(); len(s.ids) > 0 || dead > calls*buriedAtOnce {
+			t.Fatalf("after %d calls, %d are dead and %d delivered", calls, dead, len(s.ids))
+		}
+		s.awake = len(w.topic.Woken()) > 0
+	}
+	if dead := s.c.Dead(); dead != n {
+		t.Errorf("%d of %d are dead, and nobody is woken", dead, n)
+	}
+	w.audit()
+}

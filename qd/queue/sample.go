@@ -78,11 +78,16 @@ func (c *Channel) takeSome(k *Consumer, run *Run, n, credit, maxBytes int, now i
 	}
 }
 
+// buriedAtOnce bounds how long one call takes that finds messages which may not
+// be delivered any more: there may be a million of them.
+const buriedAtOnce = 1000
+
 // takeParked makes a run of messages that are ready again, or for the first
 // time after their delay.
 func (c *Channel) takeParked(k *Consumer, run *Run, credit, maxBytes int, turn bool, now int64) {
 	share := c.share(k, c.parking.ready.n, c.parking.ready.n, turn)
-	for taken, size := 0, 0; taken < share && run.N < credit && c.parking.ready.n > 0; taken++ {
+	before := c.counts.Buried
+	for taken, size := 0, 0; taken < share && run.N < credit && c.parking.ready.n > 0 && c.counts.Buried-before < buriedAtOnce; taken++ {
 		p := c.parking.ready.front()
 		if size += len(p.frame); size > maxBytes && run.N > 0 {
 			return
