@@ -39,8 +39,9 @@ func (b *Broker) SyncLatencies() (commits, background histogram.Snapshot) {
 func (b *Broker) WriteLatencies() histogram.Snapshot { return b.diskTimes[journal.Write].Snapshot() }
 
 // DiskBytes is how many bytes the topic's messages and its channels' files take
-// on disk, as far as that is known without looking: what is set aside as damaged
-// is not in it.
+// on disk, as far as that is known without looking. What is set aside as damaged is
+// not in it, nor are up to a MiB of zeroes that the log of a busy topic of level
+// fsync ends with.
 func (t *Topic) DiskBytes() int64 {
 	if t.logs == nil {
 		return t.spilled.Load()

@@ -1,10 +1,13 @@
 package journal_test
 
 import (
+	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/millrace-mq/millrace/qd/disk/disktest"
 	"github.com/millrace-mq/millrace/qd/journal"
@@ -165,6 +168,37 @@ func TestCrashes(t *testing.T) {
 		}
 		if len(w.findings) > 0 {
 			t.Errorf("findings without damage: %v", w.findings)
+		}
+	}
+}
+
+// TestTook: whoever watches the disk is told of each write and sync of records
+// once, those that fail too.
+func TestTook(t *testing.T) {
+	for _, c := range []struct {
+		sync    bool
+		failing string // operation
+		want    []journal.Operation
+	}{
+		{false, "", []journal.Operation{journal.Write, journal.Sync}},
+		{true, "", []journal.Operation{journal.Write, journal.CommitSync}},
+		{true, "write", []journal.Operation{journal.Write}},
+		{true, "sync", []journal.Operation{journal.Write, journal.CommitSync}},
+		{false, "sync", []journal.Operation{journal.Write, journal.Sync}},
+	} {
+		var told []journal.Operation
+		w := newWorld(t, journal.Options{Took: func(o journal.Operation, _ time.Duration) { told = append(told, o) }})
+		w.must(w.commit(true, 60, 1))
+		told = nil
+		switch {
+		case c.failing == "write":
+			w.disk.FailAt(0, syscall.EIO)
+		case c.failing == "sync":
+			w.disk.FailAt(1, syscall.EIO)
+		}
+		err := errors.Join(w.commit(c.sync, 60, 1), w.log.Sync())
+		if (err != nil) != (c.failing != "") || !slices.Equal(told, c.want) {
+			t.Errorf("sync %t, failing %q: %v; told of %v, not %v", c.sync, c.failing, err, told, c.want)
 		}
 	}
 }
