@@ -124,7 +124,7 @@ func (s *sharing) run(consumers, batch, every, size int) {
 		s.after(every, publish)
 	}
 	publish()
-	for s.at < 40_000 && s.c.Depth() > 0 || every < 1<<40 && s.at < 40_000 {
+	for s.at < 15_000 && s.c.Depth() > 0 || every < 1<<40 && s.at < 15_000 {
 		e := s.events[0]
 		s.events = s.events[1:]
 		s.at = e.when
@@ -186,6 +186,7 @@ func finishAll(t testing.TB, c *Channel, k *Consumer) {
 // TestStuckMessages has slow consumers hold a few messages for ever while very
 // many flow. Neither the blocks that are held nor the window may grow.
 func TestStuckMessages(t *testing.T) {
+	const times = 700
 	tests := map[string]struct{ first, each int }{
 		"one of each block":            {0, 1},
 		"a run, then one of each":      {200, 1},
@@ -209,7 +210,7 @@ func TestStuckMessages(t *testing.T) {
 				}
 			}
 			take(stuck.first)
-			for range 2000 { // about 700 blocks
+			for range times { // about 250 blocks
 				take(stuck.each)
 				w.publish(500, 200)
 				for c.Next(fast, &fastRun, 1<<20, 1) {
@@ -221,7 +222,7 @@ func TestStuckMessages(t *testing.T) {
 				}
 			}
 			w.audit()
-			if want := stuck.first + 2000*stuck.each; slow.InFlight() != want {
+			if want := stuck.first + times*stuck.each; slow.InFlight() != want {
 				t.Fatalf("%d messages are held, not %d", slow.InFlight(), want)
 			}
 			// They are as much in flight as ever.

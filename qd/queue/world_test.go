@@ -32,7 +32,7 @@ func (s *heapStore) Block(size int) *Block {
 func (s *heapStore) Recycle(b *Block) {
 	s.blocks--
 	// What is used after it was let go must be seen to be wrong.
-	clear(b.frames[:cap(b.frames)])
+	clear(b.frames)
 	s.spare = append(s.spare, b)
 }
 
