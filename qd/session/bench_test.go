@@ -38,8 +38,8 @@ func newBench(t testing.TB, dial func() end) *bench {
 		frames: make([]byte, benchBatch*(protocol.MessageOverhead+benchBody)),
 		oks:    protocol.AppendFrame(nil, protocol.FrameResponse, protocol.OK),
 	}
-	w.write(w.con, []byte("SUB t ch\nRDY 2500\n"))
-	w.read(w.con, w.oks)
+	w.write(w.con.Writer, []byte("SUB t ch\nRDY 2500\n"))
+	w.read(w.con.Reader, w.oks)
 	return w
 }
 
@@ -70,15 +70,15 @@ func (w *bench) read(from io.Reader, b []byte) {
 
 // once passes a batch through: in, out, and finished with one write.
 func (w *bench) once() {
-	w.write(w.pub, w.batch)
-	w.read(w.pub, w.oks)
-	w.read(w.con, w.frames)
+	w.write(w.pub.Writer, w.batch)
+	w.read(w.pub.Reader, w.oks)
+	w.read(w.con.Reader, w.frames)
 	w.fins = w.fins[:0]
 	for at := 0; at < len(w.frames); at += protocol.MessageOverhead + benchBody {
 		id := protocol.MessageID(w.frames[at+protocol.IDOffset : at+protocol.BodyOffset])
 		w.fins = protocol.AppendFin(w.fins, id)
 	}
-	w.write(w.con, w.fins)
+	w.write(w.con.Writer, w.fins)
 }
 
 // settle passes enough through that lists and blocks have their sizes.
