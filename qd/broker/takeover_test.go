@@ -189,6 +189,7 @@ func (f mortalFile) WriteAt(off int64, buffers ...[]byte) error {
 // TestTakeOverCutOff dies at each thing that a takeover does on disk, in turn.
 // The next start has everything, and nothing twice.
 func TestTakeOverCutOff(t *testing.T) {
+	t.Parallel() // it mostly waits for the disk
 	template := os.DirFS(nsqdData(t))
 	for n := int64(0); ; n++ {
 		dir := copied(t, template)
@@ -223,6 +224,7 @@ func TestTakeOverCutOff(t *testing.T) {
 // what was not synced is gone. nsqd's own files are on another disk, so that what
 // was set aside stays so.
 func TestTakeOverPowerCut(t *testing.T) {
+	t.Parallel()
 	template := os.DirFS(nsqdData(t))
 	for n := 0; ; n++ {
 		dir := copied(t, template)
