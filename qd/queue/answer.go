@@ -41,28 +41,21 @@ func (c *Channel) Finish(k *Consumer, ids []uint64, now int64, failed func(i int
 			failed(i, err)
 			continue
 		}
-		var ns int64
-		if p := h.lease.parked; p == nil {
-			ns = m.of(h.chunk, h.i)
-		} else {
-			ns = now - publishedIn(p.frame)
+		if p := h.lease.parked; p != nil {
+			c.count(&m)
+			m.begin(publishedIn(p.frame))
 			c.unpark(p)
 			c.note(Change{Entry: p.kept(), Gone: true})
+		} else if h.chunk != m.chunk || h.i < m.from || h.i >= m.to {
+			c.count(&m)
+			m.enter(h.chunk, h.i)
 		}
-		if ns > m.low && ns <= m.high {
-			m.n++
-			m.sum += uint64(ns)
-		} else {
-			c.measure(&m, ns)
-		}
-		if c.watcher != nil {
-			c.watch(&m, ns)
-		}
+		m.n++
 		c.settle(h)
 		k.finished++
 		c.counts.Finished++
 	}
-	c.measured(&m)
+	c.count(&m)
 	c.recheck(k)
 	c.rouse() // the parked may have been too many
 }

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"encoding/binary"
+	"slices"
 	"time"
 
 	"github.com/millrace-mq/millrace/protocol"
@@ -34,79 +35,38 @@ func (c *Channel) Latencies() Latencies { return c.latencies }
 func (c *Channel) WatchLatencies(f func(now, ns int64, messages int)) { c.watcher = f }
 
 // meter takes the latencies of one batch of answers. Neighbours were mostly
-// published together, so it looks for the bucket only when it is another one.
+// published together, so it counts messages while they are of one stamp, and the
+// channel counts latencies when the next one begins.
 type meter struct {
-	now       int64
-	low, high int64 // what is above low and at most high is in the bucket; nothing at first
-	bucket    int
-	n         uint64 // messages in it
-	sum       uint64 // of at most an hour each, so a batch does not overflow it
-
-	// Messages from up to to of a chunk have the latency ns.
-	chunk    *chunk
+	now      int64
+	chunk    *chunk // of which the messages from from up to to are of the stamp; nil for a parked one
 	from, to int
-	ns       int64
-
-	latest int64 // for the watcher
-	alike  int   // messages that had it
+	ns       int64 // their latency
+	n        int   // those that were finished
 }
 
-// of is the latency of the message of entry i.
-func (m *meter) of(ch *chunk, i int) int64 {
-	if ch != m.chunk || i < m.from || i >= m.to {
-		at, from, to := ch.block.stampOf(ch.at + i)
-		m.chunk, m.from, m.to, m.ns = ch, from-ch.at, to-ch.at, m.now-at
-	}
-	return m.ns
+// begin is for messages that were published then.
+func (m *meter) begin(at int64) {
+	*m = meter{now: m.now, ns: max(m.now-at, 0)} // below 0 if a restart found the clock set back
 }
 
-// measure notes a latency that is not in the meter's bucket.
-func (c *Channel) measure(m *meter, ns int64) {
-	c.reckon(m)
-	ns = max(ns, 0) // or else a restart has found the clock set back
-	m.find(ns)
-	if m.bucket == len(LatencyBounds) {
-		c.latencies.Counts[m.bucket]++
-		c.latencies.Sum += float64(ns)
+// enter is for messages that are of one stamp with that of entry i.
+func (m *meter) enter(ch *chunk, i int) {
+	at, from, to := ch.block.stampOf(ch.at + i)
+	m.begin(at)
+	m.chunk, m.from, m.to = ch, from-ch.at, to-ch.at
+}
+
+// count adds what the meter has to the channel's latencies.
+func (c *Channel) count(m *meter) {
+	if m.n == 0 {
 		return
 	}
-	m.n, m.sum = 1, uint64(ns)
-}
-
-func (m *meter) find(ns int64) {
-	m.bucket, m.low, m.high = len(LatencyBounds), 0, 0
-	low := int64(-1)
-	for i, bound := range LatencyBounds {
-		if ns <= bound {
-			m.bucket, m.low, m.high = i, low, bound
-			return
-		}
-		low = bound
-	}
-}
-
-// reckon adds what was measured to the channel's latencies.
-func (c *Channel) reckon(m *meter) {
-	c.latencies.Counts[m.bucket] += m.n
-	c.latencies.Sum += float64(m.sum)
-	m.n, m.sum = 0, 0
-}
-
-func (c *Channel) watch(m *meter, ns int64) {
-	ns = max(ns, 0)
-	if ns != m.latest && m.alike > 0 {
-		c.watcher(m.now, m.latest, m.alike)
-		m.alike = 0
-	}
-	m.latest = ns
-	m.alike++
-}
-
-// measured ends a batch.
-func (c *Channel) measured(m *meter) {
-	c.reckon(m)
-	if m.alike > 0 {
-		c.watcher(m.now, m.latest, m.alike)
+	bucket, _ := slices.BinarySearch(LatencyBounds[:], m.ns)
+	c.latencies.Counts[bucket] += uint64(m.n)
+	c.latencies.Sum += float64(m.ns) * float64(m.n)
+	if c.watcher != nil {
+		c.watcher(m.now, m.ns, m.n)
 	}
 }
 
