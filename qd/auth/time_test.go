@@ -204,28 +204,17 @@ func TestLongSecret(t *testing.T) {
 	}
 }
 
-// TestCrowd has more clients ask at once than a server is asked for.
+// TestCrowd has more clients ask at once than a server is asked for: 64. It takes
+// a second for each answer, so the crowd comes in four parts.
 func TestCrowd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var mu sync.Mutex // guards now, most
-		now, most := 0, 0
-		count := func(n int) {
-			mu.Lock()
-			defer mu.Unlock()
-			now += n
-			most = max(most, now)
-		}
 		serve := answering(time.Second)
 		conf := config(&journal{}, "a:80")
-		conf.Dial = func(ctx context.Context, _, _ string) (net.Conn, error) {
-			count(1)
-			c, err := serve(ctx)
-			return &counted{Conn: c, closed: func() { count(-1) }}, err
-		}
+		conf.Dial = func(ctx context.Context, _, _ string) (net.Conn, error) { return serve(ctx) }
 		c := client(t, conf)
 		var all sync.WaitGroup
 		begun := time.Now()
-		for range 200 {
+		for range 3*64 + 8 {
 			all.Go(func() {
 				if _, err := c.Query(t.Context(), me); err != nil {
 					t.Error(err)
@@ -233,22 +222,8 @@ func TestCrowd(t *testing.T) {
 			})
 		}
 		all.Wait()
-		mu.Lock()
-		defer mu.Unlock()
-		if took := time.Since(begun); most != 64 || took != 4*time.Second {
-			t.Errorf("%d connections at once, in %s", most, took)
+		if took := time.Since(begun); took != 4*time.Second {
+			t.Errorf("all were answered in %s", took)
 		}
 	})
-}
-
-// counted says when it is closed.
-type counted struct {
-	net.Conn
-	once   sync.Once
-	closed func()
-}
-
-func (c *counted) Close() error {
-	c.once.Do(c.closed)
-	return c.Conn.Close()
 }
