@@ -68,33 +68,46 @@ func (c *collector) Describe(to chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (c *collector) Collect(to chan<- prometheus.Metric) {
+	for _, m := range c.collect() {
+		to <- m
+	}
+}
+
+// collect makes the metrics of a scrape.
+func (c *collector) collect() (to batch) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	all := c.source.Gather(stats.Selection{Latencies: true})
 	topics, channels := c.settle(all.Topics, time.Now())
 	for i := range topics {
 		if e := &topics[i]; e.is {
-			c.sendTopic(to, e.item.own, e.figures.gauges, e.name)
+			c.sendTopic(&to, e.item.own, e.figures.gauges, e.name)
 		}
 	}
 	if c.rest.used() {
-		c.sendTopic(to, c.rest.rising, c.rest.gauges, other)
+		c.sendTopic(&to, c.rest.rising, c.rest.gauges, other)
 	}
 	for i := range channels {
 		if e := &channels[i].entry; e.is {
-			c.sendChannel(to, e.item.own, e.figures.gauges, channels[i].topic, e.name)
+			c.sendChannel(&to, e.item.own, e.figures.gauges, channels[i].topic, e.name)
 		}
 	}
 	if c.few.used() {
-		c.sendChannel(to, c.few.rising, c.few.gauges, other, other)
+		c.sendChannel(&to, c.few.rising, c.few.gauges, other, other)
 	}
 	for i := range topics {
 		if r := c.many[topics[i].key.topic]; topics[i].is && r != nil && r.used() {
-			c.sendChannel(to, r.rising, r.gauges, topics[i].name, other)
+			c.sendChannel(&to, r.rising, r.gauges, topics[i].name, other)
 		}
 	}
-	c.sendDaemon(to, &all, len(channels))
+	c.sendDaemon(&to, &all, len(channels))
+	return to
 }
+
+// batch is the metrics of a scrape. They are sent when the lock is free again.
+type batch []prometheus.Metric
+
+func (b *batch) add(m prometheus.Metric) { *b = append(*b, m) }
 
 // used reports whether there is, or was, anybody in the rest.
 func (r *rest) used() bool {
@@ -191,23 +204,23 @@ func pending(t *stats.Topic) bool {
 
 func waits(c *stats.Channel) bool { return c.Depth+c.InFlightCount+c.DeferredCount+c.DeadCount > 0 }
 
-func (c *collector) sendTopic(to chan<- prometheus.Metric, rising, gauges []float64, name string) {
+func (c *collector) sendTopic(to *batch, rising, gauges []float64, name string) {
 	send(to, c.topicCounters, prometheus.CounterValue, rising, name)
 	send(to, c.topicGauges, prometheus.GaugeValue, gauges, name)
 }
 
-func (c *collector) sendChannel(to chan<- prometheus.Metric, rising, gauges []float64, topic, name string) {
+func (c *collector) sendChannel(to *batch, rising, gauges []float64, topic, name string) {
 	n := len(channelCounters)
 	send(to, c.channelCounters, prometheus.CounterValue, rising[:n], topic, name)
 	send(to, c.channelGauges, prometheus.GaugeValue, gauges, topic, name)
 	if h := latency(c.latency, stats.TimeBounds, rising[n:], topic, name); h != nil {
-		to <- h
+		to.add(h)
 	}
 }
 
-func send(to chan<- prometheus.Metric, descs []*prometheus.Desc, kind prometheus.ValueType, values []float64, labels ...string) {
+func send(to *batch, descs []*prometheus.Desc, kind prometheus.ValueType, values []float64, labels ...string) {
 	for i, d := range descs {
-		to <- prometheus.MustNewConstMetric(d, kind, values[i], labels...)
+		to.add(prometheus.MustNewConstMetric(d, kind, values[i], labels...))
 	}
 }
 
@@ -238,9 +251,9 @@ func daemonDesc(name, help string, labels ...string) *prometheus.Desc {
 }
 
 // sendDaemon sends what is the daemon's as a whole.
-func (c *collector) sendDaemon(to chan<- prometheus.Metric, all *stats.Daemon, channels int) {
+func (c *collector) sendDaemon(to *batch, all *stats.Daemon, channels int) {
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
-		to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+		to.add(prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...))
 	}
 	gauge(buildDesc, 1, program.Version, protocol.Version, runtime.Version())
 	gauge(healthyDesc, truth(all.Health == "OK"))
@@ -270,7 +283,7 @@ func (c *collector) sendDaemon(to chan<- prometheus.Metric, all *stats.Daemon, c
 	sendTimes(to, writeDesc, b.WriteLatencies())
 }
 
-func sendTimes(to chan<- prometheus.Metric, desc *prometheus.Desc, s histogram.Snapshot, labels ...string) {
+func sendTimes(to *batch, desc *prometheus.Desc, s histogram.Snapshot, labels ...string) {
 	buckets := make(map[float64]uint64, len(s.Bounds))
 	n := uint64(0)
 	for i, bound := range s.Bounds {
@@ -278,5 +291,5 @@ func sendTimes(to chan<- prometheus.Metric, desc *prometheus.Desc, s histogram.S
 		buckets[bound.Seconds()] = n
 	}
 	n += s.Counts[len(s.Bounds)]
-	to <- prometheus.MustNewConstHistogram(desc, n, s.Sum.Seconds(), buckets, labels...)
+	to.add(prometheus.MustNewConstHistogram(desc, n, s.Sum.Seconds(), buckets, labels...))
 }

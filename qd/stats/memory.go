@@ -18,6 +18,27 @@ type Memory struct {
 	GCTotalRuns       uint32 `json:"gc_total_runs"`
 }
 
+// Gauge is a figure with NSQ's name.
+type Gauge struct {
+	Name  string
+	Value uint64
+}
+
+// Gauges are the figures but for the number of collections, which is a counter, in
+// nsqd's order.
+func (m *Memory) Gauges() []Gauge {
+	return []Gauge{
+		{"heap_objects", m.HeapObjects},
+		{"heap_idle_bytes", m.HeapIdleBytes},
+		{"heap_in_use_bytes", m.HeapInUseBytes},
+		{"heap_released_bytes", m.HeapReleasedBytes},
+		{"gc_pause_usec_100", m.GCPauseUsec100},
+		{"gc_pause_usec_99", m.GCPauseUsec99},
+		{"gc_pause_usec_95", m.GCPauseUsec95},
+		{"next_gc_bytes", m.NextGCBytes},
+	}
+}
+
 func readMemory() *Memory {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)

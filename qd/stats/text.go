@@ -44,21 +44,8 @@ func (s *Daemon) Text(started time.Time) []byte {
 
 func (m *Memory) print(w *bytes.Buffer) {
 	w.WriteString("\nMemory:\n")
-	for _, line := range []struct {
-		name  string
-		value uint64
-	}{
-		{"heap_objects", m.HeapObjects},
-		{"heap_idle_bytes", m.HeapIdleBytes},
-		{"heap_in_use_bytes", m.HeapInUseBytes},
-		{"heap_released_bytes", m.HeapReleasedBytes},
-		{"gc_pause_usec_100", m.GCPauseUsec100},
-		{"gc_pause_usec_99", m.GCPauseUsec99},
-		{"gc_pause_usec_95", m.GCPauseUsec95},
-		{"next_gc_bytes", m.NextGCBytes},
-		{"gc_total_runs", uint64(m.GCTotalRuns)},
-	} {
-		fmt.Fprintf(w, "   %-25s\t%d\n", line.name, line.value)
+	for _, g := range append(m.Gauges(), Gauge{"gc_total_runs", uint64(m.GCTotalRuns)}) {
+		fmt.Fprintf(w, "   %-25s\t%d\n", g.Name, g.Value)
 	}
 }
 

@@ -138,20 +138,8 @@ func quantileName(q float64) string {
 }
 
 func (b *batch) memory(m *stats.Memory, runs uint32) {
-	for _, g := range []struct {
-		name  string
-		value uint64
-	}{
-		{"heap_objects", m.HeapObjects},
-		{"heap_idle_bytes", m.HeapIdleBytes},
-		{"heap_in_use_bytes", m.HeapInUseBytes},
-		{"heap_released_bytes", m.HeapReleasedBytes},
-		{"gc_pause_usec_100", m.GCPauseUsec100},
-		{"gc_pause_usec_99", m.GCPauseUsec99},
-		{"gc_pause_usec_95", m.GCPauseUsec95},
-		{"next_gc_bytes", m.NextGCBytes},
-	} {
-		b.gauge("mem."+g.name, int64(g.value))
+	for _, g := range m.Gauges() {
+		b.gauge("mem."+g.Name, int64(g.Value))
 	}
 	b.count("mem.gc_runs", uint64(m.GCTotalRuns-runs))
 }
