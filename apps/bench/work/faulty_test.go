@@ -86,6 +86,10 @@ func (f *faulty) session(socket net.Conn) {
 		line, fault := protocol.ParseLine(text[:len(text)-1])
 		if fault != nil || line.Name == f.refuse {
 			reply(protocol.FrameError, "E_INVALID not "+line.Name)
+			// To close with something unread is a reset, and the client may lose the
+			// error to it.
+			_ = socket.(*net.TCPConn).CloseWrite()
+			_, _ = io.Copy(io.Discard, socket)
 			return
 		}
 		var body []byte
