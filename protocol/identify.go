@@ -59,15 +59,3 @@ type AuthResponse struct {
 	IdentityURL     string `json:"identity_url"`
 	PermissionCount int    `json:"permission_count"`
 }
-
-// PeerInfo is what a qd and a lookupd tell each other in V1's IDENTIFY. The
-// hostname and the topology are optional in a request.
-type PeerInfo struct {
-	BroadcastAddress string `json:"broadcast_address"`
-	Hostname         string `json:"hostname"`
-	HTTPPort         int    `json:"http_port"`
-	TCPPort          int    `json:"tcp_port"`
-	Version          string `json:"version"`
-	TopologyZone     string `json:"topology_zone,omitempty"`
-	TopologyRegion   string `json:"topology_region,omitempty"`
-}
