@@ -89,11 +89,11 @@ func (l *Latency) Publish(ctx context.Context, addr string, s Stream, progress *
 // early with the connection; why is for the reader of the answers to say, who
 // may have an error frame to show for it.
 func (l *Latency) send(p *producer) {
-	pace := newPacer()
-	defer pace.done()
+	pace := NewPacer()
+	defer pace.Done()
 	for i := range l.count {
 		due := l.due(i)
-		pace.sleep(due - time.Since(l.base))
+		pace.Sleep(due - time.Since(l.base))
 		run := p.ring.stamp(0, 1, tag(0, uint64(i)))
 		binary.BigEndian.PutUint64(run[p.ring.first+dueOffset:], uint64(due))
 		if _, err := p.conn.Write(run); err != nil {

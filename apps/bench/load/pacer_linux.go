@@ -6,22 +6,22 @@ import (
 	"time"
 )
 
-// pacer sleeps to within some microseconds. The runtime's timers wait in
+// Pacer sleeps to within some microseconds. The runtime's timers wait in
 // epoll, which rounds up to whole milliseconds when nothing else is to do:
 // far too coarse for messages 200 microseconds apart.
-type pacer struct{}
+type Pacer struct{}
 
-// newPacer ties the calling goroutine to its thread, whose timer slack it
-// lowers, until done.
-func newPacer() pacer {
+// NewPacer ties the calling goroutine to its thread, whose timer slack it
+// lowers, until Done.
+func NewPacer() Pacer {
 	runtime.LockOSThread()
 	const prSetTimerSlack = 29
 	// If it is refused the sleeps are up to 50 microseconds longer.
 	_, _, _ = syscall.RawSyscall(syscall.SYS_PRCTL, prSetTimerSlack, 1, 0)
-	return pacer{}
+	return Pacer{}
 }
 
-func (pacer) sleep(d time.Duration) {
+func (Pacer) Sleep(d time.Duration) {
 	if d <= 0 {
 		return
 	}
@@ -30,6 +30,6 @@ func (pacer) sleep(d time.Duration) {
 	}
 }
 
-// done gives the thread back, slack and all: a thread that ended would take
+// Done gives the thread back, slack and all: a thread that ended would take
 // its CPU time out of what is measured.
-func (pacer) done() { runtime.UnlockOSThread() }
+func (Pacer) Done() { runtime.UnlockOSThread() }

@@ -4,11 +4,11 @@ package load
 
 import "time"
 
-// pacer sleeps as exactly as the runtime's timers do.
-type pacer struct{}
+// Pacer sleeps as exactly as the runtime's timers do.
+type Pacer struct{}
 
-func newPacer() pacer { return pacer{} }
+func NewPacer() Pacer { return Pacer{} }
 
-func (pacer) sleep(d time.Duration) { time.Sleep(d) }
+func (Pacer) Sleep(d time.Duration) { time.Sleep(d) }
 
-func (pacer) done() {}
+func (Pacer) Done() {}

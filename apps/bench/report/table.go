@@ -55,69 +55,73 @@ func ratio(r Result, to *Result) float64 {
 	return r.Rate / to.Rate
 }
 
-// JSON writes rows as one object.
-func JSON(w io.Writer, rows []Row) error {
+// JSON writes rows, a slice, as one object.
+func JSON(w io.Writer, rows any) error {
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
 	return e.Encode(struct {
-		Rows []Row `json:"rows"`
+		Rows any `json:"rows"`
 	}{rows})
 }
 
-// column is a column of the table; cell returns "" where it means nothing. A
-// column that is empty in every row is left out.
-type column struct {
-	title string
-	cell  func(Row) string
+// Column is a column of a table of rows R. Cell returns "" where it means
+// nothing. A column that is empty in every row is left out.
+type Column[R any] struct {
+	Title string
+	Cell  func(R) string
+	Names bool // its cells are names, not figures, and aligned to the left
 }
 
-var columns = []column{
-	{"work", func(r Row) string { return r.Result.Work }},
-	{"broker", func(r Row) string { return r.Result.Broker }},
-	{"layers", func(r Row) string { return r.Result.Layers }},
-	{"messages/s", func(r Row) string { return rate(r.Result.Rate) }},
+var columns = []Column[Row]{
+	{"work", func(r Row) string { return r.Result.Work }, true},
+	{"broker", func(r Row) string { return r.Result.Broker }, true},
+	{"layers", func(r Row) string { return r.Result.Layers }, true},
+	{"messages/s", func(r Row) string { return Rate(r.Result.Rate) }, false},
 	{"null's", func(r Row) string {
 		if r.Null == nil {
 			return ""
 		}
-		return rate(r.Null.Rate)
-	}},
-	{"× plain", func(r Row) string { return number(r.OfPlain, 3) }},
-	{"× null", func(r Row) string { return number(r.OfNull, 3) }},
-	{"× null publish", func(r Row) string { return number(r.OfNullPublish, 3) }},
-	{"CPU µs/message", func(r Row) string { return number(r.Result.CPUPerMessage, 3) }},
-	{"load µs/message", func(r Row) string { return number(r.Result.LoadPerMessage, 3) }},
+		return Rate(r.Null.Rate)
+	}, false},
+	{"× plain", func(r Row) string { return Number(r.OfPlain, 3) }, false},
+	{"× null", func(r Row) string { return Number(r.OfNull, 3) }, false},
+	{"× null publish", func(r Row) string { return Number(r.OfNullPublish, 3) }, false},
+	{"CPU µs/message", func(r Row) string { return Number(r.Result.CPUPerMessage, 3) }, false},
+	{"load µs/message", func(r Row) string { return Number(r.Result.LoadPerMessage, 3) }, false},
 	{"CPU %", func(r Row) string {
 		if r.Result.Rate > 0 || r.Result.Resident == 0 {
 			return ""
 		}
 		return fmt.Sprintf("%.2f", r.Result.CPUPercent)
-	}},
-	{"resident", func(r Row) string { return megabytes(r.Result.Resident) }},
-	{"peak", func(r Row) string { return megabytes(r.Result.Peak) }},
-	{"p50 µs", latency(func(l *Latency) float64 { return l.P50 })},
-	{"p99 µs", latency(func(l *Latency) float64 { return l.P99 })},
-	{"p99.9 µs", latency(func(l *Latency) float64 { return l.P999 })},
-	{"max µs", latency(func(l *Latency) float64 { return l.Max })},
+	}, false},
+	{"resident", func(r Row) string { return Megabytes(r.Result.Resident) }, false},
+	{"peak", func(r Row) string { return Megabytes(r.Result.Peak) }, false},
+	{"p50 µs", latency(func(l *Latency) float64 { return l.P50 }), false},
+	{"p99 µs", latency(func(l *Latency) float64 { return l.P99 }), false},
+	{"p99.9 µs", latency(func(l *Latency) float64 { return l.P999 }), false},
+	{"max µs", latency(func(l *Latency) float64 { return l.Max }), false},
 }
 
 // Table writes rows as a table that is legible as it stands and also Markdown.
-func Table(w io.Writer, rows []Row) error {
-	var shown [][]string // a column is its title, then its cells
+func Table(w io.Writer, rows []Row) error { return Write(w, columns, rows) }
+
+// Write writes rows as a table of columns.
+func Write[R any](w io.Writer, columns []Column[R], rows []R) error {
+	var shown []cells
 	for _, c := range columns {
-		cells, any := []string{c.title}, false
+		text, any := []string{c.Title}, false
 		for _, r := range rows {
-			cells = append(cells, c.cell(r))
-			any = any || c.cell(r) != ""
+			text = append(text, c.Cell(r))
+			any = any || text[len(text)-1] != ""
 		}
 		if any {
-			shown = append(shown, cells)
+			shown = append(shown, cells{text, c.Names})
 		}
 	}
 	var b strings.Builder
 	for line := range len(rows) + 1 {
-		for _, cells := range shown {
-			b.WriteString("| " + pad(cells[line], width(cells), isText(cells)) + " ")
+		for _, c := range shown {
+			b.WriteString("| " + pad(c.text[line], c.width(), c.names) + " ")
 		}
 		b.WriteString("|\n")
 		if line == 0 {
@@ -128,12 +132,18 @@ func Table(w io.Writer, rows []Row) error {
 	return err
 }
 
+// cells is a column as it is shown.
+type cells struct {
+	text  []string // its title, then its cells
+	names bool
+}
+
 // rule writes what Markdown wants below the titles; it aligns all but names to
 // the right.
-func rule(b *strings.Builder, shown [][]string) {
-	for _, cells := range shown {
-		dashes := strings.Repeat("-", width(cells)+1)
-		if isText(cells) {
+func rule(b *strings.Builder, shown []cells) {
+	for _, c := range shown {
+		dashes := strings.Repeat("-", c.width()+1)
+		if c.names {
 			b.WriteString("|" + dashes + "-")
 		} else {
 			b.WriteString("|" + dashes + ":")
@@ -142,14 +152,9 @@ func rule(b *strings.Builder, shown [][]string) {
 	b.WriteString("|\n")
 }
 
-// isText reports whether a column, of which the first cell is the title, has names.
-func isText(column []string) bool {
-	return column[0] == "work" || column[0] == "broker" || column[0] == "layers"
-}
-
-func width(cells []string) (w int) {
-	for _, c := range cells {
-		w = max(w, utf8.RuneCountInString(c))
+func (c cells) width() (w int) {
+	for _, text := range c.text {
+		w = max(w, utf8.RuneCountInString(text))
 	}
 	return w
 }
@@ -171,14 +176,16 @@ func latency(of func(*Latency) float64) func(Row) string {
 	}
 }
 
-func number(v float64, decimals int) string {
+// Number is v with decimals; empty if it is 0.
+func Number(v float64, decimals int) string {
 	if v == 0 {
 		return ""
 	}
 	return fmt.Sprintf("%.*f", decimals, v)
 }
 
-func rate(v float64) string {
+// Rate is v in thousands or millions if it is large; empty if it is 0.
+func Rate(v float64) string {
 	switch {
 	case v == 0:
 		return ""
@@ -190,7 +197,8 @@ func rate(v float64) string {
 	return fmt.Sprintf("%.0f", v)
 }
 
-func megabytes(n int64) string {
+// Megabytes is n bytes in millions of them; empty if it is 0.
+func Megabytes(n int64) string {
 	if n == 0 {
 		return ""
 	}
