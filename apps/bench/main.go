@@ -1,5 +1,5 @@
 // Bench measures a broker that speaks V2, Millrace's or NSQ's: throughput,
-// latency, and what a message costs the broker.
+// latency, and what a message costs the broker. It measures lookupds, too.
 package main
 
 import (
@@ -12,6 +12,7 @@ import (
 
 	"github.com/millrace-mq/millrace/apps/bench/load"
 	"github.com/millrace-mq/millrace/apps/bench/null"
+	"github.com/millrace-mq/millrace/apps/bench/registry"
 	"github.com/millrace-mq/millrace/apps/bench/report"
 	"github.com/millrace-mq/millrace/apps/bench/work"
 	"github.com/millrace-mq/millrace/apps/bench/yardstick"
@@ -56,6 +57,7 @@ func commands() (list []program.Command) {
 			(*work.Settings).Streaming, (*work.Settings).FanOut, (*work.Settings).Single, (*work.Settings).Waiting,
 			(*work.Settings).Posting, (*work.Settings).Latencies, (*work.Settings).Idle)},
 		program.Command{Name: "layers", Synopsis: "publish, drain and both plainly and through TLS and compression in turn, bodies being JSON; the medians", Setup: layers},
+		program.Command{Name: "registry", Synopsis: "play a cluster's daemons to a lookupd: registering, memory, and lookups at a fixed rate while daemons come and go", Setup: lookups},
 		program.Command{Name: "disk", Synopsis: "what the disk takes and gives, without a broker", Setup: disk},
 		program.Command{Name: "null", Synopsis: "be a broker that only parses and answers: the ceiling for the others", Setup: serveNull},
 	)
@@ -127,6 +129,26 @@ func layers(fs *flag.FlagSet, std program.Stdio) func(context.Context) error {
 			return interrupted(ctx, err)
 		}
 		return show(std, rows, *asJSON)
+	}
+}
+
+// lookups is the setup of the load on a lookupd.
+func lookups(fs *flag.FlagSet, std program.Stdio) func(context.Context) error {
+	var settings registry.Settings
+	settings.Flags(fs)
+	asJSON := jsonFlag(fs)
+	return func(ctx context.Context) error {
+		if err := settings.Validate(); err != nil {
+			return err
+		}
+		rows, err := settings.Run(ctx, std.Err)
+		if err != nil {
+			return interrupted(ctx, err)
+		}
+		if *asJSON {
+			return report.JSON(std.Out, rows)
+		}
+		return registry.Table(std.Out, settings, rows)
 	}
 }
 

@@ -29,6 +29,16 @@ type Launch struct {
 	TLS bool
 	// Null starts it as bench's null broker, which has no data.
 	Null bool
+	// Lookupd says that it is a lookupd, which has no data either.
+	Lookupd bool
+}
+
+// role is what it is called in errors.
+func (l Launch) role() string {
+	if l.Lookupd {
+		return "lookupd"
+	}
+	return "the broker"
 }
 
 // Run starts the broker on free ports of the loopback with a data folder of
@@ -51,7 +61,7 @@ func (l Launch) Run(ctx context.Context, f func(context.Context, Target) error) 
 	cmd := exec.Command(l.Command[0], args...)
 	cmd.Stdout, cmd.Stderr = &said, &said
 	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("starting the broker: %w", err)
+		return fmt.Errorf("starting %s: %w", l.role(), err)
 	}
 	t.PID = cmd.Process.Pid
 	gone := make(chan struct{})
@@ -96,7 +106,7 @@ func (l Launch) arguments(t *Target) (args []string, clean func(), err error) {
 		return nil, nil, err
 	}
 	args = append(args, "--tcp-address", t.TCP, "--http-address", t.HTTP)
-	if l.Null {
+	if l.Null || l.Lookupd {
 		return args, func() {}, nil
 	}
 	dir, err := os.MkdirTemp("", "bench-")
