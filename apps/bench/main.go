@@ -143,12 +143,15 @@ func lookups(fs *flag.FlagSet, std program.Stdio) func(context.Context) error {
 		}
 		rows, err := settings.Run(ctx, std.Err)
 		if err != nil {
-			return interrupted(ctx, err)
+			err = interrupted(ctx, err)
+		}
+		if len(rows) == 0 {
+			return err
 		}
 		if *asJSON {
-			return report.JSON(std.Out, rows)
+			return errors.Join(err, report.JSON(std.Out, rows))
 		}
-		return registry.Table(std.Out, settings, rows)
+		return errors.Join(err, registry.Table(std.Out, settings, rows))
 	}
 }
 

@@ -43,8 +43,9 @@ const (
 	maxRest = time.Second
 )
 
-// Run measures as s says and returns the rows. It writes a line about each step
-// to progress.
+// Run measures as s says and returns the rows of the clusters that were measured
+// to the end, though it may fail: with the next cluster, or because a lookupd that
+// was started does not end. It writes a line about each step to progress.
 func (s Settings) Run(ctx context.Context, progress io.Writer) (rows []Row, err error) {
 	if !s.Grow {
 		return s.on(ctx, progress)
@@ -55,10 +56,10 @@ func (s Settings) Run(ctx context.Context, progress io.Writer) (rows []Row, err 
 				continue
 			}
 			more, err := s.on(ctx, progress)
-			if err != nil {
-				return nil, fmt.Errorf("%d daemons with %d topics: %w", s.Daemons, s.Topics, err)
-			}
 			rows = append(rows, more...)
+			if err != nil {
+				return rows, fmt.Errorf("%d daemons with %d topics: %w", s.Daemons, s.Topics, err)
+			}
 		}
 	}
 	return rows, nil
@@ -81,10 +82,7 @@ func (s Settings) on(ctx context.Context, progress io.Writer) (rows []Row, err e
 	} else {
 		err = measure(ctx, broker.Target{Name: s.TCP, TCP: s.TCP, HTTP: s.HTTP, PID: s.PID})
 	}
-	if err != nil {
-		return nil, err
-	}
-	return rows, nil
+	return rows, err
 }
 
 // run is a run with one cluster on one lookupd.
