@@ -19,12 +19,12 @@ func topicName(i int) string { return fmt.Sprintf("topic-%06d", i%manyTopics) }
 
 // large is a registry of 100,000 topics on 1,000 daemons, a channel each.
 func large() (*registry.Registry, []*registry.Peer) {
-	r := registry.New(inactive, tombstone)
+	r := registry.New(config)
 	peers := make([]*registry.Peer, manyPeers)
 	for i := range peers {
 		peers[i] = r.Join(protocol.PeerInfo{BroadcastAddress: fmt.Sprintf("host-%d", i), HTTPPort: 4151}, "", start)
 		for j := range perPeer {
-			r.Register(peers[i], topicName(i*perPeer+j), "channel")
+			r.Register(peers[i], registry.Registration{Topic: topicName(i*perPeer + j), Channel: "channel"})
 		}
 	}
 	return r, peers
@@ -34,8 +34,8 @@ func BenchmarkLookup(b *testing.B) {
 	r, _ := large()
 	i := 0
 	for b.Loop() {
-		if _, producers, _ := r.Lookup(topicName(i), start); len(producers) != 10 {
-			b.Fatal(len(producers))
+		if found, _ := r.Lookup(topicName(i), start); len(found.Producers) != 10 {
+			b.Fatal(len(found.Producers))
 		}
 		i++
 	}
@@ -48,7 +48,7 @@ func BenchmarkReturn(b *testing.B) {
 	for b.Loop() {
 		p := joinGuest(r)
 		b.StopTimer()
-		r.Leave(p, guestTopics)
+		r.Leave(p, start, guestTopics+1)
 		b.StartTimer()
 	}
 }
@@ -59,7 +59,7 @@ func BenchmarkLoss(b *testing.B) {
 		b.StopTimer()
 		p := joinGuest(r)
 		b.StartTimer()
-		r.Leave(p, guestTopics)
+		r.Leave(p, start, guestTopics+1)
 	}
 }
 
@@ -68,7 +68,7 @@ const guestTopics = 10_000
 func joinGuest(r *registry.Registry) *registry.Peer {
 	p := r.Join(protocol.PeerInfo{BroadcastAddress: "guest"}, "", start)
 	for i := range guestTopics {
-		r.Register(p, topicName(i), "channel")
+		r.Register(p, registry.Registration{Topic: topicName(i), Channel: "channel"})
 	}
 	return p
 }

@@ -120,13 +120,13 @@ func (m *model) state(now time.Time) string {
 // state asks the registry the same, each index from its own end.
 func state(r *registry.Registry, peers map[string]*registry.Peer, now time.Time) string {
 	var lines []string
-	for _, topic := range r.Topics() {
+	for _, topic := range r.Topics("", 1000) {
 		lines = append(lines, "topic "+topic)
-		channels, producers, _ := r.Lookup(topic, now)
-		for _, c := range channels {
+		found, _ := r.Lookup(topic, now)
+		for _, c := range found.Channels {
 			lines = append(lines, fmt.Sprintf("channel %s %s", topic, c))
 		}
-		for _, p := range producers {
+		for _, p := range found.Producers {
 			lines = append(lines, fmt.Sprintf("finds %s %s", topic, p.Info.BroadcastAddress))
 		}
 		for _, reg := range r.Registrations(topic, now) {
@@ -136,7 +136,7 @@ func state(r *registry.Registry, peers map[string]*registry.Peer, now time.Time)
 		}
 	}
 	for name, p := range peers {
-		for _, t := range r.PeerTopics(p, now) {
+		for _, t := range r.PeerTopics(p, "", 1000, now) {
 			lines = append(lines, fmt.Sprintf("has %s %s %v", name, t.Name, t.Tombstoned))
 		}
 	}
@@ -144,8 +144,8 @@ func state(r *registry.Registry, peers map[string]*registry.Peer, now time.Time)
 	return strings.Join(lines, "\n")
 }
 
-func leave(r *registry.Registry, p *registry.Peer) {
-	for r.Leave(p, 1) == 1 {
+func leave(r *registry.Registry, p *registry.Peer, now time.Time) {
+	for r.Leave(p, now, 1) == 1 {
 	}
 }
 
@@ -155,7 +155,7 @@ func TestAgainstAModel(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(seed, 0))
 	pick := func(names ...string) string { return names[rnd.IntN(len(names))] }
 
-	r, m, now := registry.New(inactive, tombstone), newModel(), start
+	r, m, now := registry.New(config), newModel(), start
 	peers := make(map[string]*registry.Peer)
 	for step := range 5_000 {
 		peer := pick("p", "q", "r", "s")
@@ -169,19 +169,19 @@ func TestAgainstAModel(t *testing.T) {
 		op := rnd.IntN(22)
 		switch {
 		case op < 4:
-			r.Register(p, topic, channel)
+			r.Register(p, registry.Registration{Topic: topic, Channel: channel})
 			m.register(peer, topic, channel)
 		case op < 7:
-			r.Register(p, topic, "")
+			r.Register(p, registry.Registration{Topic: topic})
 			m.register(peer, topic, "")
 		case op < 9:
-			r.Unregister(p, topic, channel)
+			r.Unregister(p, topic, channel, 0)
 			m.unregister(peer, topic, channel)
 		case op < 11:
-			r.Unregister(p, topic, "")
+			r.Unregister(p, topic, "", 0)
 			m.unregister(peer, topic, "")
 		case op < 13:
-			r.Tombstone(topic, peer+":1", now)
+			r.Tombstone(topic, peer+":1", 0, now)
 			m.tombstone(topic, peer, now)
 		case op < 15:
 			now = now.Add(time.Duration(rnd.Int64N(int64(tombstone))))
@@ -201,7 +201,7 @@ func TestAgainstAModel(t *testing.T) {
 			r.CreateTopic(topic)
 			m.topics[topic] = true
 		default:
-			leave(r, p)
+			leave(r, p, now)
 			m.leave(peer)
 			delete(peers, peer)
 		}
@@ -210,10 +210,10 @@ func TestAgainstAModel(t *testing.T) {
 		}
 	}
 	for name, p := range peers {
-		leave(r, p)
+		leave(r, p, now)
 		delete(peers, name)
 	}
-	for _, topic := range r.Topics() {
+	for _, topic := range r.Topics("", 1000) {
 		if left := r.Registrations(topic, now); len(left) != 0 {
 			t.Errorf("%s is left with %v", topic, left)
 		}

@@ -1,15 +1,56 @@
 // Package registry is the memory of a lookupd: which daemons are connected,
-// which topics and channels each of them has, and which of these are hidden by
-// a tombstone.
+// which topics and channels each of them has, and which of these are hidden.
 //
-// It is a value without a clock, a lock or I/O. Callers pass the time in and
-// keep two calls from overlapping, except that calls which only read may run
-// beside each other. Names are taken as they come: whoever speaks to the
-// network checks them first.
+// It is a value without a clock, a lock or I/O. Callers pass the time in, which
+// must not go back, and keep two calls from overlapping, except that calls which
+// only read may run beside each other. Names are taken as they come: whoever
+// speaks to the network checks them first.
 //
-// Every registration is indexed from both its ends, by topic and by peer, so
-// that a lookup costs what one topic holds and a lost peer what that peer had,
-// however many others there are.
+// # Daemons and peers
+//
+// A [Peer] is one connection of a daemon. A daemon that speaks the extension of
+// protocol.PeerInfo has an identity: the instance of its data path, its broadcast
+// address and its TCP port. Of a daemon without an instance, such as nsqd,
+// nothing is known but its connections; it is treated exactly as NSQ does.
+//
+//   - When a peer joins, earlier connected peers of its identity are superseded:
+//     hidden, until they are heard of again. One that is must be another daemon
+//     with the same identity, and is shown again, as NSQ shows both.
+//   - A peer with an identity that leaves is away: hidden, but what it had is
+//     remembered for Config.Away. Without one, it is forgotten.
+//   - Synced says that a peer has named everything. What earlier peers of its
+//     identity had, those that are away or superseded, is dissolved; what it has
+//     not named was deleted while nobody listened here.
+//   - A connected peer that loses registrations because of somebody else
+//     (DeleteTopic, DeleteChannel, Synced) is to be asked for all of them again.
+//
+// # Generations and tombstones
+//
+// A registration of a topic has the generation that its peer said, 0 for none. A
+// lower one than what this peer has registered is stale and changes nothing, a
+// higher one replaces what there is with its channels, and the same, or 0, adds to
+// it. A tombstone buries a registration up to a generation: its own, or a higher
+// one if the tombstone says so. It hides that of the peer, and those that later
+// peers of the same identity make, until its lifetime is over or a higher
+// generation is registered.
+//
+// # Names
+//
+// A topic or channel is known from when somebody registers or creates it, even
+// when nobody has it any more, as in NSQ. It is forgotten
+//
+//   - by DeleteTopic and DeleteChannel;
+//   - when a peer has deleted it (Unregister with a generation, Synced, a higher
+//     generation of its topic) and nobody else has it, connected or away;
+//   - if it is ephemeral, when a peer has unregistered it and nobody has it.
+//
+// # How it is kept
+//
+// A topic has a row of 16 bytes for each peer, in the order of the peers' slots,
+// and a bit in each row for each of its channels. A peer has its topics' numbers
+// in the order of their names. Neither holds pointers, so that a million
+// registrations cost a collection next to nothing; nothing is sorted when asked
+// for, and a registration is found from either end without looking at others.
 package registry
 
 import (
@@ -22,280 +63,179 @@ import (
 	"github.com/millrace-mq/millrace/protocol"
 )
 
-// Registry maps topics to the peers that have them. Make one with New.
-type Registry struct {
-	inactive  time.Duration
-	tombstone time.Duration
-	topics    map[string]*topic
-	peers     map[*Peer]struct{}
-	issued    uint64 // the last number given to a peer or a registration
+// Config is how long things last.
+type Config struct {
+	// Inactive is the silence after which a peer is left out of what consumers
+	// and publishers are told; positive.
+	Inactive time.Duration
+	// Tombstone is how long one hides; 0 makes tombstones hide nothing.
+	Tombstone time.Duration
+	// Away is how long what a daemon with an identity had is remembered after it
+	// has left; 0 or more. A tombstone is remembered no longer than that either.
+	Away time.Duration
 }
 
-// Peer is one connection of a daemon. A daemon that connects twice is two.
+// Registry maps topics to the peers that have them. Make one with New.
+type Registry struct {
+	config   Config
+	topics   table
+	ids      map[string]uint32 // of topics by name
+	names    index             // all topics
+	channels int               // of all topics
+
+	joined     []*Peer // connected ones, in the order in which they joined
+	away       []*Peer // in the order in which they left
+	slots      []*Peer // connected, away and being taken apart; nil for a free one
+	freeSlots  []uint32
+	identities map[identity][]*Peer // connected and away, in the order in which they joined
+	issued     uint64               // the last peer's number
+
+	tombstones map[burial]grave
+	buried     uint64 // registrations, since the start
+}
+
+// identity is what tells a daemon from others. That of nsqd is zero.
+type identity struct {
+	instance, address string
+	port              int
+}
+
+// Peer is one connection of a daemon.
 type Peer struct {
 	// What the daemon said of itself and where it called from. They never
 	// change, so they may be read at any time.
 	Info          protocol.PeerInfo
 	RemoteAddress string
+	// JSON is the same, as HTTP answers tell it.
+	JSON Rendered
 
-	number uint64 // peers that joined later have a greater one
-	seen   time.Time
-	left   bool // Leave was called
-	topics map[*topic]*registration
+	number     uint64 // peers that joined later have a greater one
+	slot       uint32 // in Registry.slots; not reused while anything is left of the peer
+	identity   identity
+	seen       time.Time
+	state      protocol.PeerState
+	superseded bool // hidden until it is heard of
+	resync     bool // others have changed what it registered
+	left       bool // Leave was called
+	leftAt     time.Time
+	topics     index
 }
 
-// topic outlives its producers, as in NSQ: consumers that ask for it learn that
-// it exists but that nobody has it now.
-type topic struct {
-	name      string
-	producers []*registration
-	channels  map[string]*channel
+// burial names a registration that has a tombstone.
+type burial struct{ topic, slot uint32 }
+
+// grave is a tombstone.
+type grave struct {
+	at   time.Time
+	upTo uint64 // the last generation that it hides
 }
 
-type channel struct {
-	name      string
-	producers map[*registration]struct{}
-}
-
-// registration says that a peer has a topic, and with which channels.
-//
-// Its tombstone lives and dies with it. When the daemon deletes the topic and
-// creates it again, what it registers is another generation, which an older
-// tombstone cannot hide.
-type registration struct {
-	peer       *Peer
-	topic      *topic
-	generation uint64
-	buried     time.Time // when a tombstone was set; zero for never
-	index      int       // in topic.producers
-	channels   []*channel
-}
-
-// New returns an empty registry. A peer not heard of for longer than inactive
-// is left out of lookups; a tombstone hides for the duration tombstone.
-func New(inactive, tombstone time.Duration) *Registry {
+// New returns an empty registry.
+func New(c Config) *Registry {
 	return &Registry{
-		inactive:  inactive,
-		tombstone: tombstone,
-		topics:    make(map[string]*topic),
-		peers:     make(map[*Peer]struct{}),
+		config:     c,
+		ids:        make(map[string]uint32),
+		identities: make(map[identity][]*Peer),
+		tombstones: make(map[burial]grave),
 	}
 }
 
-// Join adds a peer that has just been heard of. The caller hands it to Leave
-// when its connection ends, and to nothing else after that.
+// Join adds a peer that has just been heard of. The caller hands it to Leave when
+// its connection ends, and afterwards to nothing else that changes.
 func (r *Registry) Join(info protocol.PeerInfo, remoteAddress string, now time.Time) *Peer {
+	r.issued++
 	p := &Peer{
 		Info:          info,
 		RemoteAddress: remoteAddress,
-		number:        r.issue(),
+		JSON:          render(info, remoteAddress),
+		number:        r.issued,
 		seen:          now,
-		topics:        make(map[*topic]*registration),
 	}
-	r.peers[p] = struct{}{}
+	r.joined = append(r.joined, p)
+	r.takeSlot(p)
+	if !info.Extended || info.Instance == "" {
+		return p
+	}
+	p.identity = identity{info.Instance, info.BroadcastAddress, info.TCPPort}
+	p.state = info.State
+	for _, earlier := range r.identities[p.identity] {
+		earlier.superseded = !earlier.left
+	}
+	r.identities[p.identity] = append(r.identities[p.identity], p)
 	return p
 }
 
-// Seen notes that the peer is alive.
-func (r *Registry) Seen(p *Peer, now time.Time) { p.seen = now }
-
-// Leave removes a peer and what it registered, and reports how many topics it
-// has taken from it: limit at most, so that a caller with a lock can let others
-// in between two calls. Fewer than limit means that the peer is gone. Nothing
-// shows it from the first call on. The topics and channels remain, without it.
-func (r *Registry) Leave(p *Peer, limit int) int {
-	p.left = true
-	delete(r.peers, p)
-	n := 0
-	for _, reg := range p.topics {
-		if n == limit {
-			break
-		}
-		reg.remove()
-		n++
-	}
-	return n
+// Seen notes that the peer has said something. It reports whether the peer was
+// superseded until now, and so shares its identity with another daemon.
+func (r *Registry) Seen(p *Peer, now time.Time) (shared bool) {
+	p.seen = now
+	shared, p.superseded = p.superseded, false
+	return shared
 }
 
-// Register notes that the peer has the topic and, unless it is empty, the
-// channel. It reports whether either is news. Doing it again changes nothing:
-// neither the generation nor a tombstone.
-func (r *Registry) Register(p *Peer, topicName, channelName string) bool {
-	t := r.topic(topicName)
-	reg, known := p.topics[t]
-	if !known {
-		reg = &registration{peer: p, topic: t, generation: r.issue(), index: len(t.producers)}
-		t.producers = append(t.producers, reg)
-		p.topics[t] = reg
-	}
-	if channelName == "" {
-		return !known
-	}
-	c := t.channel(channelName)
-	if _, has := c.producers[reg]; has {
-		return false
-	}
-	c.producers[reg] = struct{}{}
-	reg.channels = append(reg.channels, c)
-	return true
+// Resync reports whether the peer is to be asked for everything again, because
+// somebody else has changed what it registered. It says so once.
+func (r *Registry) Resync(p *Peer) bool {
+	wanted := p.resync
+	p.resync = false
+	return wanted
 }
 
-// Unregister notes that the peer no longer has the channel or, if that is
-// empty, the topic with all its channels. An ephemeral name that no peer has
-// any more is forgotten. It reports whether the peer had it.
-func (r *Registry) Unregister(p *Peer, topicName, channelName string) bool {
-	t, exists := r.topics[topicName]
-	if !exists {
-		return false
-	}
-	reg := p.topics[t]
-	if channelName != "" {
-		return t.unregister(reg, channelName)
-	}
-	if reg != nil {
-		reg.remove()
-	}
-	if len(t.producers) == 0 && protocol.Ephemeral(topicName) {
-		r.DeleteTopic(topicName)
-	}
-	return reg != nil
-}
+// SetState notes whether the daemon takes publishes.
+func (r *Registry) SetState(p *Peer, s protocol.PeerState) { p.state = s }
 
-// CreateTopic makes the topic known even before a peer has it.
-func (r *Registry) CreateTopic(name string) { r.topic(name) }
-
-func (r *Registry) topic(name string) *topic {
-	t, known := r.topics[name]
-	if !known {
-		t = &topic{name: name}
-		r.topics[name] = t
-	}
-	return t
-}
-
-// CreateChannel makes the channel, and its topic, known even before a peer has
-// it. Daemons that create the topic ask for its channels and create them too.
-func (r *Registry) CreateChannel(topicName, channelName string) {
-	r.topic(topicName).channel(channelName)
-}
-
-// DeleteTopic forgets the topic, its channels and who had them, until a peer
-// registers it again. It reports whether the topic was known.
-func (r *Registry) DeleteTopic(name string) bool {
-	t, known := r.topics[name]
-	if !known {
-		return false
-	}
-	for _, reg := range t.producers {
-		delete(reg.peer.topics, t)
-	}
-	delete(r.topics, name)
-	return true
-}
-
-// DeleteChannel forgets the channel and who had it, and reports whether it was
-// known.
-func (r *Registry) DeleteChannel(topicName, channelName string) bool {
-	t, known := r.topics[topicName]
-	if !known {
-		return false
-	}
-	c, known := t.channels[channelName]
-	if !known {
-		return false
-	}
-	for reg := range c.producers {
-		reg.drop(c)
-	}
-	delete(t.channels, channelName)
-	return true
-}
-
-// Tombstone hides what the daemon at node has registered of the topic from
-// lookups for the tombstone's lifetime, and reports how many registrations
-// that are. The node is the daemon's broadcast address and HTTP port, with an
-// IPv6 address in brackets or, as NSQ writes it, bare.
-func (r *Registry) Tombstone(topicName, node string, now time.Time) int {
-	t, known := r.topics[topicName]
-	if !known {
-		return 0
-	}
-	n := 0
-	for _, reg := range t.producers {
-		if reg.peer.at(node) {
-			reg.buried = now
-			n++
-		}
-	}
-	return n
-}
-
-func (r *Registry) issue() uint64 {
-	r.issued++
-	return r.issued
-}
-
-func (p *Peer) at(node string) bool {
-	host, port := p.Info.BroadcastAddress, strconv.Itoa(p.Info.HTTPPort)
-	return node == net.JoinHostPort(host, port) || node == host+":"+port
-}
+// Number is greater for a peer that joined later, and never 0. It may be read at
+// any time.
+func (p *Peer) Number() uint64 { return p.number }
 
 // String names the peer in logs.
 func (p *Peer) String() string {
 	return net.JoinHostPort(p.Info.BroadcastAddress, strconv.Itoa(p.Info.TCPPort))
 }
 
-func (t *topic) channel(name string) *channel {
-	c, known := t.channels[name]
-	if !known {
-		c = &channel{name: name, producers: make(map[*registration]struct{})}
-		if t.channels == nil {
-			t.channels = make(map[string]*channel)
-		}
-		t.channels[name] = c
-	}
-	return c
+// known reports whether the peer is more than its connections.
+func (p *Peer) known() bool { return p.identity.instance != "" }
+
+// gone reports whether what is left of the peer counts for nothing, and is only
+// waiting to be taken apart.
+func (p *Peer) gone() bool { return p.left && !p.known() }
+
+// earlier reports whether q, of the same identity, is a connection that p has
+// taken the place of.
+func (p *Peer) earlier(q *Peer) bool {
+	return q.number < p.number && (q.left || q.superseded)
 }
 
-// unregister takes reg, which may be nil, from the channel.
-func (t *topic) unregister(reg *registration, channelName string) bool {
-	c, known := t.channels[channelName]
-	if !known {
-		return false
+func (r *Registry) takeSlot(p *Peer) {
+	if n := len(r.freeSlots); n > 0 {
+		p.slot, r.freeSlots = r.freeSlots[n-1], r.freeSlots[:n-1]
+		r.slots[p.slot] = p
+		return
 	}
-	_, had := c.producers[reg]
-	if had {
-		delete(c.producers, reg)
-		reg.drop(c)
-	}
-	if len(c.producers) == 0 && protocol.Ephemeral(channelName) {
-		delete(t.channels, channelName)
-	}
-	return had
+	p.slot = uint32(len(r.slots))
+	r.slots = append(r.slots, p)
 }
 
-// remove takes the registration out of every index.
-func (reg *registration) remove() {
-	for _, c := range reg.channels {
-		delete(c.producers, reg)
+// drop forgets a peer that has left and of which nothing is left.
+func (r *Registry) drop(p *Peer) {
+	r.slots[p.slot] = nil
+	r.freeSlots = append(r.freeSlots, p.slot)
+	if !p.known() {
+		return
 	}
-	t := reg.topic
-	last := len(t.producers) - 1
-	moved := t.producers[last]
-	t.producers[reg.index], moved.index = moved, reg.index
-	t.producers[last] = nil // a removed peer must not stay reachable
-	t.producers = t.producers[:last]
-	delete(reg.peer.topics, t)
+	remove(&r.away, p)
+	same := r.identities[p.identity]
+	if remove(&same, p); len(same) == 0 {
+		delete(r.identities, p.identity)
+		return
+	}
+	r.identities[p.identity] = same
 }
 
-// drop takes c out of the registration's own list alone.
-func (reg *registration) drop(c *channel) {
-	i := slices.Index(reg.channels, c)
-	reg.channels = slices.Delete(reg.channels, i, i+1)
+func remove(peers *[]*Peer, p *Peer) {
+	if i := slices.Index(*peers, p); i >= 0 {
+		*peers = slices.Delete(*peers, i, i+1)
+	}
 }
 
-func (reg *registration) tombstoned(now time.Time, lifetime time.Duration) bool {
-	return !reg.buried.IsZero() && now.Sub(reg.buried) < lifetime
-}
-
-func byNumber(a, b *Peer) int { return cmp.Compare(a.number, b.number) }
+func byNumber(p *Peer, number uint64) int { return cmp.Compare(p.number, number) }

@@ -13,7 +13,10 @@ import (
 const (
 	inactive  = 5 * time.Minute
 	tombstone = 45 * time.Second
+	away      = 10 * time.Minute
 )
+
+var config = registry.Config{Inactive: inactive, Tombstone: tombstone, Away: away}
 
 var start = time.Unix(1_700_000_000, 0)
 
@@ -25,7 +28,7 @@ type world struct {
 }
 
 func newWorld(peers ...string) *world {
-	w := &world{registry.New(inactive, tombstone), start, make(map[string]*registry.Peer)}
+	w := &world{registry.New(config), start, make(map[string]*registry.Peer)}
 	for i, name := range peers {
 		info := protocol.PeerInfo{BroadcastAddress: name, TCPPort: 4150, HTTPPort: 4151, Version: "1.3.0"}
 		w.peers[name] = w.Join(info, fmt.Sprintf("10.0.0.%d:1000", i+1), w.now)
@@ -34,11 +37,11 @@ func newWorld(peers ...string) *world {
 }
 
 func (w *world) register(peer, topic, channel string) bool {
-	return w.Register(w.peers[peer], topic, channel)
+	return w.Register(w.peers[peer], registry.Registration{Topic: topic, Channel: channel})
 }
 
 func (w *world) unregister(peer, topic, channel string) bool {
-	return w.Unregister(w.peers[peer], topic, channel)
+	return w.Unregister(w.peers[peer], topic, channel, 0)
 }
 
 // advance moves the clock and keeps the given peers alive.
@@ -51,17 +54,16 @@ func (w *world) advance(d time.Duration, alive ...string) {
 
 // found is what a lookup says: "unknown", or the channels, a bar, the peers.
 func (w *world) found(topic string) string {
-	channels, producers, known := w.Lookup(topic, w.now)
+	found, known := w.Lookup(topic, w.now)
 	if !known {
 		return "unknown"
 	}
 	var hosts []string
-	for _, p := range producers {
+	for _, p := range found.Producers {
 		hosts = append(hosts, p.Info.BroadcastAddress)
 	}
-	slices.Sort(channels)
 	slices.Sort(hosts)
-	return fmt.Sprint(channels, hosts)
+	return fmt.Sprint(found.Channels, hosts)
 }
 
 func TestWhatALookupFinds(t *testing.T) {
@@ -89,13 +91,13 @@ func TestWhatALookupFinds(t *testing.T) {
 		}, "[c] []"},
 		"lost peer leaves the names": {func(w *world) {
 			w.register("a", "t", "c")
-			leave(w.Registry, w.peers["a"])
+			leave(w.Registry, w.peers["a"], w.now)
 		}, "[c] []"},
 		"one of three lost": {func(w *world) {
 			w.register("a", "t", "")
 			w.register("b", "t", "")
 			w.register("c", "t", "")
-			leave(w.Registry, w.peers["a"])
+			leave(w.Registry, w.peers["a"], w.now)
 		}, "[] [b c]"},
 		"taken back by one who never had it": {func(w *world) {
 			w.register("a", "t", "c")
@@ -134,7 +136,7 @@ func TestWhatALookupFinds(t *testing.T) {
 			w.register("a", "t", "c")
 			w.DeleteTopic("*")
 			w.DeleteChannel("t", "*")
-			w.Tombstone("*", "a:4151", w.now)
+			w.Tombstone("*", "a:4151", 0, w.now)
 		}, "[c] [a]"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -155,7 +157,7 @@ func TestAPeerThatLeavesInStepsIsGoneAtOnce(t *testing.T) {
 		w.register("b", topic, "")
 	}
 	for step, want := range []int{2, 1, 0} {
-		if n := w.Leave(w.peers["a"], 2); n != want {
+		if n := w.Leave(w.peers["a"], w.now, 2); n != want {
 			t.Errorf("step %d removed %d, want %d", step, n, want)
 		}
 		for _, topic := range topics {
@@ -166,7 +168,7 @@ func TestAPeerThatLeavesInStepsIsGoneAtOnce(t *testing.T) {
 				t.Errorf("after step %d %s has %v", step, topic, regs)
 			}
 		}
-		if got := w.Active(w.now); len(got) != 1 {
+		if got := w.Nodes(0, 10, w.now); len(got) != 1 {
 			t.Errorf("after step %d %v are active", step, got)
 		}
 	}
@@ -235,7 +237,7 @@ func TestSilentPeersAreLeftOut(t *testing.T) {
 	if got := w.found("t"); got != "[] [b]" {
 		t.Errorf("beyond it: %s", got)
 	}
-	if active := w.Active(w.now); len(active) != 1 || active[0] != w.peers["b"] {
+	if active := w.Nodes(0, 10, w.now); len(active) != 1 || active[0] != w.peers["b"] {
 		t.Errorf("active: %v", active)
 	}
 	if all := w.Peers(); len(all) != 2 || all[0] != w.peers["a"] {
@@ -253,10 +255,10 @@ func TestTombstones(t *testing.T) {
 	w.register("b", "t", "c")
 	w.register("a", "other", "")
 
-	if n := w.Tombstone("t", "a:9999", w.now); n != 0 {
+	if n := w.Tombstone("t", "a:9999", 0, w.now); n != 0 {
 		t.Errorf("%d hidden by another's port", n)
 	}
-	if n := w.Tombstone("t", "a:4151", w.now); n != 1 {
+	if n := w.Tombstone("t", "a:4151", 0, w.now); n != 1 {
 		t.Errorf("%d hidden", n)
 	}
 	if got := w.found("t"); got != "[c] [b]" {
@@ -265,7 +267,7 @@ func TestTombstones(t *testing.T) {
 	if got := w.found("other"); got != "[] [a]" {
 		t.Errorf("another topic: %s", got)
 	}
-	if topics := sortedTopics(w, "a"); fmt.Sprint(topics) != "[{other false} {t true}]" {
+	if topics := w.PeerTopics(w.peers["a"], "", 10, w.now); fmt.Sprint(topics) != "[{other false false} {t true false}]" {
 		t.Errorf("a has %v", topics)
 	}
 
@@ -286,23 +288,22 @@ func TestATombstoneHidesOneGeneration(t *testing.T) {
 		"deleted in lookupd":    func(w *world) { w.DeleteTopic("t") },
 		"reconnected": func(w *world) {
 			old := w.peers["a"]
-			leave(w.Registry, old)
+			leave(w.Registry, old, w.now)
 			w.peers["a"] = w.Join(old.Info, "10.0.0.1:1001", w.now)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld("a")
 			w.register("a", "t", "c")
-			before := w.Registrations("t", w.now)[0].Generation
-			w.Tombstone("t", "a:4151", w.now)
+			w.Tombstone("t", "a:4151", 0, w.now)
 			again(w)
 			w.register("a", "t", "c")
 			if got := w.found("t"); got != "[c] [a]" {
 				t.Errorf("after it was created again: %s", got)
 			}
 			reg := w.Registrations("t", w.now)[0]
-			if reg.Tombstoned || !reg.TombstonedAt.IsZero() || reg.Generation <= before {
-				t.Errorf("generation %d after %d: %+v", reg.Generation, before, reg)
+			if reg.Tombstoned || !reg.TombstonedAt.IsZero() {
+				t.Errorf("there is still a tombstone: %+v", reg)
 			}
 		})
 	}
@@ -312,16 +313,8 @@ func TestTombstoneNodeSpellings(t *testing.T) {
 	for _, node := range []string{"[::1]:4151", "::1:4151"} {
 		w := newWorld("::1")
 		w.register("::1", "t", "")
-		if n := w.Tombstone("t", node, w.now); n != 1 {
+		if n := w.Tombstone("t", node, 0, w.now); n != 1 {
 			t.Errorf("%s hid %d", node, n)
 		}
 	}
-}
-
-func sortedTopics(w *world, peer string) []registry.PeerTopic {
-	topics := w.PeerTopics(w.peers[peer], w.now)
-	slices.SortFunc(topics, func(a, b registry.PeerTopic) int {
-		return slices.Compare([]byte(a.Name), []byte(b.Name))
-	})
-	return topics
 }
