@@ -87,7 +87,7 @@ func (a *api) tombstone(_ *http.Request, q url.Values) (any, error) {
 		return nil, err
 	}
 	var hidden int
-	a.dir.change(func(r *registry.Registry, now time.Time) { hidden = r.Tombstone(topic, node, now) })
+	a.dir.change(func(r *registry.Registry, now time.Time) { hidden = r.Tombstone(topic, node, 0, now) })
 	if hidden > 0 {
 		a.log.Info("tombstone set", "topic", topic, "node", node)
 	}

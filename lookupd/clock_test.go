@@ -104,7 +104,7 @@ func TestSilentConnectionsAreClosed(t *testing.T) {
 		for range s.PeerTimeout/interval - 1 {
 			time.Sleep(interval)
 			pinging.say("PING")
-			b.expectHosts("/lookup?topic=t", "pinging silent")
+			b.expectHosts("/lookup?topic=t", "silent pinging")
 		}
 		time.Sleep(interval)
 		synctest.Wait()

@@ -20,11 +20,17 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/millrace-mq/millrace/internal/httpapi"
 	"github.com/millrace-mq/millrace/internal/listen"
+	"github.com/millrace-mq/millrace/lookupd/registry"
 	"github.com/millrace-mq/millrace/protocol"
 )
+
+// awayTime is how long what a lost daemon had is remembered: longer than it takes
+// to restart one with a large log.
+const awayTime = 10 * time.Minute
 
 // Daemon is a lookupd that listens, and serves while Run runs.
 type Daemon struct {
@@ -68,7 +74,7 @@ func assemble(s Settings, tcp, web listen.Listeners, log *slog.Logger) *Daemon {
 		HTTPPort:         max(web.Port(), 0),
 		Version:          protocol.Version,
 	}
-	dir := newDirectory(s.InactiveProducerTimeout, s.TombstoneLifetime)
+	dir := newDirectory(registry.Config{Inactive: s.InactiveProducerTimeout, Tombstone: s.TombstoneLifetime, Away: awayTime})
 	return &Daemon{
 		tcp:   tcp,
 		web:   web,

@@ -14,8 +14,8 @@ type directory struct {
 	reg *registry.Registry
 }
 
-func newDirectory(inactive, tombstone time.Duration) *directory {
-	return &directory{reg: registry.New(inactive, tombstone)}
+func newDirectory(c registry.Config) *directory {
+	return &directory{reg: registry.New(c)}
 }
 
 // change runs f with the registry to itself, at the time it is given.

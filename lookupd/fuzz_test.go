@@ -33,12 +33,12 @@ func FuzzConversation(f *testing.F) {
 	f.Fuzz(func(t *testing.T, said []byte) {
 		var told bytes.Buffer
 		s := newSession(bytes.NewReader(said), &told)
-		s.dir, s.log = newDirectory(time.Minute, time.Minute), slog.New(slog.DiscardHandler)
+		s.dir, s.log = newDirectory(registry.Config{Inactive: time.Minute, Tombstone: time.Minute}), slog.New(slog.DiscardHandler)
 		commands := 0
 		err := s.converse(func() { commands++ })
 
 		s.dir.read(func(r *registry.Registry, _ time.Time) {
-			for _, topic := range r.Topics() {
+			for _, topic := range r.Topics("", len(said)+1) {
 				for _, name := range append(r.Channels(topic), topic) {
 					if !protocol.ValidName(name) {
 						t.Errorf("%q is registered", name)
@@ -51,7 +51,7 @@ func FuzzConversation(f *testing.F) {
 			if left := r.Peers(); len(left) > 0 {
 				t.Errorf("%v stays", left)
 			}
-			for _, topic := range r.Topics() {
+			for _, topic := range r.Topics("", len(said)+1) {
 				if left := r.Registrations(topic, now); len(left) > 0 {
 					t.Errorf("%v stays", left)
 				}

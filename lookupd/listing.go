@@ -1,10 +1,9 @@
 package lookupd
 
 import (
-	"cmp"
+	"math"
 	"net/http"
 	"net/url"
-	"slices"
 	"time"
 
 	"github.com/millrace-mq/millrace/internal/httpapi"
@@ -70,8 +69,7 @@ func (a *api) topics(*http.Request, url.Values) (any, error) {
 }
 
 func (a *api) allTopics() (topics []string) {
-	a.dir.read(func(r *registry.Registry, _ time.Time) { topics = r.Topics() })
-	slices.Sort(topics)
+	a.dir.read(func(r *registry.Registry, _ time.Time) { topics = r.Topics("", math.MaxInt) })
 	return topics
 }
 
@@ -82,7 +80,6 @@ func (a *api) channels(_ *http.Request, q url.Values) (any, error) {
 	}
 	var channels []string
 	a.dir.read(func(r *registry.Registry, _ time.Time) { channels = r.Channels(topic) })
-	slices.Sort(channels)
 	return map[string][]string{"channels": channels}, nil
 }
 
@@ -91,34 +88,31 @@ func (a *api) lookup(_ *http.Request, q url.Values) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	var channels []string
-	var peers []*registry.Peer
+	var found registry.Listing
 	var known bool
-	a.dir.read(func(r *registry.Registry, now time.Time) { channels, peers, known = r.Lookup(topic, now) })
+	a.dir.read(func(r *registry.Registry, now time.Time) { found, known = r.Lookup(topic, now) })
 	if !known {
 		return nil, &httpapi.Error{Status: http.StatusNotFound, Code: "TOPIC_NOT_FOUND"}
 	}
-	slices.Sort(channels)
-	producers := make([]producer, len(peers))
-	for i, p := range peers {
-		producers[i] = describe(p)
+	producers := make([]producer, len(found.Producers))
+	for i, p := range found.Producers {
+		producers[i] = describe(p.Peer)
 	}
 	return struct {
 		Channels  []string   `json:"channels"`
 		Producers []producer `json:"producers"`
-	}{channels, producers}, nil
+	}{found.Channels, producers}, nil
 }
 
 // nodes takes the lock anew for each daemon. One that comes or goes meanwhile
 // may be missing or have no topics; nobody waits for the whole list.
 func (a *api) nodes(*http.Request, url.Values) (any, error) {
 	var peers []*registry.Peer
-	a.dir.read(func(r *registry.Registry, now time.Time) { peers = r.Active(now) })
+	a.dir.read(func(r *registry.Registry, now time.Time) { peers = r.Nodes(0, math.MaxInt, now) })
 	nodes := make([]node, len(peers))
 	for i, p := range peers {
 		var topics []registry.PeerTopic
-		a.dir.read(func(r *registry.Registry, now time.Time) { topics = r.PeerTopics(p, now) })
-		slices.SortFunc(topics, func(a, b registry.PeerTopic) int { return cmp.Compare(a.Name, b.Name) })
+		a.dir.read(func(r *registry.Registry, now time.Time) { topics = r.PeerTopics(p, "", math.MaxInt, now) })
 		nodes[i] = node{describe(p), make([]bool, len(topics)), make([]string, len(topics))}
 		for j, t := range topics {
 			nodes[i].Topics[j], nodes[i].Tombstones[j] = t.Name, t.Tombstoned
@@ -136,7 +130,7 @@ func (a *api) debug(*http.Request, url.Values) (any, error) {
 		}
 	})
 	for _, topic := range a.allTopics() {
-		var registrations []registry.Registration
+		var registrations []registry.Record
 		a.dir.read(func(r *registry.Registry, now time.Time) { registrations = r.Registrations(topic, now) })
 		for _, reg := range registrations {
 			e := debugEntry(reg.Peer, reg.LastSeen)

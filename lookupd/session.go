@@ -133,7 +133,9 @@ func (s *session) register(args []string) ([]byte, *protocol.Error) {
 		return nil, refused
 	}
 	var news bool
-	s.dir.change(func(r *registry.Registry, _ time.Time) { news = r.Register(s.peer, topic, channel) })
+	s.dir.change(func(r *registry.Registry, _ time.Time) {
+		news = r.Register(s.peer, registry.Registration{Topic: topic, Channel: channel})
+	})
 	if news {
 		s.log.Debug("registered", "daemon", s.peer, "topic", topic, "channel", channel)
 	}
@@ -146,7 +148,7 @@ func (s *session) unregister(args []string) ([]byte, *protocol.Error) {
 		return nil, refused
 	}
 	var had bool
-	s.dir.change(func(r *registry.Registry, _ time.Time) { had = r.Unregister(s.peer, topic, channel) })
+	s.dir.change(func(r *registry.Registry, _ time.Time) { had = r.Unregister(s.peer, topic, channel, 0) })
 	if had {
 		s.log.Debug("unregistered", "daemon", s.peer, "topic", topic, "channel", channel)
 	}
@@ -160,7 +162,7 @@ func (s *session) leave() {
 	}
 	topics := 0
 	for n := leaveStep; n == leaveStep; topics += n {
-		s.dir.change(func(r *registry.Registry, _ time.Time) { n = r.Leave(s.peer, leaveStep) })
+		s.dir.change(func(r *registry.Registry, now time.Time) { n = r.Leave(s.peer, now, leaveStep) })
 	}
 	s.log.Info("daemon left", "daemon", s.peer, "remote", s.remote, "topics", topics)
 }
