@@ -10,26 +10,54 @@ import (
 // them it is hidden, and the rest of the registry says nothing that is not so.
 
 // Leave notes that the peer's connection has ended. Nothing shows it from the first
-// call on. A daemon with an identity is away then; of another's registrations,
-// limit at most are taken out, and the names stay. It returns how many were: fewer
-// than limit means that the peer is done with.
+// call on. What it had is remembered if it has an identity; otherwise, limit
+// registrations at most are taken out. It returns how many were: fewer than limit
+// means that the peer is done with.
 func (r *Registry) Leave(p *Peer, now time.Time, limit int) (n int) {
+	if r.slots[p.slot] != p {
+		return 0 // there was nothing, or it has been taken out meanwhile
+	}
 	if !p.left {
 		p.left, p.leftAt, p.superseded, p.resync = true, now, false, false
 		if i, ok := slices.BinarySearchFunc(r.joined, p.number, byNumber); ok {
 			r.joined = slices.Delete(r.joined, i, i+1)
 		}
-		if p.known() && p.topics.n > 0 {
+		if p.known() {
 			r.away = append(r.away, p)
 		}
+		p.fate = r.fateOf(p)
 	}
-	if p.known() && p.topics.n > 0 {
+	if p.fate == remembered && p.topics.n > 0 {
 		return 0
 	}
-	if n = r.dissolve(p, limit, false); n < limit {
-		r.drop(p)
+	return r.dissolve(p, limit, p.fate == replaced)
+}
+
+// fate is what becomes of what a peer had when it leaves.
+type fate uint8
+
+const (
+	forgotten  fate = iota // the names stay
+	replaced               // a later peer of the daemon has named everything: the rest was deleted
+	remembered             // until Config.Away is over, or a later peer has named everything
+)
+
+func (r *Registry) fateOf(p *Peer) fate {
+	if !p.known() {
+		return forgotten
 	}
-	return n
+	f := remembered
+	for _, q := range r.identities[p.identity] {
+		if q.number > p.number && q.synced && !q.left {
+			return replaced
+		}
+		if p.earlier(q) && !p.synced {
+			// A daemon that is cut off again and again before it has named
+			// everything must not fill the memory with beginnings.
+			f = forgotten
+		}
+	}
+	return f
 }
 
 // Synced notes that the peer has named everything that it has. Of what earlier
@@ -49,12 +77,10 @@ func (r *Registry) Synced(p *Peer, limit int) (n int) {
 			q.loses()
 		}
 		if n += taken; n == limit {
-			break
-		}
-		if q.left {
-			r.drop(q)
+			return n
 		}
 	}
+	p.synced = true
 	return n
 }
 
@@ -62,17 +88,14 @@ func (r *Registry) Synced(p *Peer, limit int) (n int) {
 // registrations at most; the names stay. It returns how many were taken out: fewer
 // than limit means that all are whose time is over.
 func (r *Registry) Expire(now time.Time, limit int) (n int) {
-	for len(r.away) > 0 && now.Sub(r.away[0].leftAt) >= r.config.Away {
-		p := r.away[0]
-		if n += r.dissolve(p, limit-n, false); n == limit {
-			break
-		}
-		r.drop(p)
+	for n < limit && len(r.away) > 0 && now.Sub(r.away[0].leftAt) >= r.config.Away {
+		n += r.dissolve(r.away[0], limit-n, false)
 	}
 	return n
 }
 
-// dissolve takes out limit registrations of the peer at most.
+// dissolve takes out limit registrations of the peer at most. If it has left, and
+// that was all, it is dropped.
 func (r *Registry) dissolve(p *Peer, limit int, deleted bool) (n int) {
 	for ; n < limit && p.topics.n > 0; n++ {
 		t := r.topics.at(p.topics.pop())
@@ -81,6 +104,9 @@ func (r *Registry) dissolve(p *Peer, limit int, deleted bool) (n int) {
 		if deleted {
 			r.forgetUnhad(t)
 		}
+	}
+	if p.left && p.topics.n == 0 {
+		r.drop(p)
 	}
 	return n
 }

@@ -1,221 +1,303 @@
 package registry_test
 
 import (
-	"fmt"
+	"cmp"
 	"maps"
-	"math/rand/v2"
 	"slices"
-	"strings"
-	"testing"
 	"time"
 
 	"github.com/millrace-mq/millrace/lookupd/registry"
 	"github.com/millrace-mq/millrace/protocol"
 )
 
-// model is a registry that could hardly be simpler: flat maps, scanned whole.
+// model is a registry that could hardly be simpler: what each peer said, scanned
+// whole for every question.
 type model struct {
-	topics   map[string]bool
-	channels map[[2]string]bool      // topic, channel
-	has      map[[2]string]time.Time // peer, topic: when a tombstone was set
-	hasOn    map[[3]string]bool      // peer, topic, channel
-	seen     map[string]time.Time
+	topics map[string]map[string]bool // and their channels: what is known
+	peers  []*said                    // in the order in which they joined, until nothing is left of them
+	joined int                        // how many have
+	left   int                        // how many have left
+	buried uint64
 }
 
-func newModel() *model {
-	return &model{
-		topics:   make(map[string]bool),
-		channels: make(map[[2]string]bool),
-		has:      make(map[[2]string]time.Time),
-		hasOn:    make(map[[3]string]bool),
-		seen:     make(map[string]time.Time),
-	}
+// said is what a peer has said.
+type said struct {
+	remote, identity string // no identity for one like nsqd
+	info             protocol.PeerInfo
+	number, lefts    int // the how manieth to join, and to leave
+	seen, leftAt     time.Time
+	state            protocol.PeerState
+
+	superseded, resync, synced, left bool
+	fate                             string // of one that has left
+	topics                           map[string]*saidTopic
 }
 
-func (m *model) register(peer, topic, channel string) {
-	m.topics[topic] = true
-	if _, had := m.has[[2]string{peer, topic}]; !had {
-		m.has[[2]string{peer, topic}] = time.Time{}
-	}
-	if channel != "" {
-		m.channels[[2]string{topic, channel}] = true
-		m.hasOn[[3]string{peer, topic, channel}] = true
-	}
+type saidTopic struct {
+	generation uint64
+	paused     bool
+	channels   map[string]bool // paused or not
+	at         time.Time       // of its tombstone
+	upTo       uint64
 }
 
-func (m *model) unregister(peer, topic, channel string) {
-	if channel != "" {
-		delete(m.hasOn, [3]string{peer, topic, channel})
-		for k := range m.hasOn {
-			if k[1] == topic && k[2] == channel {
-				return
+func newModel() *model { return &model{topics: make(map[string]map[string]bool)} }
+
+func (m *model) join(info protocol.PeerInfo, remote string, now time.Time) *said {
+	m.joined++
+	p := &said{remote: remote, info: info, number: m.joined, seen: now, topics: make(map[string]*saidTopic)}
+	if info.Extended {
+		p.identity, p.state = info.Instance+"@"+info.BroadcastAddress, info.State
+		for _, q := range m.peers {
+			if q.identity == p.identity && !q.left {
+				q.superseded = true
 			}
 		}
-		if protocol.Ephemeral(channel) {
-			delete(m.channels, [2]string{topic, channel})
-		}
-		return
 	}
-	m.forget(func(p, t string) bool { return p == peer && t == topic })
-	for k := range m.has {
-		if k[1] == topic {
-			return
+	m.peers = append(m.peers, p)
+	return p
+}
+
+func (m *model) heard(p *said, now time.Time) bool {
+	was := p.superseded
+	p.seen, p.superseded = now, false
+	return was
+}
+
+// before returns the peers that p has taken the place of.
+func (m *model) before(p *said) (earlier []*said) {
+	for _, q := range m.peers {
+		if p.identity != "" && q.identity == p.identity && q.number < p.number && (q.left || q.superseded) {
+			earlier = append(earlier, q)
 		}
 	}
-	if protocol.Ephemeral(topic) {
-		m.deleteTopic(topic)
+	return earlier
+}
+
+func (m *model) anybodyHas(topic string) bool {
+	return slices.ContainsFunc(m.peers, func(p *said) bool { return p.topics[topic] != nil })
+}
+
+func (m *model) anybodyHasOn(topic, channel string) bool {
+	return slices.ContainsFunc(m.peers, func(p *said) bool {
+		t := p.topics[topic]
+		if t == nil {
+			return false
+		}
+		_, has := t.channels[channel]
+		return has
+	})
+}
+
+func (m *model) create(topic, channel string) {
+	if m.topics[topic] == nil {
+		m.topics[topic] = make(map[string]bool)
+	}
+	if channel != "" {
+		m.topics[topic][channel] = true
 	}
 }
 
-func (m *model) leave(peer string) {
-	m.forget(func(p, _ string) bool { return p == peer })
-	delete(m.seen, peer)
+func (m *model) register(p *said, reg registry.Registration) bool {
+	m.create(reg.Topic, "")
+	old := p.topics[reg.Topic]
+	t := old
+	news := old == nil || reg.Generation > old.generation
+	if old != nil && reg.Generation != 0 && reg.Generation < old.generation {
+		return false
+	}
+	if news {
+		t = &saidTopic{generation: reg.Generation, channels: make(map[string]bool)}
+		buried := []*saidTopic{}
+		for _, q := range append(m.before(p), p) {
+			if b := q.topics[reg.Topic]; b != nil && b.upTo >= reg.Generation && !b.at.IsZero() {
+				buried = append(buried, b)
+			}
+		}
+		if len(buried) > 0 {
+			b := slices.MaxFunc(buried, func(a, b *saidTopic) int { return cmp.Or(a.at.Compare(b.at), cmp.Compare(a.upTo, b.upTo)) })
+			t.at, t.upTo = b.at, b.upTo
+		}
+		p.topics[reg.Topic] = t
+	}
+	if reg.Channel == "" {
+		news = news || t.paused != reg.Paused
+		t.paused = reg.Paused
+	} else {
+		m.create(reg.Topic, reg.Channel)
+		paused, has := t.channels[reg.Channel]
+		news = news || !has || paused != reg.Paused
+		t.channels[reg.Channel] = reg.Paused
+	}
+	if old != nil && old != t {
+		m.forgetUnhad(reg.Topic, old)
+	}
+	return news
 }
 
-func (m *model) deleteTopic(topic string) {
-	m.forget(func(_, t string) bool { return t == topic })
-	maps.DeleteFunc(m.channels, func(k [2]string, _ bool) bool { return k[0] == topic })
+// forgetUnhad forgets which of the channels that t names nobody has any more, and
+// the topic likewise.
+func (m *model) forgetUnhad(topic string, t *saidTopic) {
+	for channel := range t.channels {
+		if !m.anybodyHasOn(topic, channel) {
+			delete(m.topics[topic], channel)
+		}
+	}
+	if !m.anybodyHas(topic) {
+		delete(m.topics, topic)
+	}
+}
+
+func (m *model) unregister(p *said, topic, channel string, generation uint64) bool {
+	if m.topics[topic] == nil {
+		return false
+	}
+	t := p.topics[topic]
+	if t != nil && 0 < generation && generation < t.generation {
+		return false
+	}
+	if channel == "" {
+		delete(p.topics, topic)
+		if t != nil && generation > 0 {
+			m.forgetUnhad(topic, t)
+		}
+		if (generation > 0 || protocol.Ephemeral(topic)) && !m.anybodyHas(topic) {
+			delete(m.topics, topic)
+			m.dropEmpty()
+		}
+		return t != nil
+	}
+	had := false
+	if t != nil {
+		_, had = t.channels[channel]
+		delete(t.channels, channel)
+	}
+	if (generation > 0 || protocol.Ephemeral(channel)) && !m.anybodyHasOn(topic, channel) {
+		delete(m.topics[topic], channel)
+	}
+	return had
+}
+
+func (m *model) deleteTopic(topic string) bool {
+	known := m.topics[topic] != nil
 	delete(m.topics, topic)
-}
-
-func (m *model) deleteChannel(topic, channel string) {
-	delete(m.channels, [2]string{topic, channel})
-	maps.DeleteFunc(m.hasOn, func(k [3]string, _ bool) bool { return k[1] == topic && k[2] == channel })
-}
-
-func (m *model) forget(which func(peer, topic string) bool) {
-	maps.DeleteFunc(m.has, func(k [2]string, _ time.Time) bool { return which(k[0], k[1]) })
-	maps.DeleteFunc(m.hasOn, func(k [3]string, _ bool) bool { return which(k[0], k[1]) })
-}
-
-func (m *model) tombstone(topic, peer string, now time.Time) {
-	if _, had := m.has[[2]string{peer, topic}]; had {
-		m.has[[2]string{peer, topic}] = now
-	}
-}
-
-// state is everything that can be asked of the model, as sorted lines.
-func (m *model) state(now time.Time) string {
-	var lines []string
-	for topic := range m.topics {
-		lines = append(lines, "topic "+topic)
-	}
-	for c := range m.channels {
-		lines = append(lines, fmt.Sprintf("channel %s %s", c[0], c[1]))
-	}
-	for k, buried := range m.has {
-		hidden := !buried.IsZero() && now.Sub(buried) < tombstone
-		lines = append(lines, fmt.Sprintf("has %s %s %v", k[0], k[1], hidden))
-		if !hidden && now.Sub(m.seen[k[0]]) <= inactive {
-			lines = append(lines, fmt.Sprintf("finds %s %s", k[1], k[0]))
+	for _, p := range m.peers {
+		if p.topics[topic] != nil {
+			delete(p.topics, topic)
+			p.robbed()
 		}
 	}
-	for k := range m.hasOn {
-		lines = append(lines, fmt.Sprintf("on %s %s %s", k[0], k[1], k[2]))
-	}
-	slices.Sort(lines)
-	return strings.Join(lines, "\n")
+	m.dropEmpty()
+	return known
 }
 
-// state asks the registry the same, each index from its own end.
-func state(r *registry.Registry, peers map[string]*registry.Peer, now time.Time) string {
-	var lines []string
-	for _, topic := range r.Topics("", 1000) {
-		lines = append(lines, "topic "+topic)
-		found, _ := r.Lookup(topic, now)
-		for _, c := range found.Channels {
-			lines = append(lines, fmt.Sprintf("channel %s %s", topic, c))
-		}
-		for _, p := range found.Producers {
-			lines = append(lines, fmt.Sprintf("finds %s %s", topic, p.Info.BroadcastAddress))
-		}
-		for _, reg := range r.Registrations(topic, now) {
-			for _, c := range reg.Channels {
-				lines = append(lines, fmt.Sprintf("on %s %s %s", reg.Peer.Info.BroadcastAddress, topic, c))
+func (m *model) deleteChannel(topic, channel string) bool {
+	known := m.topics[topic][channel]
+	delete(m.topics[topic], channel)
+	for _, p := range m.peers {
+		if t := p.topics[topic]; t != nil {
+			if _, has := t.channels[channel]; has {
+				delete(t.channels, channel)
+				p.robbed()
 			}
 		}
 	}
-	for name, p := range peers {
-		for _, t := range r.PeerTopics(p, "", 1000, now) {
-			lines = append(lines, fmt.Sprintf("has %s %s %v", name, t.Name, t.Tombstoned))
-		}
-	}
-	slices.Sort(lines)
-	return strings.Join(lines, "\n")
+	return known
 }
 
-func leave(r *registry.Registry, p *registry.Peer, now time.Time) {
-	for r.Leave(p, now, 1) == 1 {
-	}
+func (p *said) robbed() { p.resync = p.identity != "" && !p.left }
+
+// dropEmpty drops those who have left and of whom nothing is left.
+func (m *model) dropEmpty() {
+	m.peers = slices.DeleteFunc(m.peers, func(p *said) bool { return p.left && len(p.topics) == 0 })
 }
 
-func TestAgainstAModel(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	rnd := rand.New(rand.NewPCG(seed, 0))
-	pick := func(names ...string) string { return names[rnd.IntN(len(names))] }
+func (m *model) tombstone(topic, node string, generation uint64, now time.Time) (n int) {
+	for _, p := range m.peers {
+		t := p.topics[topic]
+		if t != nil && p.info.BroadcastAddress+":1" == node && (generation == 0 || t.generation <= generation) {
+			t.at, t.upTo = now, max(t.generation, generation)
+			n++
+		}
+	}
+	m.buried += uint64(n)
+	return n
+}
 
-	r, m, now := registry.New(config), newModel(), start
-	peers := make(map[string]*registry.Peer)
-	for step := range 5_000 {
-		peer := pick("p", "q", "r", "s")
-		topic := pick("t", "u", "v", "w#ephemeral", "x#ephemeral")
-		channel := pick("c", "d", "e#ephemeral")
-		p, joined := peers[peer]
-		if !joined {
-			p = r.Join(protocol.PeerInfo{BroadcastAddress: peer, HTTPPort: 1}, "", now)
-			peers[peer], m.seen[peer] = p, now
-		}
-		op := rnd.IntN(22)
-		switch {
-		case op < 4:
-			r.Register(p, registry.Registration{Topic: topic, Channel: channel})
-			m.register(peer, topic, channel)
-		case op < 7:
-			r.Register(p, registry.Registration{Topic: topic})
-			m.register(peer, topic, "")
-		case op < 9:
-			r.Unregister(p, topic, channel, 0)
-			m.unregister(peer, topic, channel)
-		case op < 11:
-			r.Unregister(p, topic, "", 0)
-			m.unregister(peer, topic, "")
-		case op < 13:
-			r.Tombstone(topic, peer+":1", 0, now)
-			m.tombstone(topic, peer, now)
-		case op < 15:
-			now = now.Add(time.Duration(rnd.Int64N(int64(tombstone))))
-		case op < 17:
-			r.Seen(p, now)
-			m.seen[peer] = now
-		case op == 17:
-			r.DeleteTopic(topic)
-			m.deleteTopic(topic)
-		case op == 18:
-			r.DeleteChannel(topic, channel)
-			m.deleteChannel(topic, channel)
-		case op == 19:
-			r.CreateChannel(topic, channel)
-			m.topics[topic], m.channels[[2]string{topic, channel}] = true, true
-		case op == 20:
-			r.CreateTopic(topic)
-			m.topics[topic] = true
-		default:
-			leave(r, p, now)
-			m.leave(peer)
-			delete(peers, peer)
-		}
-		if got, want := state(r, peers, now), m.state(now); got != want {
-			t.Fatalf("step %d, operation %d on %s %s %s, says\n%s\nwant\n%s", step, op, peer, topic, channel, got, want)
+// leave begins to take leave of p, and goes on.
+func (m *model) leave(p *said, now time.Time, limit int) int {
+	if p.fate != "gone" && !slices.Contains(m.peers, p) {
+		return 0
+	}
+	if !p.left {
+		p.left, p.leftAt, p.superseded, p.resync = true, now, false, false
+		p.fate = m.fate(p)
+		m.left++
+		p.lefts = m.left
+	}
+	switch p.fate {
+	case "gone": // how many steps it takes cannot be seen
+		clear(p.topics)
+		m.dropEmpty()
+		return -1
+	case "away":
+		m.dropEmpty()
+		return 0
+	}
+	return m.dissolve(p, limit, p.fate == "replaced")
+}
+
+func (m *model) fate(p *said) string {
+	if p.identity == "" {
+		return "gone"
+	}
+	if slices.ContainsFunc(m.peers, func(q *said) bool {
+		return q.identity == p.identity && q.number > p.number && q.synced && !q.left
+	}) {
+		return "replaced"
+	}
+	if !p.synced && len(m.before(p)) > 0 {
+		return "forgotten"
+	}
+	return "away"
+}
+
+func (m *model) sync(p *said, limit int) (n int) {
+	for _, q := range m.before(p) {
+		if taken := m.dissolve(q, limit-n, true); taken > 0 {
+			n += taken
+			q.robbed()
 		}
 	}
-	for name, p := range peers {
-		leave(r, p, now)
-		delete(peers, name)
+	if n < limit && p.identity != "" {
+		p.synced = true
 	}
-	for _, topic := range r.Topics("", 1000) {
-		if left := r.Registrations(topic, now); len(left) != 0 {
-			t.Errorf("%s is left with %v", topic, left)
+	return n
+}
+
+func (m *model) expire(now time.Time, limit int) (n int) {
+	gone := slices.Clone(m.peers)
+	slices.SortFunc(gone, func(a, b *said) int { return cmp.Compare(a.lefts, b.lefts) })
+	for _, p := range gone {
+		if p.left && now.Sub(p.leftAt) >= away {
+			n += m.dissolve(p, limit-n, false)
 		}
 	}
+	return n
+}
+
+// dissolve takes the last of p's topics from it.
+func (m *model) dissolve(p *said, limit int, deleted bool) (n int) {
+	names := slices.Sorted(maps.Keys(p.topics))
+	slices.Reverse(names)
+	for _, topic := range names[:min(limit, len(names))] {
+		t := p.topics[topic]
+		delete(p.topics, topic)
+		if deleted {
+			m.forgetUnhad(topic, t)
+		}
+		n++
+	}
+	m.dropEmpty()
+	return n
 }

@@ -58,7 +58,7 @@ func (r *Registry) inherit(p *Peer, t *topic, i int) {
 	var latest grave
 	for _, q := range r.identities[p.identity] {
 		g, buried := r.tombstones[burial{t.id, q.slot}]
-		if buried && (q == p || p.earlier(q)) && g.upTo >= t.rows[i].generation && g.at.After(latest.at) {
+		if buried && (q == p || p.earlier(q)) && g.upTo >= t.rows[i].generation && g.after(latest) {
 			latest = g
 		}
 	}
@@ -283,6 +283,9 @@ func (r *Registry) forget(t *topic) {
 		p.loses()
 		if row.buried {
 			delete(r.tombstones, burial{t.id, row.slot})
+		}
+		if p.left && p.topics.n == 0 {
+			r.drop(p)
 		}
 	}
 	r.channels -= len(t.channels)

@@ -17,10 +17,12 @@
 //     hidden, until they are heard of again. One that is must be another daemon
 //     with the same identity, and is shown again, as NSQ shows both.
 //   - A peer with an identity that leaves is away: hidden, but what it had is
-//     remembered for Config.Away. Without one, it is forgotten.
+//     remembered for Config.Away. It is not if an earlier one's is that knows more,
+//     because this one has not come to Synced. Without an identity, it is forgotten.
 //   - Synced says that a peer has named everything. What earlier peers of its
 //     identity had, those that are away or superseded, is dissolved; what it has
-//     not named was deleted while nobody listened here.
+//     not named was deleted while nobody listened here. The same happens to an
+//     earlier one that leaves later.
 //   - A connected peer that loses registrations because of somebody else
 //     (DeleteTopic, DeleteChannel, Synced) is to be asked for all of them again.
 //
@@ -116,8 +118,10 @@ type Peer struct {
 	state      protocol.PeerState
 	superseded bool // hidden until it is heard of
 	resync     bool // others have changed what it registered
+	synced     bool // it has named everything
 	left       bool // Leave was called
 	leftAt     time.Time
+	fate       fate
 	topics     index
 }
 
@@ -128,6 +132,11 @@ type burial struct{ topic, slot uint32 }
 type grave struct {
 	at   time.Time
 	upTo uint64 // the last generation that it hides
+}
+
+// after reports whether g counts rather than h, where both are set.
+func (g grave) after(h grave) bool {
+	return g.at.After(h.at) || g.at.Equal(h.at) && g.upTo > h.upTo
 }
 
 // New returns an empty registry.
@@ -166,7 +175,8 @@ func (r *Registry) Join(info protocol.PeerInfo, remoteAddress string, now time.T
 }
 
 // Seen notes that the peer has said something. It reports whether the peer was
-// superseded until now, and so shares its identity with another daemon.
+// superseded until now: either two daemons share an identity, or this is what an
+// old connection still had in it.
 func (r *Registry) Seen(p *Peer, now time.Time) (shared bool) {
 	p.seen = now
 	shared, p.superseded = p.superseded, false
@@ -216,7 +226,8 @@ func (r *Registry) takeSlot(p *Peer) {
 	r.slots = append(r.slots, p)
 }
 
-// drop forgets a peer that has left and of which nothing is left.
+// drop forgets a peer that has left and has no registrations. There is none such
+// between calls.
 func (r *Registry) drop(p *Peer) {
 	r.slots[p.slot] = nil
 	r.freeSlots = append(r.freeSlots, p.slot)
@@ -232,8 +243,13 @@ func (r *Registry) drop(p *Peer) {
 	r.identities[p.identity] = same
 }
 
+// remove takes p out of peers; from the front, where the oldest are, for nothing.
 func remove(peers *[]*Peer, p *Peer) {
-	if i := slices.Index(*peers, p); i >= 0 {
+	switch i := slices.Index(*peers, p); {
+	case i == 0:
+		(*peers)[0] = nil
+		*peers = (*peers)[1:]
+	case i > 0:
 		*peers = slices.Delete(*peers, i, i+1)
 	}
 }

@@ -91,13 +91,13 @@ func TestWhatALookupFinds(t *testing.T) {
 		}, "[c] []"},
 		"lost peer leaves the names": {func(w *world) {
 			w.register("a", "t", "c")
-			leave(w.Registry, w.peers["a"], w.now)
+			leave(w, "a")
 		}, "[c] []"},
 		"one of three lost": {func(w *world) {
 			w.register("a", "t", "")
 			w.register("b", "t", "")
 			w.register("c", "t", "")
-			leave(w.Registry, w.peers["a"], w.now)
+			leave(w, "a")
 		}, "[] [b c]"},
 		"taken back by one who never had it": {func(w *world) {
 			w.register("a", "t", "c")
@@ -288,7 +288,7 @@ func TestATombstoneHidesOneGeneration(t *testing.T) {
 		"deleted in lookupd":    func(w *world) { w.DeleteTopic("t") },
 		"reconnected": func(w *world) {
 			old := w.peers["a"]
-			leave(w.Registry, old, w.now)
+			leave(w, "a")
 			w.peers["a"] = w.Join(old.Info, "10.0.0.1:1001", w.now)
 		},
 	} {
@@ -316,5 +316,11 @@ func TestTombstoneNodeSpellings(t *testing.T) {
 		if n := w.Tombstone("t", node, 0, w.now); n != 1 {
 			t.Errorf("%s hid %d", node, n)
 		}
+	}
+}
+
+// leave takes the peer apart, by single registrations.
+func leave(w *world, peer string) {
+	for w.Leave(w.peers[peer], w.now, 1) == 1 {
 	}
 }
