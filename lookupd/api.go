@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/millrace-mq/millrace/internal/access"
 	"github.com/millrace-mq/millrace/internal/httpapi"
 	"github.com/millrace-mq/millrace/lookupd/registry"
 )
@@ -28,14 +29,14 @@ type api struct {
 
 func newAPI(dir *directory, log *slog.Logger) http.Handler {
 	a := &api{dir, log}
-	r := httpapi.NewRouter(log)
-	r.Plain("GET", "/ping", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("OK")) })
-	r.On("GET", "/info", a.info)
-	r.OnHeavy("GET", "/topics", a.topics)
-	r.OnHeavy("GET", "/channels", a.channels)
-	r.OnHeavy("GET", "/lookup", a.lookup)
-	r.OnHeavy("GET", "/nodes", a.nodes)
-	r.OnHeavy("GET", "/debug", a.debug)
+	r := httpapi.NewRouter(nil, log)
+	r.Plain("GET", "/ping", access.Free, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("OK")) })
+	r.On("GET", "/info", access.Look, a.info)
+	r.OnHeavy("GET", "/topics", access.Look, a.topics)
+	r.OnHeavy("GET", "/channels", access.Look, a.channels)
+	r.OnHeavy("GET", "/lookup", access.Look, a.lookup)
+	r.OnHeavy("GET", "/nodes", access.Look, a.nodes)
+	r.OnHeavy("GET", "/debug", access.Look, a.debug)
 	for _, change := range []struct {
 		path, old string // old is what the path was before NSQ 1.0
 		handle    httpapi.Handler
@@ -46,9 +47,9 @@ func newAPI(dir *directory, log *slog.Logger) http.Handler {
 		{"/channel/create", "/create_channel", a.createChannel},
 		{"/channel/delete", "/delete_channel", a.deleteChannel},
 	} {
-		r.On("POST", change.path, change.handle)
-		r.On("POST", change.old, change.handle)
-		r.On("GET", change.old, change.handle)
+		r.On("POST", change.path, access.Change, change.handle)
+		r.On("POST", change.old, access.Change, change.handle)
+		r.On("GET", change.old, access.Change, change.handle)
 	}
 	r.Profiles()
 	return httpapi.Patient(r, bodyTimeout, answerTimeout)

@@ -7,6 +7,8 @@ import (
 	"maps"
 	"net/http"
 	"os"
+
+	"github.com/millrace-mq/millrace/internal/access"
 )
 
 const (
@@ -31,8 +33,8 @@ func newHeavy(bytes int64) heavy {
 // OnHeavy routes like On, for answers that can be large: only a few of them are
 // made at once, others wait; and when too much of them waits for clients that do
 // not read, those who ask for more are answered 503 BUSY.
-func (r *Router) OnHeavy(method, path string, h Handler) {
-	r.HandlerFunc(method, path, func(w http.ResponseWriter, req *http.Request) {
+func (r *Router) OnHeavy(method, path string, action access.Action, h Handler) {
+	r.route(method, path, action, func(w http.ResponseWriter, req *http.Request) {
 		var a answer
 		r.heavily(w, req, func() (int, error) {
 			q, err := Query(req)
@@ -50,8 +52,8 @@ func (r *Router) OnHeavy(method, path string, h Handler) {
 
 // PlainHeavy routes like Plain, with the bounds of OnHeavy: what h writes is kept
 // until h has returned.
-func (r *Router) PlainHeavy(method, path string, h http.Handler) {
-	r.HandlerFunc(method, path, func(w http.ResponseWriter, req *http.Request) {
+func (r *Router) PlainHeavy(method, path string, action access.Action, h http.Handler) {
+	r.route(method, path, action, func(w http.ResponseWriter, req *http.Request) {
 		k := kept{header: make(http.Header), status: http.StatusOK}
 		r.heavily(w, req, func() (int, error) {
 			h.ServeHTTP(&k, req)
@@ -85,12 +87,17 @@ func (r *Router) heavily(w http.ResponseWriter, req *http.Request, produce func(
 	}
 	who, size := RemoteOf(req), min(int64(n), r.heavy.most)
 	if !r.heavy.unread.Take(who, size) {
-		r.sparing.Warn("clients do not read what they are answered, or too many ask at once", "path", req.URL.Path, "from", req.RemoteAddr)
-		r.refuse(w, req, Errorf(http.StatusServiceUnavailable, "BUSY: too many answers are being read"))
+		r.refuse(w, req, r.busy(req))
 		return
 	}
 	defer r.heavy.unread.Give(who, size)
 	send()
+}
+
+// busy logs, and returns, that there is no memory for another unread answer.
+func (r *Router) busy(req *http.Request) error {
+	r.sparing.Warn("clients do not read what they are answered, or too many ask at once", "path", req.URL.Path, "from", req.RemoteAddr)
+	return Errorf(http.StatusServiceUnavailable, "BUSY: too many answers are being read")
 }
 
 // inTurn calls produce when there is a turn, unless nobody waits for it any more.
@@ -118,6 +125,11 @@ func (r *Router) send(w http.ResponseWriter, req *http.Request, a answer) {
 // one that does not read costs memory, and is told of.
 func (r *Router) write(w http.ResponseWriter, req *http.Request, body []byte) {
 	if _, err := w.Write(body); errors.Is(err, os.ErrDeadlineExceeded) {
-		r.sparing.Warn("a client did not read its answer in time", "path", req.URL.Path, "from", req.RemoteAddr)
+		r.unread(req)
 	}
+}
+
+// unread logs that a client has stopped reading.
+func (r *Router) unread(req *http.Request) {
+	r.sparing.Warn("a client did not read its answer in time", "path", req.URL.Path, "from", req.RemoteAddr)
 }

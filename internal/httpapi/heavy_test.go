@@ -16,6 +16,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/millrace-mq/millrace/internal/access"
 )
 
 // slow is a client that does not read until its deadline.
@@ -34,10 +36,10 @@ func (s slow) Write([]byte) (int, error) {
 func TestUnreadAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
-		r := NewRouter(slog.New(slog.NewTextHandler(&log, nil)))
+		r := NewRouter(nil, slog.New(slog.NewTextHandler(&log, nil)))
 		r.heavy = newHeavy(1000)
-		r.OnHeavy("GET", "/large", func(*http.Request, url.Values) (any, error) { return make([]byte, 200), nil })
-		r.PlainHeavy("GET", "/plain", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		r.OnHeavy("GET", "/large", access.Look, func(*http.Request, url.Values) (any, error) { return make([]byte, 200), nil })
+		r.PlainHeavy("GET", "/plain", access.Look, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("X-Kind", "plain")
 			w.WriteHeader(http.StatusAccepted)
 			_, _ = w.Write(make([]byte, 150))
@@ -83,9 +85,9 @@ func TestUnreadAnswers(t *testing.T) {
 // there is no other.
 func TestAnAnswerLargerThanTheBound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := NewRouter(slog.New(slog.DiscardHandler))
+		r := NewRouter(nil, slog.New(slog.DiscardHandler))
 		r.heavy = newHeavy(1000)
-		r.OnHeavy("GET", "/large", func(*http.Request, url.Values) (any, error) { return make([]byte, 1001), nil })
+		r.OnHeavy("GET", "/large", access.Look, func(*http.Request, url.Values) (any, error) { return make([]byte, 1001), nil })
 		get := func() int {
 			w := httptest.NewRecorder()
 			r.ServeHTTP(w, httptest.NewRequest("GET", "/large", nil))
@@ -109,7 +111,7 @@ func TestAnAnswerLargerThanTheBound(t *testing.T) {
 // Only so many are made at once, and one whose client has gone is not made.
 func TestHeavyAnswersAreMadeInTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := NewRouter(slog.New(slog.DiscardHandler))
+		r := NewRouter(nil, slog.New(slog.DiscardHandler))
 		var mu sync.Mutex
 		now, most, made := 0, 0, 0
 		count := func(n int) {
@@ -119,7 +121,7 @@ func TestHeavyAnswersAreMadeInTurn(t *testing.T) {
 			most = max(most, now)
 			made += max(n, 0)
 		}
-		r.OnHeavy("GET", "/large", func(_ *http.Request, q url.Values) (any, error) {
+		r.OnHeavy("GET", "/large", access.Look, func(_ *http.Request, q url.Values) (any, error) {
 			count(1)
 			defer count(-1)
 			time.Sleep(time.Second)

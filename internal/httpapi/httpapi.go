@@ -17,12 +17,9 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/url"
 	"strconv"
 	"sync"
 	"time"
-
-	"github.com/julienschmidt/httprouter"
 )
 
 // ContentType is the value of X-NSQ-Content-Type.
@@ -39,69 +36,6 @@ func (e *Error) Error() string { return e.Code }
 // Errorf returns an Error with a formatted code, for the few that end in words.
 func Errorf(status int, format string, args ...any) *Error {
 	return &Error{status, fmt.Sprintf(format, args...)}
-}
-
-// Handler answers a request. A string or a []byte is sent as it is, nil is an
-// empty success, anything else is sent as JSON. An *Error is sent as such;
-// any other error is logged and sent as 500 INTERNAL_ERROR.
-type Handler func(r *http.Request, q url.Values) (any, error)
-
-// Router routes requests to Handlers, with NSQ's answers for unknown paths,
-// wrong methods and panics.
-type Router struct {
-	*httprouter.Router
-	log     *slog.Logger
-	sparing *Sparing
-	heavy   heavy
-}
-
-// NewRouter returns a Router that logs to log what goes wrong on our side.
-func NewRouter(log *slog.Logger) *Router {
-	r := &Router{httprouter.New(), log, NewSparing(log), newHeavy(heavyBytes)}
-	r.NotFound = r.wrap(func(*http.Request, url.Values) (any, error) {
-		return nil, &Error{http.StatusNotFound, "NOT_FOUND"}
-	})
-	r.MethodNotAllowed = r.wrap(func(*http.Request, url.Values) (any, error) {
-		return nil, &Error{http.StatusMethodNotAllowed, "METHOD_NOT_ALLOWED"}
-	})
-	r.PanicHandler = func(w http.ResponseWriter, req *http.Request, p any) {
-		log.Error("panic while answering a request", "method", req.Method, "path", req.URL.Path, "panic", p)
-		r.reply(w, req, nil, &Error{http.StatusInternalServerError, "INTERNAL_ERROR"})
-	}
-	return r
-}
-
-// On routes method and path to h. The query is parsed before h is called; one
-// that cannot be is answered with 400 INVALID_REQUEST.
-func (r *Router) On(method, path string, h Handler) {
-	r.Handler(method, path, r.wrap(h))
-}
-
-// OnRaw routes like On, for handlers that have something to refuse before they
-// look at the query. They parse it with
-// ParseArguments.
-func (r *Router) OnRaw(method, path string, h func(r *http.Request) (any, error)) {
-	r.HandlerFunc(method, path, func(w http.ResponseWriter, req *http.Request) {
-		v, err := h(req)
-		r.reply(w, req, v, err)
-	})
-}
-
-// Plain routes like On, but answers without X-NSQ-Content-Type, as NSQ does
-// for /ping.
-func (r *Router) Plain(method, path string, h http.HandlerFunc) {
-	r.HandlerFunc(method, path, h)
-}
-
-func (r *Router) wrap(h Handler) http.HandlerFunc {
-	return func(w http.ResponseWriter, req *http.Request) {
-		var v any
-		q, err := Query(req)
-		if err == nil {
-			v, err = h(req, q)
-		}
-		r.reply(w, req, v, err)
-	}
 }
 
 // What answers carry, in the form of a header's values, and under names that need
@@ -250,6 +184,7 @@ func Serve(ctx context.Context, l net.Listener, h http.Handler, log *slog.Logger
 				connections.Done()
 			}
 		},
+		ConnContext:       withConn,
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,

@@ -6,14 +6,16 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/millrace-mq/millrace/internal/access"
 )
 
 const profiles = "/debug/pprof/"
 
 // Profiles routes Go's profiles at /debug/pprof/.
 func (r *Router) Profiles() {
-	r.Plain("GET", profiles+"*profile", profile)
-	r.Plain("POST", profiles+"symbol", pprof.Symbol)
+	r.Plain("GET", profiles+"*profile", access.Look, profile)
+	r.Plain("POST", profiles+"symbol", access.Look, pprof.Symbol)
 }
 
 // profile exists because pprof.Index does not know these four.

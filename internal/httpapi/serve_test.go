@@ -13,6 +13,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/millrace-mq/millrace/internal/access"
 )
 
 // pipes is a listener in memory.
@@ -83,9 +85,9 @@ func TestServeOutlivesItsHandlers(t *testing.T) {
 // Whoever sends all of a large body before it looks for an answer finds why it was
 // refused, not a reset.
 func TestARefusalIsReadAfterALargeBody(t *testing.T) {
-	r := NewRouter(slog.New(slog.DiscardHandler))
-	r.On("POST", "/unread", func(*http.Request, url.Values) (any, error) { return nil, BadRequest("NO") })
-	r.OnRaw("POST", "/begun", func(req *http.Request) (any, error) {
+	r := NewRouter(nil, slog.New(slog.DiscardHandler))
+	r.On("POST", "/unread", access.Look, func(*http.Request, url.Values) (any, error) { return nil, BadRequest("NO") })
+	r.OnRaw("POST", "/begun", access.Look, func(req *http.Request) (any, error) {
 		_, _ = io.ReadFull(req.Body, make([]byte, 1000))
 		return nil, BadRequest("NO")
 	})

@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/millrace-mq/millrace/internal/access"
 	"github.com/millrace-mq/millrace/internal/httpapi"
 	"github.com/millrace-mq/millrace/protocol"
 	"github.com/millrace-mq/millrace/qd/broker"
@@ -49,6 +50,9 @@ type Config struct {
 	// option.
 	Lookupds Lookupds
 	LogLevel *slog.LevelVar
+
+	// Policy says who may do what; nil: everybody everything.
+	Policy access.Policy
 
 	Log *slog.Logger
 }
@@ -90,49 +94,54 @@ type api struct {
 
 // New returns the handler of all requests.
 func New(c Config) http.Handler {
+	return httpapi.Patient(newRouter(c), bodyTimeout, answerTimeout)
+}
+
+func newRouter(c Config) *httpapi.Router {
 	c.PageBytes = cmp.Or(c.PageBytes, pageBytes)
 	a := &api{
 		Config: c, bodies: bodyBudget(c), ahead: make(chan struct{}, bodiesAhead), sparing: httpapi.NewSparing(c.Log),
 		source: stats.Source{Broker: c.Broker, Clients: c.Clients, Started: c.Info.StartTime},
 	}
-	r := httpapi.NewRouter(c.Log)
-	r.Plain("GET", "/ping", a.ping)
-	r.On("GET", "/info", a.info)
-	r.OnHeavy("GET", "/stats", a.stats)
-	r.On("GET", "/config/:option", a.option)
-	r.On("PUT", "/config/:option", a.setOption)
+	r := httpapi.NewRouter(c.Policy, c.Log)
+	r.Plain("GET", "/ping", access.Free, a.ping)
+	r.On("GET", "/info", access.Look, a.info)
+	r.OnHeavy("GET", "/stats", access.Look, a.stats)
+	r.On("GET", "/config/:option", access.Look, a.option)
+	r.On("PUT", "/config/:option", access.Change, a.setOption)
 	// The second name of each is what it was before NSQ 1.0.
 	for _, path := range []string{"/pub", "/put"} {
-		r.OnRaw("POST", path, a.publish)
+		r.OnRaw("POST", path, access.Publish, a.publish)
 	}
 	for _, path := range []string{"/mpub", "/mput"} {
-		r.OnRaw("POST", path, a.publishMany)
+		r.OnRaw("POST", path, access.Publish, a.publishMany)
 	}
 	for _, change := range a.changes() {
-		r.On("POST", change.path, change.handle)
-		r.On("POST", change.old, change.handle)
-		r.On("GET", change.old, change.handle)
+		r.On("POST", change.path, access.Change, change.handle)
+		r.On("POST", change.old, access.Change, change.handle)
+		r.On("GET", change.old, access.Change, change.handle)
 	}
 	a.routeOperations(r)
 	if c.Metrics != nil {
-		r.PlainHeavy("GET", "/metrics", c.Metrics)
+		r.PlainHeavy("GET", "/metrics", access.Look, c.Metrics)
 	}
 	routeDebug(r)
-	return httpapi.Patient(r, bodyTimeout, answerTimeout)
+	return r
 }
 
-// routeOperations routes what nsqd does not have. Nothing is changed unless all
+// routeOperations routes what nsqd does not have. Who sees bodies of messages
+// consumes, though he takes none away. Nothing is changed unless all
 // arguments are right.
 func (a *api) routeOperations(r *httpapi.Router) {
-	r.On("GET", "/topic/policy", a.topicPolicy)
-	r.On("POST", "/topic/policy", a.setTopicPolicy)
-	r.On("GET", "/channel/policy", a.channelPolicy)
-	r.On("POST", "/channel/policy", a.setChannelPolicy)
-	r.On("POST", "/channel/seek", a.seek)
-	r.OnHeavy("GET", "/channel/messages", a.channelMessages)
-	r.OnHeavy("GET", "/message", a.message)
-	r.On("POST", "/message/revive", a.onDead((*broker.Topic).Revive))
-	r.On("POST", "/message/delete", a.onDead((*broker.Topic).DeleteDead))
+	r.On("GET", "/topic/policy", access.Look, a.topicPolicy)
+	r.On("POST", "/topic/policy", access.Change, a.setTopicPolicy)
+	r.On("GET", "/channel/policy", access.Look, a.channelPolicy)
+	r.On("POST", "/channel/policy", access.Change, a.setChannelPolicy)
+	r.On("POST", "/channel/seek", access.Change, a.seek)
+	r.OnHeavy("GET", "/channel/messages", access.Consume, a.channelMessages)
+	r.OnHeavy("GET", "/message", access.Consume, a.message)
+	r.On("POST", "/message/revive", access.Change, a.onDead((*broker.Topic).Revive))
+	r.On("POST", "/message/delete", access.Change, a.onDead((*broker.Topic).DeleteDead))
 }
 
 // ping answers OK, or why the disk cannot be written.

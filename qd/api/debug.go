@@ -7,13 +7,14 @@ import (
 	"runtime/debug"
 	"strconv"
 
+	"github.com/millrace-mq/millrace/internal/access"
 	"github.com/millrace-mq/millrace/internal/httpapi"
 )
 
 func routeDebug(r *httpapi.Router) {
 	r.Profiles()
-	r.Plain("PUT", "/debug/setblockrate", setBlockRate)
-	r.Plain("POST", "/debug/freememory", func(http.ResponseWriter, *http.Request) { debug.FreeOSMemory() })
+	r.Plain("PUT", "/debug/setblockrate", access.Change, setBlockRate)
+	r.Plain("POST", "/debug/freememory", access.Change, func(http.ResponseWriter, *http.Request) { debug.FreeOSMemory() })
 }
 
 // setBlockRate has every blocking event of that many nanoseconds on average

@@ -1,0 +1,199 @@
+package httpapi
+
+import (
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/julienschmidt/httprouter"
+
+	"github.com/millrace-mq/millrace/internal/access"
+)
+
+// Handler answers a request. A string or a []byte is sent as it is, nil is an
+// empty success, anything else is sent as JSON. An *Error is sent as such;
+// any other error is logged and sent as 500 INTERNAL_ERROR.
+type Handler func(r *http.Request, q url.Values) (any, error)
+
+// Router routes requests to Handlers, with NSQ's answers for unknown paths,
+// wrong methods and panics. Before a handler is called, the policy is asked whether
+// who sends the request may do what the route is for.
+type Router struct {
+	router  *httprouter.Router
+	policy  access.Policy // nil: everything is allowed
+	routes  []Route
+	observe Observer // nil: nobody wants to know
+	log     *slog.Logger
+	sparing *Sparing
+	heavy   heavy
+}
+
+// Route is what a router answers.
+type Route struct {
+	Method, Path string
+	Action       access.Action // what it is for
+}
+
+// Observer is told of each request when it has been answered: the path of its route,
+// empty if there is none; the status, 0 if the answer was cut off; and how
+// long it took until all of the answer was on its way. It is called by many
+// goroutines.
+type Observer func(path string, status int, took time.Duration)
+
+// NewRouter returns a Router that asks policy, which may be nil, and logs to log
+// what goes wrong on our side.
+func NewRouter(policy access.Policy, log *slog.Logger) *Router {
+	r := &Router{router: httprouter.New(), policy: policy, log: log, sparing: NewSparing(log), heavy: newHeavy(heavyBytes)}
+	r.router.NotFound = r.wrap(func(*http.Request, url.Values) (any, error) {
+		return nil, &Error{http.StatusNotFound, "NOT_FOUND"}
+	})
+	r.router.MethodNotAllowed = r.wrap(func(*http.Request, url.Values) (any, error) {
+		return nil, &Error{http.StatusMethodNotAllowed, "METHOD_NOT_ALLOWED"}
+	})
+	r.router.PanicHandler = func(w http.ResponseWriter, req *http.Request, p any) {
+		if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+			panic(p) // the answer is cut off on purpose
+		}
+		log.Error("panic while answering a request", "method", req.Method, "path", req.URL.Path, "panic", p)
+		r.reply(w, req, nil, &Error{http.StatusInternalServerError, "INTERNAL_ERROR"})
+	}
+	return r
+}
+
+// Observe has o told of requests. It is called before the first one.
+func (r *Router) Observe(o Observer) { r.observe = o }
+
+// Routes returns what is answered, in the order in which it was routed.
+func (r *Router) Routes() []Route { return r.routes }
+
+// ServeHTTP implements http.Handler.
+func (r *Router) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	if r.observe == nil {
+		r.router.ServeHTTP(w, req)
+		return
+	}
+	o := observed{ResponseWriter: w}
+	began, ended := time.Now(), false
+	defer func() {
+		if !ended { // by a panic, which cuts the answer off
+			o.status = 0
+		}
+		r.observe(o.path, o.status, time.Since(began))
+	}()
+	r.router.ServeHTTP(&o, req)
+	if o.status == 0 {
+		o.status = http.StatusOK // as net/http does for an empty answer
+	}
+	ended = true
+}
+
+// observed is an answer, and what an Observer is told of it.
+type observed struct {
+	http.ResponseWriter
+	path   string
+	status int
+}
+
+func (o *observed) WriteHeader(status int) {
+	if o.status == 0 {
+		o.status = status
+	}
+	o.ResponseWriter.WriteHeader(status)
+}
+
+func (o *observed) Write(p []byte) (int, error) {
+	if o.status == 0 {
+		o.status = http.StatusOK
+	}
+	return o.ResponseWriter.Write(p)
+}
+
+// Unwrap is for http.ResponseController.
+func (o *observed) Unwrap() http.ResponseWriter { return o.ResponseWriter }
+
+// On routes method and path to h, for what action says. The query is parsed before
+// h is called; one that cannot be is answered with 400 INVALID_REQUEST.
+func (r *Router) On(method, path string, action access.Action, h Handler) {
+	r.route(method, path, action, r.wrap(h))
+}
+
+// OnRaw routes like On, for handlers that have something to refuse before they
+// look at the query. They parse it with ParseArguments.
+func (r *Router) OnRaw(method, path string, action access.Action, h func(r *http.Request) (any, error)) {
+	r.route(method, path, action, func(w http.ResponseWriter, req *http.Request) {
+		v, err := h(req)
+		r.reply(w, req, v, err)
+	})
+}
+
+// Plain routes like On, but answers without X-NSQ-Content-Type, as NSQ does
+// for /ping.
+func (r *Router) Plain(method, path string, action access.Action, h http.HandlerFunc) {
+	r.route(method, path, action, h)
+}
+
+// route adds a route. Every one comes by here, so none can be forgotten when the
+// policy is asked.
+func (r *Router) route(method, path string, action access.Action, h http.HandlerFunc) {
+	if !action.Valid() {
+		panic(method + " " + path + ": no action is said") // a slip in the code
+	}
+	r.routes = append(r.routes, Route{method, path, action})
+	r.router.HandlerFunc(method, path, func(w http.ResponseWriter, req *http.Request) {
+		if o, ok := w.(*observed); ok {
+			o.path = path
+		}
+		if r.policy != nil {
+			if err := r.ask(req, action); err != nil {
+				r.refuse(w, req, err)
+				return
+			}
+		}
+		h(w, req)
+	})
+}
+
+// ask asks the policy whether a request may be answered.
+func (r *Router) ask(req *http.Request, action access.Action) error {
+	q, err := ParseArguments(req)
+	if err != nil {
+		return err // the handler would take another topic for meant than the policy
+	}
+	topic, _ := q.First("topic")
+	if err := access.Ask(req.Context(), r.policy, WhoOf(req), action, topic); err != nil {
+		return Errorf(http.StatusForbidden, "FORBIDDEN: %s", access.Reason(err))
+	}
+	return nil
+}
+
+func (r *Router) wrap(h Handler) http.HandlerFunc {
+	return func(w http.ResponseWriter, req *http.Request) {
+		var v any
+		q, err := Query(req)
+		if err == nil {
+			v, err = h(req, q)
+		}
+		r.reply(w, req, v, err)
+	}
+}
+
+// WhoOf returns who sends a request. His secret is the token of an Authorization
+// header of the kind Bearer.
+func WhoOf(req *http.Request) access.Who {
+	who := access.Of(req.RemoteAddr, req.TLS)
+	who.Secret = bearer(req.Header.Get("Authorization"))
+	return who
+}
+
+// bearer returns the token of an Authorization header; empty if it is of another
+// kind.
+func bearer(header string) string {
+	const kind = "Bearer "
+	if len(header) < len(kind) || !strings.EqualFold(header[:len(kind)], kind) {
+		return ""
+	}
+	return strings.TrimSpace(header[len(kind):])
+}

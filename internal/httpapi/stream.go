@@ -1,0 +1,205 @@
+package httpapi
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/millrace-mq/millrace/internal/access"
+)
+
+const (
+	// chunkBytes is how much of a streamed answer is sent at once. One that is not
+	// larger is sent in one piece, with its length.
+	chunkBytes = 32 << 10
+
+	// chunkTimeout is how long a client may take to make room for a chunk. So a
+	// listing of any size gets through to whoever reads a KiB a second, and who
+	// has stopped is found out.
+	chunkTimeout = 30 * time.Second
+
+	// streamBytes is what an answer under way takes of the memory for unread ones:
+	// a chunk, and what net/http has for a connection that is not idle.
+	streamBytes = 64 << 10
+
+	// socketBytes is the kernel's part. By its own measure that is megabytes, for
+	// each client that does not read; and a third of it must have been read
+	// before there is room again, which takes a slow reader minutes.
+	socketBytes = 64 << 10
+)
+
+// Stream is an answer that is sent while it is made, in JSON: never more than a
+// chunk of it is in memory. A handler need not look at the errors of its writes
+// at once: the first one comes back from all that follow.
+type Stream struct {
+	*bufio.Writer
+	to chunks
+}
+
+var streams = sync.Pool{New: func() any {
+	s := new(Stream)
+	s.Writer = bufio.NewWriterSize(&s.to, chunkBytes)
+	return s
+}}
+
+// OnStream routes method and path to h, for what action says. An error of h's is
+// answered as a Handler's while nothing has been sent; after that the connection is
+// cut, for a listing that ends early must not look like a whole one. When too much
+// memory is taken for clients that do not read, whoever asks for more than a chunk
+// is answered 503 BUSY.
+func (r *Router) OnStream(method, path string, action access.Action, h func(s *Stream, q Arguments) error) {
+	r.route(method, path, action, func(w http.ResponseWriter, req *http.Request) {
+		q, err := ParseArguments(req)
+		if err != nil {
+			r.refuse(w, req, err)
+			return
+		}
+		s := streams.Get().(*Stream)
+		s.to = chunks{router: r, w: w, req: req}
+		s.Reset(&s.to)
+		defer s.release()
+		if err := s.fill(h, q); err != nil {
+			s.to.fail(err)
+		}
+	})
+}
+
+// fill has h make the answer, and sends it.
+func (s *Stream) fill(h func(*Stream, Arguments) error, q Arguments) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic while answering: %v", p)
+		}
+	}()
+	if err := h(s, q); err != nil {
+		return err
+	}
+	if s.to.lost != nil {
+		return s.to.lost
+	}
+	if !s.to.begun { // all of it is here, and small: Patient's deadline will do
+		s.to.w.Header()["Content-Length"] = []string{strconv.Itoa(s.Buffered())}
+		s.to.begin()
+		s.to.whole = true
+		return s.Flush()
+	}
+	err = s.Flush()
+	s.to.wait() // for what net/http still has
+	return err
+}
+
+// Hold takes n bytes more of the memory for unread answers, for what h keeps
+// until the client has made room, or fails with 503 BUSY. They are given back when
+// h has returned.
+func (s *Stream) Hold(n int) error { return s.to.hold(int64(n)) }
+
+func (s *Stream) release() {
+	if s.to.held > 0 {
+		s.to.router.heavy.unread.Give(RemoteOf(s.to.req), s.to.held)
+	}
+	s.to = chunks{}
+	streams.Put(s)
+}
+
+// chunks sends a stream's chunks.
+type chunks struct {
+	router *Router
+	w      http.ResponseWriter
+	req    *http.Request
+	held   int64 // of the memory for unread answers
+	begun  bool  // too late to refuse
+	whole  bool  // the next chunk is all
+	lost   error // why nothing can be sent any more
+}
+
+// Write sends a chunk.
+func (c *chunks) Write(p []byte) (n int, err error) {
+	if !c.begun { // and there is more to come
+		if c.lost = c.hold(streamBytes); c.lost != nil {
+			return 0, c.lost
+		}
+		shrink(c.req)
+		c.begin()
+	}
+	if !c.whole {
+		c.wait()
+	}
+	n, c.lost = c.w.Write(p)
+	return n, c.lost
+}
+
+func (c *chunks) begin() {
+	h := c.w.Header()
+	h[nsqName], h[typeName] = nsqValue, jsonValue
+	c.begun = true
+}
+
+// wait gives the client time for another chunk.
+func (c *chunks) wait() {
+	_ = http.NewResponseController(c.w).SetWriteDeadline(time.Now().Add(chunkTimeout)) // fails in tests without a connection
+}
+
+func (c *chunks) hold(n int64) error {
+	if !c.router.heavy.unread.Take(RemoteOf(c.req), n) {
+		return c.router.busy(c.req)
+	}
+	c.held += n
+	return nil
+}
+
+// fail ends an answer that cannot be completed.
+func (c *chunks) fail(err error) {
+	if !c.begun {
+		c.router.refuse(c.w, c.req, err)
+		return
+	}
+	_, told := errors.AsType[*Error](err) // and logged, sparingly
+	switch {
+	case errors.Is(c.lost, os.ErrDeadlineExceeded):
+		c.router.unread(c.req)
+	case c.lost == nil && !told:
+		c.router.log.Error("an answer is cut off", "path", c.req.URL.Path, "from", c.req.RemoteAddr, "error", err)
+	}
+	if !c.req.ProtoAtLeast(1, 1) {
+		// Before HTTP/1.1 the end of the connection is how an answer ends; only a
+		// reset says that this one has not.
+		if s, ok := socket(c.req).(interface{ SetLinger(sec int) error }); ok {
+			_ = s.SetLinger(0)
+		}
+	}
+	panic(http.ErrAbortHandler)
+}
+
+// shrink bounds what the kernel has of an answer.
+func shrink(req *http.Request) {
+	if s, ok := socket(req).(interface{ SetWriteBuffer(bytes int) error }); ok {
+		_ = s.SetWriteBuffer(socketBytes) // it is slower or larger without
+	}
+}
+
+// connKey is the key of a request's connection in its context.
+type connKey struct{}
+
+// withConn puts a connection where socket finds it.
+func withConn(ctx context.Context, c net.Conn) context.Context {
+	return context.WithValue(ctx, connKey{}, c)
+}
+
+// socket returns the socket that a request came by; nil if there is none.
+func socket(req *http.Request) net.Conn {
+	c, _ := req.Context().Value(connKey{}).(net.Conn)
+	if sealed, ok := c.(interface{ NetConn() net.Conn }); ok {
+		c = sealed.NetConn()
+	}
+	if lazy, ok := c.(*lazyConn); ok {
+		c = lazy.Conn
+	}
+	return c
+}

@@ -1,0 +1,69 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/millrace-mq/millrace/internal/access"
+)
+
+// routes are all that there are, by what they are for. A new one goes in here, with
+// a thought about who should be allowed to use it.
+var routes = map[access.Action]string{
+	access.Free: "GET /ping",
+	access.Look: "GET /info, GET /stats, GET /metrics, GET /config/:option, GET /topic/policy, GET /channel/policy, " +
+		"GET /debug/pprof/*profile, POST /debug/pprof/symbol",
+	access.Publish: "POST /pub, POST /put, POST /mpub, POST /mput",
+	access.Consume: "GET /channel/messages, GET /message",
+	access.Change: "PUT /config/:option, POST /topic/policy, POST /channel/policy, POST /channel/seek, POST /message/revive, " +
+		"POST /message/delete, PUT /debug/setblockrate, POST /debug/freememory, " +
+		"POST /topic/create, POST /topic/delete, POST /topic/empty, POST /topic/pause, POST /topic/unpause, " +
+		"POST /channel/create, POST /channel/delete, POST /channel/empty, POST /channel/pause, POST /channel/unpause, " +
+		"POST /create_topic, POST /delete_topic, POST /empty_topic, POST /pause_topic, POST /unpause_topic, " +
+		"POST /create_channel, POST /delete_channel, POST /empty_channel, POST /pause_channel, POST /unpause_channel, " +
+		"GET /create_topic, GET /delete_topic, GET /empty_topic, GET /pause_topic, GET /unpause_topic, " +
+		"GET /create_channel, GET /delete_channel, GET /empty_channel, GET /pause_channel, GET /unpause_channel",
+}
+
+// refuser refuses everything and notes what it was asked.
+type refuser struct{ asked string }
+
+func (r *refuser) Allow(_ context.Context, _ access.Who, action access.Action, topic string) error {
+	r.asked = fmt.Sprintf("%s %s", action, topic)
+	return &access.Refusal{Reason: "not you"}
+}
+
+func TestEveryRouteAsks(t *testing.T) {
+	p := new(refuser)
+	r := newRouter(Config{Policy: p, Metrics: http.NotFoundHandler(), Log: slog.New(slog.DiscardHandler)})
+	got := make(map[access.Action][]string)
+	for _, route := range r.Routes() {
+		got[route.Action] = append(got[route.Action], route.Method+" "+route.Path)
+		if route.Action == access.Free {
+			continue
+		}
+		p.asked = ""
+		w := httptest.NewRecorder()
+		path := strings.NewReplacer(":option", "log_level", "*profile", "heap").Replace(route.Path)
+		r.ServeHTTP(w, httptest.NewRequest(route.Method, path+"?topic=t", nil))
+		if w.Code != 403 || w.Body.String() != `{"message":"FORBIDDEN: not you"}` || p.asked != route.Action.String()+" t" {
+			t.Errorf("%s %s: %d %s, asked %q", route.Method, path, w.Code, w.Body, p.asked)
+		}
+	}
+	for action, want := range routes {
+		sorted := slices.Sorted(strings.SplitSeq(want, ", "))
+		if slices.Sort(got[action]); !slices.Equal(got[action], sorted) {
+			t.Errorf("to %s there are\n%q, want\n%q", action, got[action], sorted)
+		}
+		delete(got, action)
+	}
+	if len(got) > 0 {
+		t.Errorf("further there are %v", got)
+	}
+}
