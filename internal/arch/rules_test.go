@@ -23,6 +23,7 @@ var folders = []folder{
 	{path: "internal/program", mayImport: []string{"protocol"}, thirdParty: []string{toml}},
 	{path: "qd", mayImport: []string{"internal", "protocol"}, thirdParty: []string{httprouter, diskqueue}},
 	{path: "lookupd", mayImport: []string{"internal", "protocol"}, thirdParty: []string{httprouter}},
+	{path: "lookupd/metrics", mayImport: []string{"internal", "protocol"}, thirdParty: []string{prometheus}},
 	{path: "admin", mayImport: []string{"internal", "protocol"}, thirdParty: []string{httprouter}},
 	{path: "clients", mayImport: []string{"protocol"}},
 	{path: "apps", mayImport: []string{"qd", "lookupd", "admin", "clients", "internal", "protocol"}},
