@@ -1,14 +1,20 @@
 package lookupd
 
 import (
+	"errors"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/millrace-mq/millrace/internal/access"
 	"github.com/millrace-mq/millrace/internal/httpapi"
+	"github.com/millrace-mq/millrace/lookupd/metrics"
 	"github.com/millrace-mq/millrace/lookupd/registry"
+	"github.com/millrace-mq/millrace/protocol"
 )
 
 const (
@@ -17,26 +23,40 @@ const (
 	bodyTimeout = 10 * time.Second
 
 	// answerTimeout is how long a client may take to read an answer. Without it
-	// one that stops reading would keep its answer in our memory for ever.
+	// one that stops reading would keep its answer in our memory for ever. A
+	// listing has as long for each part (httpapi.Stream).
 	answerTimeout = 30 * time.Second
 )
 
 // api is the HTTP face.
 type api struct {
-	dir *directory
-	log *slog.Logger
+	dir    *directory
+	policy access.Policy      // nil: everybody may do everything
+	tcp    func() metrics.TCP // figures of the other face; nil: none
+	log    *slog.Logger
+
+	stopping func() bool // /ready says so; nil: never
 }
 
-func newAPI(dir *directory, log *slog.Logger) http.Handler {
-	a := &api{dir, log}
-	r := httpapi.NewRouter(nil, log)
-	r.Plain("GET", "/ping", access.Free, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("OK")) })
+func (a *api) handler() http.Handler {
+	return httpapi.Patient(a.router(), bodyTimeout, answerTimeout)
+}
+
+func (a *api) router() *httpapi.Router {
+	r := httpapi.NewRouter(a.policy, a.log)
+	requests := metrics.NewRequests()
+	r.Observe(requests.Observe)
+	r.Plain("GET", "/ping", access.Free, ok)
+	r.Plain("GET", "/live", access.Free, ok)
+	r.Plain("GET", "/ready", access.Free, a.ready)
 	r.On("GET", "/info", access.Look, a.info)
-	r.OnHeavy("GET", "/topics", access.Look, a.topics)
-	r.OnHeavy("GET", "/channels", access.Look, a.channels)
-	r.OnHeavy("GET", "/lookup", access.Look, a.lookup)
-	r.OnHeavy("GET", "/nodes", access.Look, a.nodes)
-	r.OnHeavy("GET", "/debug", access.Look, a.debug)
+	r.OnStream("GET", "/topics", access.Look, a.topics)
+	r.OnStream("GET", "/channels", access.Look, a.channels)
+	r.OnStream("GET", "/lookup", access.Look, a.lookup)
+	r.OnStream("GET", "/nodes", access.Look, a.nodes)
+	r.OnStream("GET", "/producers/available", access.Look, a.available)
+	r.OnStream("GET", "/debug", access.Look, a.debug)
+	r.PlainHeavy("GET", "/metrics", access.Look, metrics.Handler(a.figures, requests, a.log))
 	for _, change := range []struct {
 		path, old string // old is what the path was before NSQ 1.0
 		handle    httpapi.Handler
@@ -52,7 +72,23 @@ func newAPI(dir *directory, log *slog.Logger) http.Handler {
 		r.On("GET", change.old, access.Change, change.handle)
 	}
 	r.Profiles()
-	return httpapi.Patient(r, bodyTimeout, answerTimeout)
+	return r
+}
+
+func ok(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "OK") }
+
+// ready says whether requests should be sent here.
+func (a *api) ready(w http.ResponseWriter, r *http.Request) {
+	if a.stopping != nil && a.stopping() {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		_, _ = io.WriteString(w, "NOT READY - this lookupd is stopping")
+		return
+	}
+	ok(w, r)
+}
+
+func (a *api) info(*http.Request, url.Values) (any, error) {
+	return map[string]string{"version": protocol.Version}, nil
 }
 
 func (a *api) createTopic(_ *http.Request, q url.Values) (any, error) {
@@ -60,7 +96,8 @@ func (a *api) createTopic(_ *http.Request, q url.Values) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.dir.change(func(r *registry.Registry, _ time.Time) { r.CreateTopic(topic) })
+	kept := strings.Clone(topic) // or all of the request's line would stay with it
+	a.dir.change(func(r *registry.Registry, _ time.Time) { r.CreateTopic(kept) })
 	a.log.Info("topic created", "topic", topic)
 	return nil, nil
 }
@@ -87,12 +124,33 @@ func (a *api) tombstone(_ *http.Request, q url.Values) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	generation, err := generationArgument(q)
+	if err != nil {
+		return nil, err
+	}
 	var hidden int
-	a.dir.change(func(r *registry.Registry, now time.Time) { hidden = r.Tombstone(topic, node, 0, now) })
+	a.dir.change(func(r *registry.Registry, now time.Time) { hidden = r.Tombstone(topic, node, generation, now) })
 	if hidden > 0 {
-		a.log.Info("tombstone set", "topic", topic, "node", node)
+		a.log.Info("tombstone set", "topic", topic, "node", node, "generation", generation)
 	}
 	return nil, nil
+}
+
+// generationArgument returns the generation that is to be buried, with those before
+// it; 0, if none is given, is whatever there is.
+func generationArgument(q url.Values) (uint64, error) {
+	if !q.Has("generation") {
+		return 0, nil
+	}
+	// ParseUint takes no signs.
+	generation, err := strconv.ParseUint(q.Get("generation"), 10, 64)
+	if err == nil && generation == 0 {
+		err = errors.New("too small")
+	}
+	if err != nil {
+		return 0, invalid("generation", "must be a whole number from 1 to 18446744073709551615, as /debug shows it")
+	}
+	return generation, nil
 }
 
 func (a *api) createChannel(_ *http.Request, q url.Values) (any, error) {
@@ -100,7 +158,8 @@ func (a *api) createChannel(_ *http.Request, q url.Values) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.dir.change(func(r *registry.Registry, _ time.Time) { r.CreateChannel(topic, channel) })
+	keptTopic, keptChannel := strings.Clone(topic), strings.Clone(channel)
+	a.dir.change(func(r *registry.Registry, _ time.Time) { r.CreateChannel(keptTopic, keptChannel) })
 	a.log.Info("channel created", "topic", topic, "channel", channel)
 	return nil, nil
 }

@@ -17,7 +17,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"slices"
 	"sync"
 	"time"
@@ -36,7 +35,7 @@ const awayTime = 10 * time.Minute
 type Daemon struct {
 	tcp, web listen.Listeners
 	peers    *peerServer
-	api      http.Handler
+	api      *api
 	log      *slog.Logger
 }
 
@@ -79,7 +78,7 @@ func assemble(s Settings, tcp, web listen.Listeners, log *slog.Logger) *Daemon {
 		tcp:   tcp,
 		web:   web,
 		peers: &peerServer{dir: dir, self: self, timeout: s.PeerTimeout, log: log},
-		api:   newAPI(dir, log),
+		api:   &api{dir: dir, log: log},
 		log:   log,
 	}
 }
@@ -112,10 +111,12 @@ func (d *Daemon) Run(ctx context.Context) error {
 			errs[i] = d.peers.serve(ctx, l)
 		})
 	}
+	d.api.stopping = func() bool { return ctx.Err() != nil }
+	handler := d.api.handler()
 	for i, l := range d.web {
 		wg.Go(func() {
 			defer stop()
-			errs[len(d.tcp)+i] = httpapi.Serve(ctx, l, d.api, d.log)
+			errs[len(d.tcp)+i] = httpapi.Serve(ctx, l, handler, d.log)
 		})
 	}
 	wg.Wait()

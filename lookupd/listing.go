@@ -1,9 +1,10 @@
 package lookupd
 
 import (
-	"math"
+	"cmp"
 	"net/http"
-	"net/url"
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/millrace-mq/millrace/internal/httpapi"
@@ -11,153 +12,156 @@ import (
 	"github.com/millrace-mq/millrace/protocol"
 )
 
-// producer is a daemon as /lookup shows it. The keys are always there.
-type producer struct {
-	RemoteAddress    string `json:"remote_address"`
-	Hostname         string `json:"hostname"`
-	BroadcastAddress string `json:"broadcast_address"`
-	TCPPort          int    `json:"tcp_port"`
-	HTTPPort         int    `json:"http_port"`
-	Version          string `json:"version"`
-	TopologyZone     string `json:"topology_zone"`
-	TopologyRegion   string `json:"topology_region"`
-}
-
-func describe(p *registry.Peer) producer {
-	return producer{
-		RemoteAddress:    p.RemoteAddress,
-		Hostname:         p.Info.Hostname,
-		BroadcastAddress: p.Info.BroadcastAddress,
-		TCPPort:          p.Info.TCPPort,
-		HTTPPort:         p.Info.HTTPPort,
-		Version:          p.Info.Version,
-		TopologyZone:     p.Info.TopologyZone,
-		TopologyRegion:   p.Info.TopologyRegion,
-	}
-}
-
-// node is a daemon as /nodes shows it. Tombstones and Topics run in parallel.
-type node struct {
-	producer
-	Tombstones []bool   `json:"tombstones"`
-	Topics     []string `json:"topics"`
-}
-
-// registration is an entry of /debug. Times are in nanoseconds since the Unix
-// epoch, 0 for never.
-type registration struct {
-	ID               string `json:"id"`
-	Hostname         string `json:"hostname"`
-	BroadcastAddress string `json:"broadcast_address"`
-	TCPPort          int    `json:"tcp_port"`
-	HTTPPort         int    `json:"http_port"`
-	Version          string `json:"version"`
-	TopologyZone     string `json:"topology_zone"`
-	TopologyRegion   string `json:"topology_region"`
-	LastUpdate       int64  `json:"last_update"`
-	Tombstoned       bool   `json:"tombstoned"`
-	TombstonedAt     int64  `json:"tombstoned_at"`
-	Generation       uint64 `json:"generation"`
-}
-
-func (a *api) info(*http.Request, url.Values) (any, error) {
-	return map[string]string{"version": protocol.Version}, nil
-}
-
-func (a *api) topics(*http.Request, url.Values) (any, error) {
-	return map[string][]string{"topics": a.allTopics()}, nil
-}
-
-func (a *api) allTopics() (topics []string) {
-	a.dir.read(func(r *registry.Registry, _ time.Time) { topics = r.Topics("", math.MaxInt) })
-	return topics
-}
-
-func (a *api) channels(_ *http.Request, q url.Values) (any, error) {
-	topic, err := httpapi.Argument(q, "topic")
+// topics lists the names of all topics.
+func (a *api) topics(s *httpapi.Stream, q httpapi.Arguments) error {
+	p, err := pageArguments(q, namePlace)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	var channels []string
-	a.dir.read(func(r *registry.Registry, _ time.Time) { channels = r.Channels(topic) })
-	return map[string][]string{"channels": channels}, nil
+	return writeNames(s, "topics", p, func(after string, limit int) (page []string) {
+		a.dir.read(func(r *registry.Registry, _ time.Time) { page = r.Topics(after, limit) })
+		return page
+	})
 }
 
-func (a *api) lookup(_ *http.Request, q url.Values) (any, error) {
-	topic, err := httpapi.Argument(q, "topic")
+// channels lists a topic's channels.
+func (a *api) channels(s *httpapi.Stream, q httpapi.Arguments) error {
+	topic, err := q.Required("topic")
 	if err != nil {
-		return nil, err
+		return err
+	}
+	p, err := pageArguments(q, namePlace)
+	if err != nil {
+		return err
+	}
+	var all []string
+	a.dir.read(func(r *registry.Registry, _ time.Time) { all = r.Channels(topic) })
+	return writeNames(s, "channels", p, func(after string, limit int) []string {
+		i, found := slices.BinarySearch(all, after)
+		if found {
+			i++
+		}
+		return all[i:min(len(all), i+min(limit, len(all)))]
+	})
+}
+
+// writeNames writes the list called key. take returns up to limit names behind after;
+// there are no more if they are fewer.
+func writeNames(s *httpapi.Stream, key string, p page, take func(after string, limit int) []string) error {
+	_, _ = s.WriteString(`{"` + key + `":[`)
+	l := list{Stream: s}
+	for p.left > 0 {
+		limit := min(p.left, pageNames)
+		part := take(p.after, limit)
+		for _, n := range part {
+			l.next()
+			name(s, n)
+		}
+		if err := s.Err(); err != nil {
+			return err
+		}
+		if len(part) < limit {
+			p.after = ""
+			break
+		}
+		p.left -= limit
+		p.after = part[limit-1]
+	}
+	if p.after != "" && len(take(p.after, 1)) == 0 {
+		p.after = ""
+	}
+	_ = s.WriteByte(']')
+	end(s, p.after)
+	return nil
+}
+
+// lookup tells who has a topic.
+func (a *api) lookup(s *httpapi.Stream, q httpapi.Arguments) error {
+	topic, err := q.Required("topic")
+	if err != nil {
+		return err
 	}
 	var found registry.Listing
 	var known bool
 	a.dir.read(func(r *registry.Registry, now time.Time) { found, known = r.Lookup(topic, now) })
 	if !known {
-		return nil, &httpapi.Error{Status: http.StatusNotFound, Code: "TOPIC_NOT_FOUND"}
+		return &httpapi.Error{Status: http.StatusNotFound, Code: "TOPIC_NOT_FOUND"}
 	}
-	producers := make([]producer, len(found.Producers))
-	for i, p := range found.Producers {
-		producers[i] = describe(p.Peer)
+	_, _ = s.WriteString(`{"channels":[`)
+	channels, producers := list{Stream: s}, list{Stream: s}
+	for _, n := range found.Channels {
+		channels.next()
+		name(s, n)
 	}
-	return struct {
-		Channels  []string   `json:"channels"`
-		Producers []producer `json:"producers"`
-	}{found.Channels, producers}, nil
+	_, _ = s.WriteString(`],"producers":[`)
+	for i := range found.Producers {
+		p := &found.Producers[i]
+		producers.next()
+		begin(s, p.Peer, p.State)
+		paused(s, p)
+		_ = s.WriteByte('}')
+	}
+	_, _ = s.WriteString("]}")
+	return nil
 }
 
-// nodes takes the lock anew for each daemon. One that comes or goes meanwhile
-// may be missing or have no topics; nobody waits for the whole list.
-func (a *api) nodes(*http.Request, url.Values) (any, error) {
-	var peers []*registry.Peer
-	a.dir.read(func(r *registry.Registry, now time.Time) { peers = r.Nodes(0, math.MaxInt, now) })
-	nodes := make([]node, len(peers))
-	for i, p := range peers {
-		var topics []registry.PeerTopic
-		a.dir.read(func(r *registry.Registry, now time.Time) { topics = r.PeerTopics(p, "", math.MaxInt, now) })
-		nodes[i] = node{describe(p), make([]bool, len(topics)), make([]string, len(topics))}
-		for j, t := range topics {
-			nodes[i].Topics[j], nodes[i].Tombstones[j] = t.Name, t.Tombstoned
-		}
+// begin writes a daemon as all lists show it, but for the brace at its end: NSQ's
+// eight fields, and its state if that says something.
+func begin(s *httpapi.Stream, p *registry.Peer, state protocol.PeerState) {
+	_, _ = s.WriteString(`{"remote_address":`)
+	_, _ = s.WriteString(p.JSON.Remote)
+	_ = s.WriteByte(',')
+	_, _ = s.WriteString(p.JSON.Facts)
+	if state != "" && state != protocol.PeerReady {
+		_, _ = s.WriteString(`,"state":"` + string(state) + `"`)
 	}
-	return map[string][]node{"producers": nodes}, nil
 }
 
-// debug takes the lock anew for each topic, as nodes does for each daemon.
-func (a *api) debug(*http.Request, url.Values) (any, error) {
-	all := make(map[string][]registration)
-	a.dir.read(func(r *registry.Registry, _ time.Time) {
-		for _, p := range r.Peers() {
-			all["client::"] = append(all["client::"], debugEntry(p, r.LastSeen(p)))
-		}
-	})
-	for _, topic := range a.allTopics() {
-		var registrations []registry.Record
-		a.dir.read(func(r *registry.Registry, now time.Time) { registrations = r.Registrations(topic, now) })
-		for _, reg := range registrations {
-			e := debugEntry(reg.Peer, reg.LastSeen)
-			e.Generation, e.Tombstoned = reg.Generation, reg.Tombstoned
-			if !reg.TombstonedAt.IsZero() {
-				e.TombstonedAt = reg.TombstonedAt.UnixNano()
-			}
-			all["topic:"+topic+":"] = append(all["topic:"+topic+":"], e)
-			for _, channel := range reg.Channels {
-				key := "channel:" + topic + ":" + channel
-				all[key] = append(all[key], e)
-			}
-		}
+// paused writes what of a topic is paused on a daemon.
+func paused(s *httpapi.Stream, p *registry.Producer) {
+	if p.Paused {
+		_, _ = s.WriteString(`,"paused":true`)
 	}
-	return all, nil
+	if len(p.PausedChannels) == 0 {
+		return
+	}
+	_, _ = s.WriteString(`,"paused_channels":[`)
+	l := list{Stream: s}
+	for _, n := range p.PausedChannels {
+		l.next()
+		name(s, n)
+	}
+	_ = s.WriteByte(']')
 }
 
-func debugEntry(p *registry.Peer, seen time.Time) registration {
-	return registration{
-		ID:               p.RemoteAddress,
-		Hostname:         p.Info.Hostname,
-		BroadcastAddress: p.Info.BroadcastAddress,
-		TCPPort:          p.Info.TCPPort,
-		HTTPPort:         p.Info.HTTPPort,
-		Version:          p.Info.Version,
-		TopologyZone:     p.Info.TopologyZone,
-		TopologyRegion:   p.Info.TopologyRegion,
-		LastUpdate:       seen.UnixNano(),
+// available lists the daemons that take publishes.
+func (a *api) available(s *httpapi.Stream, q httpapi.Arguments) error {
+	p, err := pageArguments(q, nodePlace)
+	if err != nil {
+		return err
 	}
+	topic, _ := q.First("topic")
+	if topic != "" && !protocol.ValidName(topic) {
+		return httpapi.BadRequest("INVALID_ARG_TOPIC")
+	}
+	region, _ := q.First("region")
+	zone, _ := q.First("zone")
+	var all []*registry.Peer
+	a.dir.read(func(r *registry.Registry, now time.Time) { all = r.Available(topic, region, zone, now) })
+	_, _ = s.WriteString(`{"producers":[`)
+	l := list{Stream: s}
+	first, _ := slices.BinarySearchFunc(all, p.number()+1, func(p *registry.Peer, n uint64) int { return cmp.Compare(p.Number(), n) })
+	all = all[first:]
+	for _, peer := range all[:min(p.left, len(all))] {
+		l.next()
+		begin(s, peer, "")
+		_ = s.WriteByte('}')
+	}
+	_ = s.WriteByte(']')
+	next := ""
+	if p.left < len(all) {
+		next = strconv.FormatUint(all[p.left-1].Number(), 10)
+	}
+	end(s, next)
+	return nil
 }

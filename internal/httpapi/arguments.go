@@ -13,10 +13,12 @@ import (
 func Argument(q url.Values, name string) (string, error) {
 	values, given := q[name]
 	if !given {
-		return "", BadRequest("MISSING_ARG_" + strings.ToUpper(name))
+		return "", missing(name)
 	}
 	return values[0], nil
 }
+
+func missing(name string) error { return BadRequest("MISSING_ARG_" + strings.ToUpper(name)) }
 
 // NameArgument returns the query's value for name, which must be the name of a
 // topic or channel; invalid is the code for one that is not.

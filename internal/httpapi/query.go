@@ -49,3 +49,13 @@ func (a Arguments) First(name string) (value string, given bool) {
 	}
 	return "", false
 }
+
+// Required returns the first value for name. An empty one counts. The error is 400
+// MISSING_ARG_NAME.
+func (a Arguments) Required(name string) (string, error) {
+	value, given := a.First(name)
+	if !given {
+		return "", missing(name)
+	}
+	return value, nil
+}

@@ -29,6 +29,9 @@ const (
 	// a chunk, and what net/http has for a connection that is not idle.
 	streamBytes = 64 << 10
 
+	// keptBytes is what a handler may keep of its own beside that.
+	keptBytes = 16 << 10
+
 	// socketBytes is the kernel's part. By its own measure that is megabytes, for
 	// each client that does not read; and a third of it must have been read
 	// before there is room again, which takes a slow reader minutes.
@@ -95,10 +98,21 @@ func (s *Stream) fill(h func(*Stream, Arguments) error, q Arguments) (err error)
 	return err
 }
 
-// Hold takes n bytes more of the memory for unread answers, for what h keeps
-// until the client has made room, or fails with 503 BUSY. They are given back when
-// h has returned.
-func (s *Stream) Hold(n int) error { return s.to.hold(int64(n)) }
+// Hold says that h keeps n bytes of its own until the client has made room. What is
+// more than it has said before, and than a few KiB, is taken of the memory for
+// unread answers until h has returned. It fails with 503 BUSY.
+func (s *Stream) Hold(n int) error {
+	more := int64(n) - max(s.to.kept, keptBytes)
+	if more <= 0 {
+		return nil
+	}
+	s.to.kept = int64(n)
+	return s.to.hold(more)
+}
+
+// Err returns why nothing of what is written will be sent any more; nil if it
+// will.
+func (s *Stream) Err() error { return s.to.lost }
 
 func (s *Stream) release() {
 	if s.to.held > 0 {
@@ -114,6 +128,7 @@ type chunks struct {
 	w      http.ResponseWriter
 	req    *http.Request
 	held   int64 // of the memory for unread answers
+	kept   int64 // by the handler, of which held has what is beyond keptBytes
 	begun  bool  // too late to refuse
 	whole  bool  // the next chunk is all
 	lost   error // why nothing can be sent any more

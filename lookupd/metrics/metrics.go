@@ -100,7 +100,7 @@ const prefix = "millrace_lookupd_"
 
 var (
 	buildDesc         = desc("build_info", "1, with the versions of the program, of NSQ as which it speaks, and of Go.", "version", "nsq_version", "go_version")
-	daemonsDesc       = desc("daemons", "Connected queue daemons: ready, draining, failing, unsaid (they do not say), or inactive (silent for too long).", "state")
+	daemonsDesc       = desc("daemons", "Connected queue daemons: ready, draining, failing, unsaid (they do not say), inactive (silent for too long), or superseded by a later connection.", "state")
 	awayDesc          = desc("daemons_away", "Queue daemons that are not connected, and whose topics and tombstones are remembered for a while.")
 	topicsDesc        = desc("topics", "Topics that are known.")
 	channelsDesc      = desc("channels", "Channels of all topics.")
