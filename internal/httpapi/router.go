@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"runtime"
 	"strings"
 	"time"
 
@@ -29,6 +30,11 @@ type Router struct {
 	log     *slog.Logger
 	sparing *Sparing
 	heavy   heavy
+
+	// turns are held by answers in many chunks while one of these is made, not while
+	// it is sent. However many listings are asked for, they leave half of the processors
+	// to requests that are answered at once.
+	turns chan struct{}
 }
 
 // Route is what a router answers.
@@ -46,7 +52,10 @@ type Observer func(path string, status int, took time.Duration)
 // NewRouter returns a Router that asks policy, which may be nil, and logs to log
 // what goes wrong on our side.
 func NewRouter(policy access.Policy, log *slog.Logger) *Router {
-	r := &Router{router: httprouter.New(), policy: policy, log: log, sparing: NewSparing(log), heavy: newHeavy(heavyBytes)}
+	r := &Router{
+		router: httprouter.New(), policy: policy, log: log, sparing: NewSparing(log), heavy: newHeavy(heavyBytes),
+		turns: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
+	}
 	r.router.NotFound = r.wrap(func(*http.Request, url.Values) (any, error) {
 		return nil, &Error{http.StatusNotFound, "NOT_FOUND"}
 	})

@@ -87,14 +87,11 @@ func (s *Stream) fill(h func(*Stream, Arguments) error, q Arguments) (err error)
 	if s.to.lost != nil {
 		return s.to.lost
 	}
-	if !s.to.begun { // all of it is here, and small: Patient's deadline will do
-		s.to.w.Header()["Content-Length"] = []string{strconv.Itoa(s.Buffered())}
-		s.to.begin()
-		s.to.whole = true
-		return s.Flush()
-	}
+	s.to.last = true
 	err = s.Flush()
-	s.to.wait() // for what net/http still has
+	if s.to.held > 0 {
+		s.to.wait() // for what net/http still has
+	}
 	return err
 }
 
@@ -115,6 +112,7 @@ func (s *Stream) Hold(n int) error {
 func (s *Stream) Err() error { return s.to.lost }
 
 func (s *Stream) release() {
+	s.to.pass()
 	if s.to.held > 0 {
 		s.to.router.heavy.unread.Give(RemoteOf(s.to.req), s.to.held)
 	}
@@ -129,31 +127,62 @@ type chunks struct {
 	req    *http.Request
 	held   int64 // of the memory for unread answers
 	kept   int64 // by the handler, of which held has what is beyond keptBytes
+	turn   bool  // to make more; see Router.turns
 	begun  bool  // too late to refuse
-	whole  bool  // the next chunk is all
+	last   bool  // no chunk follows the next one
 	lost   error // why nothing can be sent any more
 }
 
-// Write sends a chunk.
+// Write sends a chunk, and waits for its turn to make another.
 func (c *chunks) Write(p []byte) (n int, err error) {
-	if !c.begun { // and there is more to come
-		if c.lost = c.hold(streamBytes); c.lost != nil {
+	if !c.begun {
+		if c.lost = c.first(len(p)); c.lost != nil {
 			return 0, c.lost
 		}
-		shrink(c.req)
-		c.begin()
 	}
-	if !c.whole {
+	if c.held > 0 { // or Patient's deadline will do
+		c.pass()
 		c.wait()
 	}
-	n, c.lost = c.w.Write(p)
+	if n, c.lost = c.w.Write(p); c.lost == nil && !c.last {
+		c.lost = c.await()
+	}
 	return n, c.lost
 }
 
-func (c *chunks) begin() {
+// first prepares for the first chunk, which is of size bytes and may be all.
+func (c *chunks) first(size int) error {
 	h := c.w.Header()
+	if c.last {
+		h["Content-Length"] = []string{strconv.Itoa(size)}
+	} else {
+		if err := c.hold(streamBytes); err != nil {
+			return err
+		}
+		shrink(c.req)
+	}
 	h[nsqName], h[typeName] = nsqValue, jsonValue
 	c.begun = true
+	return nil
+}
+
+// await waits for a turn.
+func (c *chunks) await() error {
+	select {
+	case c.router.turns <- struct{}{}:
+		c.turn = true
+		return nil
+	case <-c.req.Context().Done():
+		return context.Cause(c.req.Context())
+	}
+}
+
+// pass lets another answer be made.
+func (c *chunks) pass() {
+	if c.turn {
+		<-c.router.turns
+		c.turn = false
+	}
 }
 
 // wait gives the client time for another chunk.
