@@ -81,7 +81,7 @@ func ok(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "OK")
 func (a *api) ready(w http.ResponseWriter, r *http.Request) {
 	if a.stopping != nil && a.stopping() {
 		w.WriteHeader(http.StatusServiceUnavailable)
-		_, _ = io.WriteString(w, "NOT READY - this lookupd is stopping")
+		_, _ = io.WriteString(w, "STOPPING: this lookupd is about to end; ask another")
 		return
 	}
 	ok(w, r)

@@ -247,7 +247,91 @@ func TestReady(t *testing.T) {
 	}
 	f.stopping = func() bool { return true }
 	f.expect("/live", "OK")
-	if status, got := f.ask("GET", "/ready"); status != 503 || got != "NOT READY - this lookupd is stopping" {
+	if status, got := f.ask("GET", "/ready"); status != 503 || got != "STOPPING: this lookupd is about to end; ask another" {
 		t.Errorf("%d %s", status, got)
+	}
+}
+
+// /debug shows all that there is, with NSQ's keys, and what NSQ does not have only
+// if it says something.
+func TestDebug(t *testing.T) {
+	f := newFace(t)
+	a := f.join("a", func(p *protocol.PeerInfo) { p.Instance = "i1" })
+	b := f.join("b", func(p *protocol.PeerInfo) { p.Extended, p.Instance, p.State = false, "", "" })
+	f.register(a,
+		registry.Registration{Topic: "t", Generation: 7, Paused: true}, registry.Registration{Topic: "t", Channel: "c", Generation: 7},
+		registry.Registration{Topic: "t", Channel: "d", Generation: 7, Paused: true})
+	f.register(b, registry.Registration{Topic: "t", Channel: "c"}, registry.Registration{Topic: "u"})
+	f.dir.change(func(r *registry.Registry, _ time.Time) { r.SetState(a, protocol.PeerFailing) })
+	f.ask("POST", "/topic/tombstone?topic=u&node=b:4151")
+	again := f.join("c", nil)
+	f.register(again, registry.Registration{Topic: "u", Generation: 1})
+	f.join("c", nil)
+	f.ask("POST", "/topic/create?topic=nobody")
+	f.dir.change(func(r *registry.Registry, now time.Time) { r.Leave(a, now, 100) })
+
+	status, body := f.ask("GET", "/debug")
+	var got map[string][]map[string]any
+	if err := json.Unmarshal([]byte(body), &got); err != nil || status != 200 {
+		t.Fatalf("%d %v %s", status, err, body)
+	}
+	shown := make(map[string]string)
+	for key, entries := range got {
+		for _, e := range entries {
+			shown[key] += fmt.Sprintf("[%v", e["broadcast_address"])
+			if e["last_update"].(float64) < 1e18 || (e["tombstoned_at"].(float64) > 1e18) != e["tombstoned"].(bool) {
+				t.Errorf("%s has %v", key, e)
+			}
+			for _, name := range []string{"id", "hostname", "tcp_port", "http_port", "version", "topology_zone", "topology_region"} {
+				if _, has := e[name]; !has {
+					t.Errorf("%s lacks %s", key, name)
+				}
+			}
+			for _, name := range []string{"generation", "tombstoned", "instance", "state", "paused", "away", "superseded"} {
+				if v, has := e[name]; has && v != false && v != 0.0 {
+					shown[key] += fmt.Sprintf(" %s:%v", name, v)
+				}
+			}
+			shown[key] += "]"
+		}
+	}
+	for key, want := range map[string]string{
+		"client::":    "[b][c instance:c superseded:true][c instance:c]",
+		"topic:t:":    "[a generation:7 instance:i1 state:failing paused:true away:true][b]",
+		"channel:t:c": "[a generation:7 instance:i1 state:failing away:true][b]",
+		"channel:t:d": "[a generation:7 instance:i1 state:failing paused:true away:true]",
+		"topic:u:":    "[b tombstoned:true][c generation:1 instance:c superseded:true]",
+	} {
+		if shown[key] != want {
+			t.Errorf("%s is %s, want %s", key, shown[key], want)
+		}
+		delete(shown, key)
+	}
+	if len(shown) > 0 {
+		t.Errorf("further there are %v", shown)
+	}
+}
+
+func TestMetrics(t *testing.T) {
+	f := newFace(t)
+	for i, state := range []protocol.PeerState{"ready", "draining", "failing", "", "ready"} {
+		f.register(f.join(fmt.Sprint("h", i), func(p *protocol.PeerInfo) { p.State = state }), registry.Registration{Topic: "t", Channel: "c", Generation: 1})
+	}
+	f.join("h0", nil)
+	f.ask("POST", "/topic/tombstone?topic=t&node=h0:4151")
+	f.ask("GET", "/nowhere")
+	_, got := f.ask("GET", "/metrics")
+	for _, want := range []string{
+		`daemons{state="ready"} 2`, `daemons{state="draining"} 1`, `daemons{state="failing"} 1`, `daemons{state="unsaid"} 1`,
+		`daemons{state="superseded"} 1`, `daemons{state="inactive"} 0`, `topics 1`, `channels 1`, `registrations 5`,
+		`http_requests_total{code="404",path="_other"} 1`, `http_requests_total{code="200",path="/topic/tombstone"} 1`,
+		`http_request_duration_seconds_count{path="/topic/tombstone"} 1`,
+	} {
+		if !strings.Contains(got, "\nmillrace_lookupd_"+want+"\n") {
+			t.Errorf("there is no %s", want)
+		}
+	}
+	if t.Failed() {
+		t.Log(got)
 	}
 }

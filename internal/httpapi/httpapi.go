@@ -174,13 +174,19 @@ func Serve(ctx context.Context, l net.Listener, h http.Handler, log *slog.Logger
 	// once we have returned. A connection ends after its last handler.
 	var connections sync.WaitGroup
 	defer connections.Wait()
+	sparing := NewSparing(log)
+	silent := newStrangers(sparing)
 	s := &http.Server{
 		Handler: h,
-		ConnState: func(_ net.Conn, to http.ConnState) {
+		ConnState: func(c net.Conn, to http.ConnState) {
 			switch to {
 			case http.StateNew: // within s.Serve
 				connections.Add(1)
+				silent.enter(c)
+			case http.StateActive:
+				silent.leave(c)
 			case http.StateClosed, http.StateHijacked:
+				silent.leave(c)
 				connections.Done()
 			}
 		},
@@ -188,7 +194,7 @@ func Serve(ctx context.Context, l net.Listener, h http.Handler, log *slog.Logger
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
-		ErrorLog:          stdlog.New(NewSparing(log), "", 0),
+		ErrorLog:          stdlog.New(sparing, "", 0),
 	}
 	done := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
@@ -199,7 +205,7 @@ func Serve(ctx context.Context, l net.Listener, h http.Handler, log *slog.Logger
 			_ = s.Close()
 		}
 	})
-	err := s.Serve(lazyListener{l})
+	err := s.Serve(lazyListener{roomyListener{l, silent}})
 	if !stop() {
 		<-done
 		return nil

@@ -239,6 +239,11 @@ func withConn(ctx context.Context, c net.Conn) context.Context {
 // socket returns the socket that a request came by; nil if there is none.
 func socket(req *http.Request) net.Conn {
 	c, _ := req.Context().Value(connKey{}).(net.Conn)
+	return socketOf(c)
+}
+
+// socketOf returns what lies below TLS and lazy deadlines.
+func socketOf(c net.Conn) net.Conn {
 	if sealed, ok := c.(interface{ NetConn() net.Conn }); ok {
 		c = sealed.NetConn()
 	}
