@@ -12,12 +12,14 @@ import (
 	"github.com/millrace-mq/millrace/protocol"
 )
 
-// debug shows all registrations by "category:key:subkey", as NSQ does. The lock is taken
-// anew for each page of daemons and of topics, and for each topic.
+// debug shows all registrations by "category:key:subkey", as NSQ does. The lock is
+// taken anew for each topic.
 func (a *api) debug(s *httpapi.Stream, _ httpapi.Arguments) error {
 	_ = s.WriteByte('{')
 	d := debugList{api: a, list: list{Stream: s}}
-	d.clients()
+	if err := d.clients(); err != nil {
+		return err
+	}
 	for after, more := "", true; more; {
 		var topics []string
 		a.dir.read(func(r *registry.Registry, _ time.Time) { topics = r.Topics(after, pageNames) })
@@ -57,7 +59,7 @@ func (d *debugList) key(parts ...string) {
 func (d *debugList) end() { _ = d.WriteByte(']') }
 
 // clients writes all connected daemons, inactive ones too.
-func (d *debugList) clients() {
+func (d *debugList) clients() error {
 	var clients []fact
 	d.dir.read(func(r *registry.Registry, _ time.Time) {
 		for _, p := range r.Peers() {
@@ -65,14 +67,21 @@ func (d *debugList) clients() {
 		}
 	})
 	if len(clients) == 0 {
-		return
+		return nil
+	}
+	if err := d.hold(clients); err != nil {
+		return err
 	}
 	d.key("client", "", "")
 	for i := range clients {
 		d.entry(&clients[i], false)
 	}
 	d.end()
+	return d.Err()
 }
+
+// hold accounts for entries that wait to be written.
+func (d *debugList) hold(all []fact) error { return d.Hold(cap(all) * int(unsafe.Sizeof(fact{}))) }
 
 // topic writes who has a topic, and who has each of its channels.
 func (d *debugList) topic(topic string) error {
@@ -85,7 +94,7 @@ func (d *debugList) topic(topic string) error {
 	if len(all) == 0 {
 		return nil
 	}
-	if err := d.Hold(len(all) * int(unsafe.Sizeof(fact{}))); err != nil {
+	if err := d.hold(all); err != nil {
 		return err
 	}
 	channels := make(map[string][]*fact) // who has them
