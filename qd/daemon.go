@@ -5,7 +5,6 @@ package qd
 import (
 	"cmp"
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -18,7 +17,6 @@ import (
 
 	"github.com/millrace-mq/millrace/internal/httpapi"
 	"github.com/millrace-mq/millrace/internal/listen"
-	"github.com/millrace-mq/millrace/internal/secure"
 	"github.com/millrace-mq/millrace/protocol"
 	"github.com/millrace-mq/millrace/qd/api"
 	"github.com/millrace-mq/millrace/qd/broker"
@@ -55,11 +53,9 @@ func Listen(s Settings, log *slog.Logger, level *slog.LevelVar) (d *Daemon, err 
 		s.DataPath = "."
 	}
 	d = &Daemon{settings: s, log: log, level: level, started: time.Now()}
-	var certificates *tls.Config
-	if s.TLSCert != "" {
-		if certificates, err = secure.Server(s.tlsFiles(), log); err != nil {
-			return nil, err
-		}
+	certificates, err := s.TLSConfig(log)
+	if err != nil {
+		return nil, err
 	}
 	authorities, err := s.authorities(log)
 	if err != nil {
@@ -126,9 +122,10 @@ func (d *Daemon) HTTPAddr() net.Addr { return d.http.Addr() }
 func (d *Daemon) Run(ctx context.Context) error {
 	d.log.Info("qd listens", "tcp", d.tcp.String(), "http", d.http.String(), "data", d.settings.DataPath)
 	if len(d.https) > 0 {
-		d.log.Info("qd listens for TLS too", "https", d.https.String(), "required", d.settings.requiresTLS())
+		d.log.Info("qd listens for TLS too", "https", d.https.String(), "required", d.settings.RequiresTLS())
 	}
 	d.tellWhatIsOpen()
+	d.tellWhatIsMissing()
 	accepting, stopAccepting := context.WithCancelCause(ctx)
 	defer stopAccepting(nil)
 	// What follows outlives ctx, each until it is its turn to end.
@@ -144,7 +141,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	}
 	handler := d.handler()
 	plain := handler
-	if d.settings.requiresTLS() == "true" {
+	if d.settings.RequiresTLS() == "true" {
 		plain = httpapi.TLSRequired(max(d.https.Port(), 0))
 	}
 	for _, l := range d.http {
@@ -216,7 +213,7 @@ func (d *Daemon) handler() http.Handler {
 	s := d.settings
 	told := s // as nsqd tells it: with what was found out
 	told.BroadcastAddress, told.BroadcastTCPPort, told.BroadcastHTTPPort = d.self.BroadcastAddress, d.self.TCPPort, d.self.HTTPPort
-	told.StatsdPrefix, told.TLSRequired = d.statsdPrefix(), s.requiresTLS()
+	told.StatsdPrefix, told.TLSRequired = d.statsdPrefix(), s.RequiresTLS()
 	return api.New(api.Config{
 		Broker:  d.broker,
 		Clients: d.sessions.Clients,

@@ -11,7 +11,6 @@ import (
 
 	"github.com/millrace-mq/millrace/internal/listen"
 	"github.com/millrace-mq/millrace/internal/program"
-	"github.com/millrace-mq/millrace/internal/secure"
 )
 
 // Flags declares a flag for each setting, with nsqd's names.
@@ -100,13 +99,7 @@ func (s *Settings) StorageFlags(fs *flag.FlagSet) {
 
 // accessFlags declares the flags for who gets in, and how.
 func (s *Settings) accessFlags(fs *flag.FlagSet) {
-	fs.Var(listen.Flag(&s.HTTPSAddress), "https-address", "`address` for HTTPS clients, if there is a certificate; empty is none")
-	fs.StringVar(&s.TLSCert, "tls-cert", s.TLSCert, "`file` with the certificate, PEM; read again when it changes")
-	fs.StringVar(&s.TLSKey, "tls-key", s.TLSKey, "`file` with the certificate's key, PEM")
-	fs.StringVar(&s.TLSRootCAFile, "tls-root-ca-file", s.TLSRootCAFile, "`file` with the certificates that sign clients' and auth servers'")
-	fs.StringVar(&s.TLSClientAuthPolicy, "tls-client-auth-policy", s.TLSClientAuthPolicy, "`policy` for clients' certificates: require or require-verify; turns --tls-required on")
-	fs.Var((*tlsRequired)(&s.TLSRequired), "tls-required", "refuse clients without TLS: true, false, or tcp-https (plain HTTP is allowed)")
-	fs.Var((*tlsVersion)(&s.TLSMinVersion), "tls-min-version", "the oldest `version` of TLS: tls1.0, tls1.1, tls1.2 or tls1.3")
+	s.TLSFlags(fs, "clients' and auth servers'")
 	fs.BoolVar(&s.Snappy, "snappy", s.Snappy, "let clients ask for Snappy compression")
 	fs.BoolVar(&s.Deflate, "deflate", s.Deflate, "let clients ask for Deflate compression")
 	fs.IntVar(&s.MaxDeflateLevel, "max-deflate-level", s.MaxDeflateLevel, "the highest Deflate `level` that a client may ask for, 1 to 9")
@@ -131,61 +124,6 @@ func (s *Settings) measureFlags(fs *flag.FlagSet) {
 	program.Key(fs, "e2e_processing_latency_percentiles", "e2e-processing-latency-percentile")
 	fs.DurationVar(&s.E2EWindow, "e2e-processing-latency-window-time", s.E2EWindow, "how far back they look")
 }
-
-// tlsRequired is the flag tls-required. As a flag it may be given without a
-// value, as NSQ's.
-type tlsRequired string
-
-func (r *tlsRequired) String() string { return string(*r) }
-
-// Get returns NSQ's number for it.
-func (r *tlsRequired) Get() any {
-	return max(slices.Index([]string{"false", "tcp-https", "true"}, string(*r)), 0)
-}
-
-func (r *tlsRequired) IsBoolFlag() bool { return true }
-
-func (r *tlsRequired) Set(v string) error {
-	v = strings.ToLower(v)
-	if v != "tcp-https" {
-		b, err := strconv.ParseBool(v)
-		if err != nil {
-			return errors.New("must be " + r.Expects())
-		}
-		v = strconv.FormatBool(b)
-	}
-	*r = tlsRequired(v)
-	return nil
-}
-
-// Expects says what is taken.
-func (r *tlsRequired) Expects() string { return "true, false or tcp-https" }
-
-// tlsVersion is the flag tls-min-version. Empty leaves it as it is, as in NSQ,
-// whose example of a config file has it so.
-type tlsVersion string
-
-func (v *tlsVersion) String() string { return string(*v) }
-
-// Get returns the number that TLS has for it.
-func (v *tlsVersion) Get() any {
-	number, _ := secure.Version(string(*v))
-	return number
-}
-
-func (v *tlsVersion) Set(text string) error {
-	if text = strings.ToLower(text); text == "" {
-		return nil
-	}
-	if _, known := secure.Version(text); !known {
-		return errors.New("must be " + v.Expects())
-	}
-	*v = tlsVersion(text)
-	return nil
-}
-
-// Expects says what is taken.
-func (v *tlsVersion) Expects() string { return "tls1.0, tls1.1, tls1.2 or tls1.3" }
 
 // quantiles is a flag for numbers that may be given several times, or once with
 // commas. They are kept from the largest to the smallest.

@@ -7,7 +7,6 @@ import (
 	"net"
 
 	"github.com/millrace-mq/millrace/internal/listen"
-	"github.com/millrace-mq/millrace/internal/secure"
 )
 
 // listen opens the addresses. certificates is nil without TLS: then nothing
@@ -42,20 +41,10 @@ func (d *Daemon) HTTPSAddr() net.Addr {
 	return d.https.Addr()
 }
 
-// requiresTLS is who must use TLS: true is everybody, tcp-https all but plain
-// HTTP, false nobody. As in nsqd, who asks for clients' certificates means
-// everybody.
-func (s *Settings) requiresTLS() string {
-	if s.TLSRequired == "false" && s.TLSClientAuthPolicy != "" {
-		return "true"
-	}
-	return s.TLSRequired
-}
-
-func (s *Settings) tlsFiles() secure.Files {
-	return secure.Files{
-		Cert: s.TLSCert, Key: s.TLSKey, RootCA: s.TLSRootCAFile,
-		ClientAuth: s.TLSClientAuthPolicy, MinVersion: s.TLSMinVersion,
+// tellWhatIsMissing logs what lookupds may not put up with.
+func (d *Daemon) tellWhatIsMissing() {
+	if d.self.HTTPPort == 0 && len(d.settings.LookupdTCPAddresses) > 0 {
+		d.log.Warn("there is no HTTP port to register: lookupd registers this daemon all the same, but nsqlookupd refuses it; give --broadcast-http-port if there is one")
 	}
 }
 
@@ -72,7 +61,7 @@ func (d *Daemon) tellWhatIsOpen() {
 	if !verified && len(s.AuthHTTPAddresses) == 0 {
 		tell(d.tcp, "tcp-address", "anybody may publish and consume", "--auth-http-address, or --tls-client-auth-policy=require-verify")
 	}
-	if s.requiresTLS() != "true" {
+	if s.RequiresTLS() != "true" {
 		tell(d.http, "http-address", "anybody may publish, look, empty and delete", "listen on loopback, or --tls-required=true")
 	}
 	if !verified {

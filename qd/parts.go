@@ -50,7 +50,7 @@ func (s *Settings) ofSessions() session.Settings {
 		MinOutputBufferTimeout: s.MinOutputBufferTimeout,
 		MaxOutputBufferTimeout: s.MaxOutputBufferTimeout,
 		MaxOutputBufferSize:    s.MaxOutputBufferSize,
-		TLSRequired:            s.requiresTLS() != "false",
+		TLSRequired:            s.RequiresTLS() != "false",
 		Snappy:                 s.Snappy,
 		Deflate:                s.Deflate,
 		MaxDeflateLevel:        s.MaxDeflateLevel,

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/millrace-mq/millrace/internal/listen"
+	"github.com/millrace-mq/millrace/internal/secure"
 	"github.com/millrace-mq/millrace/protocol"
 	"github.com/millrace-mq/millrace/qd/broker"
 )
@@ -62,14 +63,9 @@ type Settings struct {
 	OutputBufferTimeout, MinOutputBufferTimeout time.Duration
 	MaxOutputBufferTimeout                      time.Duration
 
-	// TLS, for TCP and for HTTPS. There is none without TLSCert and TLSKey, files in
-	// PEM form; HTTPSAddress is not listened on then, nor if it is empty.
-	HTTPSAddress        string
-	TLSCert, TLSKey     string
-	TLSRootCAFile       string // signs clients' certificates, and auth servers' too
-	TLSClientAuthPolicy string // require, require-verify, or empty: none is asked for
-	TLSRequired         string // true, false, or tcp-https: for TCP alone
-	TLSMinVersion       string // tls1.0 to tls1.3; NSQ's default is tls1.0
+	// TLS, for TCP and for HTTPS. The root signs clients' certificates, and auth
+	// servers' too.
+	secure.Settings
 
 	// Compression that clients may ask for.
 	Snappy, Deflate bool
@@ -122,9 +118,8 @@ func Defaults() Settings {
 		MaxOutputBufferSize: 64 << 10,
 		OutputBufferTimeout: 250 * time.Millisecond, MinOutputBufferTimeout: 25 * time.Millisecond,
 		MaxOutputBufferTimeout: 30 * time.Second,
-		HTTPSAddress:           "127.0.0.1:4152",
-		TLSRequired:            "false", TLSMinVersion: "tls1.2",
-		Snappy: true, Deflate: true, MaxDeflateLevel: 6,
+		Settings:               secure.Defaults("127.0.0.1:4152"),
+		Snappy:                 true, Deflate: true, MaxDeflateLevel: 6,
 		AuthHTTPRequestMethod: "get",
 		StatsdInterval:        time.Minute, StatsdPrefix: "nsq.%s", StatsdMemStats: true, StatsdUDPPacketSize: 508,
 		MetricsMaxTopics: 500,

@@ -11,7 +11,6 @@ import (
 
 	"github.com/millrace-mq/millrace/internal/listen"
 	"github.com/millrace-mq/millrace/internal/program"
-	"github.com/millrace-mq/millrace/internal/secure"
 )
 
 // Validate returns all that is wrong with the settings, joined.
@@ -67,14 +66,12 @@ func (s *Settings) validateAddresses(complain complaint, errs *[]error) {
 			*errs = append(*errs, fmt.Errorf("lookupd-tcp-address %w", err))
 		}
 	}
-	port := func(flag string, port int, list string) {
-		complain(port >= 0 && port <= 65535, flag, port, "from 0 to 65535")
-		reached := port != 0 || slices.ContainsFunc(listen.Split(list), func(a string) bool { return listen.Network(a) == "tcp" })
-		complain(reached || len(s.LookupdTCPAddresses) == 0, flag, port,
-			"given, for lookupd registers nobody without a port and the daemon listens at none")
-	}
-	port("broadcast-tcp-port", s.BroadcastTCPPort, s.TCPAddress)
-	port("broadcast-http-port", s.BroadcastHTTPPort, s.HTTPAddress)
+	isPort := func(n int) bool { return n >= 0 && n <= 65535 }
+	complain(isPort(s.BroadcastTCPPort), "broadcast-tcp-port", s.BroadcastTCPPort, "from 0 to 65535")
+	complain(isPort(s.BroadcastHTTPPort), "broadcast-http-port", s.BroadcastHTTPPort, "from 0 to 65535")
+	onNetwork := slices.ContainsFunc(listen.Split(s.TCPAddress), func(a string) bool { return listen.Network(a) == "tcp" })
+	complain(onNetwork || s.BroadcastTCPPort != 0 || len(s.LookupdTCPAddresses) == 0, "broadcast-tcp-port", s.BroadcastTCPPort,
+		"given, for lookupd registers nobody without a port and the daemon listens at none")
 }
 
 // validateMeasuring checks what measureFlags declares.
@@ -99,18 +96,7 @@ type complaint func(ok bool, flag string, value any, rule string)
 
 // validateAccess checks what accessFlags declares.
 func (s *Settings) validateAccess(complain complaint) {
-	complain((s.TLSCert == "") == (s.TLSKey == ""), "tls-cert", strconv.Quote(s.TLSCert), "given together with --tls-key, or not at all")
-	complain(s.TLSCert != "" || s.TLSRequired == "false", "tls-required", s.TLSRequired, "given together with --tls-cert and --tls-key")
-	complain(s.TLSCert != "" || s.TLSClientAuthPolicy == "",
-		"tls-client-auth-policy", s.TLSClientAuthPolicy, "given together with --tls-cert and --tls-key")
-	complain(slices.Contains([]string{"", "require", "require-verify"}, s.TLSClientAuthPolicy),
-		"tls-client-auth-policy", s.TLSClientAuthPolicy, "require or require-verify")
-	complain(s.TLSClientAuthPolicy != "require-verify" || s.TLSRootCAFile != "",
-		"tls-client-auth-policy", s.TLSClientAuthPolicy, "given together with --tls-root-ca-file")
-	complain(slices.Contains([]string{"true", "false", "tcp-https"}, s.TLSRequired), "tls-required", s.TLSRequired, "true, false or tcp-https")
-	_, known := secure.Version(s.TLSMinVersion)
-	complain(known,
-		"tls-min-version", s.TLSMinVersion, "tls1.0, tls1.1, tls1.2 or tls1.3")
+	s.CheckTLS(complain)
 	complain(s.MaxDeflateLevel >= 1 && s.MaxDeflateLevel <= 9, "max-deflate-level", s.MaxDeflateLevel, "from 1 to 9")
 	complain(slices.Contains([]string{"get", "post"}, s.AuthHTTPRequestMethod), "auth-http-request-method", s.AuthHTTPRequestMethod, "get or post")
 	for _, name := range s.EnableExperiments {

@@ -245,20 +245,20 @@ qd: config F:6: unknown key "mem_queue_sice": is "mem_queue_size" meant?`
 // TestRefusals is about what nsqd does not start with.
 func TestRefusals(t *testing.T) {
 	for args, want := range map[string]string{
-		"--node-id=1024":                            `qd: node-id "1024": must be a whole number from 0 to 1023`,
-		"--max-deflate-level=0":                     "qd: max-deflate-level 0: must be from 1 to 9",
-		"--max-deflate-level=10":                    "qd: max-deflate-level 10: must be from 1 to 9",
-		"--e2e-processing-latency-percentile=1,0":   "qd: e2e-processing-latency-percentile 0: must be above 0 and at most 1",
-		"--auth-http-request-method=put":            "qd: auth-http-request-method put: must be get or post",
-		"--tls-required":                            "qd: tls-required true: must be given together with --tls-cert and --tls-key",
-		"--tls-min-version=ssl3.0":                  `qd: tls-min-version "ssl3.0": must be tls1.0, tls1.1, tls1.2 or tls1.3`,
-		"--data-path=/nowhere":                      "qd: data path: open /nowhere: no such file or directory",
-		"--data-path=main_test.go":                  "qd: data path: open main_test.go: not a directory",
-		"--tls-client-auth-policy=require":          "qd: tls-client-auth-policy require: must be given together with --tls-cert and --tls-key",
-		"--node-id=-1 --msg-timeout 5 --nothing":    "qd: node-id \"-1\": must be a whole number from 0 to 1023\nqd: msg-timeout \"5\": must be a duration, such as \"250ms\"\nqd: unknown flag --nothing: qd --help lists the flags",
-		"--durability=none":                         `qd: durability "none": must be memory, disk or fsync`,
-		"--lookupd-tcp-address=a:1 --http-address=": "qd: broadcast-http-port 0: must be given, for lookupd registers nobody without a port and the daemon listens at none",
-		"--log-level=loud --sync-every=0":           "qd: sync-every 0: must be positive\nqd: log-level \"loud\": must be debug, info, warn, error or fatal",
+		"--node-id=1024":                                            `qd: node-id "1024": must be a whole number from 0 to 1023`,
+		"--max-deflate-level=0":                                     "qd: max-deflate-level 0: must be from 1 to 9",
+		"--max-deflate-level=10":                                    "qd: max-deflate-level 10: must be from 1 to 9",
+		"--e2e-processing-latency-percentile=1,0":                   "qd: e2e-processing-latency-percentile 0: must be above 0 and at most 1",
+		"--auth-http-request-method=put":                            "qd: auth-http-request-method put: must be get or post",
+		"--tls-required":                                            "qd: tls-required true: must be given together with --tls-cert and --tls-key",
+		"--tls-min-version=ssl3.0":                                  `qd: tls-min-version "ssl3.0": must be tls1.0, tls1.1, tls1.2 or tls1.3`,
+		"--data-path=/nowhere":                                      "qd: data path: open /nowhere: no such file or directory",
+		"--data-path=main_test.go":                                  "qd: data path: open main_test.go: not a directory",
+		"--tls-client-auth-policy=require":                          "qd: tls-client-auth-policy require: must be given together with --tls-cert and --tls-key",
+		"--node-id=-1 --msg-timeout 5 --nothing":                    "qd: node-id \"-1\": must be a whole number from 0 to 1023\nqd: msg-timeout \"5\": must be a duration, such as \"250ms\"\nqd: unknown flag --nothing: qd --help lists the flags",
+		"--durability=none":                                         `qd: durability "none": must be memory, disk or fsync`,
+		"--lookupd-tcp-address=a:1 --tcp-address= --tcp-address=/s": "qd: broadcast-tcp-port 0: must be given, for lookupd registers nobody without a port and the daemon listens at none",
+		"--log-level=loud --sync-every=0":                           "qd: sync-every 0: must be positive\nqd: log-level \"loud\": must be debug, info, warn, error or fatal",
 	} {
 		line := append([]string{"--tcp-address=127.0.0.1:0", "--http-address=127.0.0.1:0", "--data-path=" + t.TempDir()}, strings.Fields(args)...)
 		if said, status := run(t, line...); status != 1 || strings.Join(said, "\n") != want {
