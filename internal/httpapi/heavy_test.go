@@ -169,6 +169,23 @@ func TestSparing(t *testing.T) {
 			}
 		}
 		log.Reset()
+		time.Sleep(time.Minute)
+		s.Settle() // of the last pair of handshakes, only one was logged
+		s.Settle()
+		if got := log.String(); strings.Count(got, "\n") != 1 || !strings.HasSuffix(got, "error\" unlogged=1\n") {
+			t.Errorf("of what was left over is told\n%s", got)
+		}
+		log.Reset()
+		s.Warn("more")
+		s.Warn("more")
+		s.Settle()
+		time.Sleep(time.Minute)
+		s.Settle()
+		s.Settle()
+		if got := log.String(); strings.Count(got, "\n") != 2 || !strings.HasSuffix(got, "msg=more unlogged=1\n") {
+			t.Errorf("of two is told\n%s", got)
+		}
+		log.Reset()
 		for i := range 1000 {
 			s.Warn(strings.Repeat("x", i))
 		}

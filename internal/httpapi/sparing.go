@@ -43,6 +43,28 @@ func (s *Sparing) Warn(cause string, args ...any) {
 	}
 }
 
+// Settle logs the causes of which there have been more, once the minute is over,
+// with how many. Without it that is told with the next one, which may never come.
+func (s *Sparing) Settle() {
+	for cause, more := range s.overdue() {
+		s.log.Warn(cause, "unlogged", more)
+	}
+}
+
+func (s *Sparing) overdue() map[string]int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	overdue := make(map[string]int)
+	now := time.Now()
+	for cause, c := range s.causes {
+		if c.more > 0 && now.Sub(c.logged) >= sparingEvery {
+			overdue[cause] = c.more
+			c.logged, c.more = now, 0
+		}
+	}
+	return overdue
+}
+
 // due counts a cause, and reports whether it is to be logged.
 func (s *Sparing) due(cause string) (more int, due bool) {
 	s.mu.Lock()
