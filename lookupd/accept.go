@@ -2,48 +2,58 @@ package lookupd
 
 import (
 	"context"
+	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
-	"sync"
 	"syscall"
 	"time"
 
+	"github.com/millrace-mq/millrace/internal/access"
+	"github.com/millrace-mq/millrace/internal/httpapi"
+	"github.com/millrace-mq/millrace/lookupd/registry"
 	"github.com/millrace-mq/millrace/protocol"
 )
 
-const (
-	// magicTimeout is how long a connection may take to say which protocol it
-	// speaks. Until then it costs us a file descriptor and a goroutine.
-	magicTimeout = 10 * time.Second
-	// lingerTimeout and lingerBytes bound how long we listen to a peer that
-	// has been told an error. Closing while its bytes are unread would reset
-	// the connection, and the reset can overtake the error.
-	lingerTimeout = time.Second
-	lingerBytes   = 1 << 20
-	// maxAcceptPause is the longest wait for the machine to have room for a
-	// connection again.
-	maxAcceptPause = time.Second
-)
+// maxAcceptPause is the longest wait for the machine to have room for a
+// connection again.
+const maxAcceptPause = time.Second
 
 // peerServer is the TCP face: it holds a conversation with each daemon.
 type peerServer struct {
 	dir     *directory
-	self    protocol.PeerInfo
-	timeout time.Duration // silence after which a connection is closed
+	timeout time.Duration // silence after which a daemon's connection is closed
+	tls     *tls.Config   // nil is none
+	needTLS bool
+	policy  access.Policy // nil allows everything
 	log     *slog.Logger
+	sparing *httpapi.Sparing // for what anybody on the network can have logged
+
+	// What a peer is told of us: who speaks V1 alone, and who its extension.
+	toPlain, toExtended []byte
+
+	lobby  lobby
+	warned once // of addresses that lead nowhere
+	counts *counts
 }
 
-// serve answers the connections of l until ctx ends, and returns nil then, or
-// until l fails. It closes l and returns when the last conversation is over.
-func (p *peerServer) serve(ctx context.Context, l net.Listener) error {
-	ctx, stop := context.WithCancel(ctx)
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	defer stop()
-	defer closeWith(ctx, l)()
+func newPeerServer(dir *directory, self protocol.PeerInfo, timeout time.Duration, log *slog.Logger) *peerServer {
+	plain := self
+	plain.Extended, plain.HTTPSPort = false, 0
+	return &peerServer{
+		dir: dir, timeout: timeout, log: log, sparing: httpapi.NewSparing(log),
+		toPlain: describeSelf(plain), toExtended: describeSelf(self),
+		counts: newCounts(),
+	}
+}
+
+// accept hands the connections of l to handle until ctx ends, and returns nil
+// then, or until l fails, and returns why. It closes l.
+func (p *peerServer) accept(ctx context.Context, l net.Listener, handle func(net.Conn)) error {
+	defer l.Close()
+	defer whenEnded(ctx, func() { _ = l.Close() })()
 
 	var pause time.Duration
 	for {
@@ -51,12 +61,12 @@ func (p *peerServer) serve(ctx context.Context, l net.Listener) error {
 		switch {
 		case err == nil:
 			pause = 0
-			wg.Go(func() { p.handle(ctx, conn) })
+			handle(conn)
 		case ctx.Err() != nil:
 			return nil
 		case passing(err):
 			if pause == 0 {
-				p.log.Warn("cannot take connections for now", "error", err)
+				p.sparing.Warn("cannot take connections for now: if files are what is short, raise the limit of open files", "error", err)
 			}
 			pause = min(pause+5*time.Millisecond, maxAcceptPause)
 			wait(ctx, pause)
@@ -77,6 +87,35 @@ func passing(err error) bool {
 	return false
 }
 
+// describeSelf is what peers are told of us.
+func describeSelf(self protocol.PeerInfo) []byte {
+	data, err := json.Marshal(self)
+	if err != nil {
+		return []byte(protocol.OK) // what NSQ falls back to
+	}
+	return data
+}
+
+// tendEvery is how often it is looked whether lost daemons are to be forgotten.
+const tendEvery = 5 * time.Second
+
+// tend forgets what is to be forgotten, and logs what has been held back, until
+// ctx ends.
+func (p *peerServer) tend(ctx context.Context) {
+	for ctx.Err() == nil {
+		wait(ctx, tendEvery)
+		p.sparing.Settle()
+		p.expire(ctx)
+	}
+}
+
+// expire forgets what daemons had that have been away for too long.
+func (p *peerServer) expire(ctx context.Context) {
+	for n := step; n == step && ctx.Err() == nil; {
+		p.dir.change(func(r *registry.Registry, now time.Time) { n = r.Expire(now, step) })
+	}
+}
+
 func wait(ctx context.Context, d time.Duration) {
 	t := time.NewTimer(d)
 	defer t.Stop()
@@ -86,66 +125,17 @@ func wait(ctx context.Context, d time.Duration) {
 	}
 }
 
-// closeWith closes c when ctx ends or when the returned function is called,
-// whichever comes first. The function returns when c is closed and nothing is
-// left behind.
-func closeWith(ctx context.Context, c io.Closer) func() {
+// whenEnded calls f when ctx ends, unless the returned function is called
+// before. That one returns when f is not running and will not be.
+func whenEnded(ctx context.Context, f func()) (cancel func()) {
 	done := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(done)
-		_ = c.Close()
+		f()
 	})
 	return func() {
 		if !stop() {
 			<-done
-			return
 		}
-		_ = c.Close()
 	}
-}
-
-// handle holds one conversation and closes conn after it.
-func (p *peerServer) handle(ctx context.Context, conn net.Conn) {
-	defer closeWith(ctx, conn)()
-
-	remote := conn.RemoteAddr().String()
-	err := p.converse(conn, remote)
-	switch refused, told := errors.AsType[*protocol.Error](err); {
-	case ctx.Err() != nil: // we hung up
-	case told:
-		p.log.Warn("connection refused", "remote", remote, "told", refused)
-		linger(conn)
-	case err != nil:
-		p.log.Warn("connection lost", "remote", remote, "error", err)
-	}
-}
-
-func (p *peerServer) converse(conn net.Conn, remote string) error {
-	_ = conn.SetDeadline(time.Now().Add(magicTimeout))
-	var magic [len(protocol.MagicV1)]byte
-	if _, err := io.ReadFull(conn, magic[:]); err != nil {
-		if errors.Is(err, io.EOF) {
-			return nil // a port check
-		}
-		return fmt.Errorf("reading which protocol it speaks: %w", err)
-	}
-	s := newSession(conn, conn)
-	s.dir, s.self, s.remote, s.log = p.dir, p.self, remote, p.log
-	if string(magic[:]) != protocol.MagicV1 {
-		refused := protocol.Errorf(protocol.EBadProtocol, "")
-		return errors.Join(refused, s.reply([]byte(refused.Error())), s.out.Flush())
-	}
-	err := s.converse(func() { _ = conn.SetDeadline(time.Now().Add(p.timeout)) })
-	s.leave()
-	return err
-}
-
-// linger reads away what a peer still sends, within bounds, once it has been
-// told that this is the end.
-func linger(conn net.Conn) {
-	if half, ok := conn.(interface{ CloseWrite() error }); ok {
-		_ = half.CloseWrite()
-	}
-	_ = conn.SetDeadline(time.Now().Add(lingerTimeout))
-	_, _ = io.CopyN(io.Discard, conn, lingerBytes)
 }

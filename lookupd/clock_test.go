@@ -3,6 +3,7 @@ package lookupd_test
 import (
 	"context"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -13,7 +14,6 @@ import (
 	"time"
 
 	"github.com/millrace-mq/millrace/lookupd"
-	"github.com/millrace-mq/millrace/protocol"
 )
 
 // pipe is a listener in memory, so that a daemon runs under a fake clock.
@@ -62,13 +62,20 @@ type bubble struct {
 }
 
 func inBubble(t *testing.T, s lookupd.Settings, test func(b *bubble)) {
+	inBubbleLogging(t, s, nil, test)
+}
+
+func inBubbleLogging(t *testing.T, s lookupd.Settings, log *slog.Logger, test func(b *bubble)) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &bubble{t: t, tcp: newPipe(), web: newPipe()}
 		transport := &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
 			return b.web.dial(), nil
 		}}
 		b.client = &http.Client{Transport: transport}
-		run(t, lookupd.New(s, b.tcp, b.web, testLog(t)))
+		if log == nil {
+			log = testLog(t)
+		}
+		run(t, lookupd.New(s, b.tcp, b.web, log))
 		defer transport.CloseIdleConnections()
 		test(b)
 	})
@@ -147,18 +154,6 @@ func TestALineOnTheDripIsClosed(t *testing.T) {
 			t.Errorf("closed after %s", took)
 		}
 		b.expectHosts("/nodes", "")
-	})
-}
-
-func TestConnectionsThatDoNotSayTheirProtocolAreClosed(t *testing.T) {
-	inBubble(t, lookupd.DefaultSettings(), func(b *bubble) {
-		p := newPeer(b.t, b.tcp.dial())
-		p.send(protocol.MagicV1[:3])
-		began := time.Now()
-		p.expectEOF()
-		if took := time.Since(began); took != 10*time.Second {
-			t.Errorf("closed after %s", took)
-		}
 	})
 }
 

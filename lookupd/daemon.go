@@ -13,11 +13,11 @@ package lookupd
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
-	"slices"
 	"sync"
 	"time"
 
@@ -33,54 +33,75 @@ const awayTime = 10 * time.Minute
 
 // Daemon is a lookupd that listens, and serves while Run runs.
 type Daemon struct {
+	settings Settings
 	tcp, web listen.Listeners
+	https    listen.Listeners // none without a certificate
 	peers    *peerServer
 	api      *api
 	log      *slog.Logger
 }
 
-// Listen checks the settings and opens both listeners, so that the addresses
-// are known, and taken, before anything is served. The caller must call Run or
+// Listen checks the settings and opens the listeners, so that the addresses are
+// known, and taken, before anything is served. The caller must call Run or
 // Close.
-func Listen(s Settings, log *slog.Logger) (*Daemon, error) {
+func Listen(s Settings, log *slog.Logger) (d *Daemon, err error) {
 	if err := s.Validate(); err != nil {
 		return nil, err
 	}
-	tcp, err := listen.Open(s.TCPAddress, s.UnixSocketMode)
+	certificates, err := s.TLSConfig(log)
 	if err != nil {
+		return nil, err
+	}
+	opened := &Daemon{settings: s, log: log}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, opened.Close())
+		}
+	}()
+	if opened.tcp, err = listen.Open(s.TCPAddress, s.UnixSocketMode); err != nil {
 		return nil, fmt.Errorf("tcp-address: %w", err)
 	}
-	web, err := listen.Open(s.HTTPAddress, s.UnixSocketMode)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("http-address: %w", err), tcp.Close())
+	if opened.web, err = listen.Open(s.HTTPAddress, s.UnixSocketMode); err != nil {
+		return nil, fmt.Errorf("http-address: %w", err)
 	}
-	return assemble(s, tcp, web, log), nil
+	if certificates != nil {
+		if opened.https, err = listen.Open(s.HTTPSAddress, s.UnixSocketMode); err != nil {
+			return nil, fmt.Errorf("https-address: %w", err)
+		}
+	}
+	opened.assemble(certificates)
+	return opened, nil
 }
 
 // New returns a daemon that serves on listeners which somebody else has
-// opened: tcp for daemons, web for HTTP. It takes them over. The settings'
-// addresses matter only for what daemons are told to reach it at.
+// opened: tcp for daemons, web for HTTP. It takes them over, and has no TLS. The
+// settings' addresses matter only for what daemons are told to reach it at.
 func New(s Settings, tcp, web net.Listener, log *slog.Logger) *Daemon {
-	return assemble(s, listen.Listeners{tcp}, listen.Listeners{web}, log)
+	d := &Daemon{settings: s, tcp: listen.Listeners{tcp}, web: listen.Listeners{web}, log: log}
+	d.assemble(nil)
+	return d
 }
 
-func assemble(s Settings, tcp, web listen.Listeners, log *slog.Logger) *Daemon {
+// assemble makes what serves the listeners. certificates is nil without TLS.
+func (d *Daemon) assemble(certificates *tls.Config) {
+	s := &d.settings
 	host := hostname()
 	self := protocol.PeerInfo{
 		BroadcastAddress: s.broadcastHost(host),
 		Hostname:         host,
-		TCPPort:          max(tcp.Port(), 0),
-		HTTPPort:         max(web.Port(), 0),
+		TCPPort:          max(d.tcp.Port(), 0),
+		HTTPPort:         max(d.web.Port(), 0),
 		Version:          protocol.Version,
+		Extended:         true,
+		HTTPSPort:        max(d.https.Port(), 0),
+	}
+	for i, l := range d.https {
+		d.https[i] = tls.NewListener(l, certificates)
 	}
 	dir := newDirectory(registry.Config{Inactive: s.InactiveProducerTimeout, Tombstone: s.TombstoneLifetime, Away: awayTime})
-	return &Daemon{
-		tcp:   tcp,
-		web:   web,
-		peers: &peerServer{dir: dir, self: self, timeout: s.PeerTimeout, log: log},
-		api:   &api{dir: dir, log: log},
-		log:   log,
-	}
+	d.peers = newPeerServer(dir, self, s.PeerTimeout, d.log)
+	d.peers.tls, d.peers.needTLS, d.peers.policy = certificates, s.RequiresTLS() != "false", s.Policy
+	d.api = &api{dir: dir, policy: s.Policy, tcp: d.peers.Counts, log: d.log}
 }
 
 // TCPAddr is the first address that daemons register at.
@@ -89,37 +110,79 @@ func (d *Daemon) TCPAddr() net.Addr { return d.tcp.Addr() }
 // HTTPAddr is the first address that consumers ask at.
 func (d *Daemon) HTTPAddr() net.Addr { return d.web.Addr() }
 
+// HTTPSAddr is the first address that they ask at over TLS; nil if there is none.
+func (d *Daemon) HTTPSAddr() net.Addr { return d.https.Addr() }
+
 // Close gives the addresses back. It is for a daemon that will not be run.
-func (d *Daemon) Close() error { return errors.Join(d.tcp.Close(), d.web.Close()) }
+func (d *Daemon) Close() error {
+	return errors.Join(d.tcp.Close(), d.web.Close(), d.https.Close())
+}
 
-// Run serves until ctx ends, and returns nil then, or until one of the two
-// faces fails, and returns why. Either way both listeners and all connections
-// are closed and no goroutine is left. It can be called once.
+// Run serves until ctx ends, and returns nil then, or until one of the faces
+// fails, and returns why. First the listeners are closed; requests under way are
+// answered, for up to five seconds, and only then do daemons' conversations end,
+// each with the replies to what it has said, so that no answer lacks them. When
+// Run returns all connections are closed and no goroutine is left. It can be
+// called once.
 func (d *Daemon) Run(ctx context.Context) error {
-	for _, a := range slices.Concat(d.tcp, d.web).Reachable() {
-		d.log.Warn("open to the network without TLS or access control", "address", a)
-	}
-	d.log.Info("lookupd is up", "tcp", d.tcp.String(), "http", d.web.String())
+	d.tellWhatIsOpen()
+	d.log.Info("lookupd is up", "tcp", d.tcp.String(), "http", d.web.String(), "https", d.https.String(), "tls required", d.settings.RequiresTLS())
 
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
-	errs := make([]error, len(d.tcp)+len(d.web))
-	var wg sync.WaitGroup
-	for i, l := range d.tcp {
-		wg.Go(func() {
-			defer stop()
-			errs[i] = d.peers.serve(ctx, l)
+	accepting, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	talking, hangUp := context.WithCancel(context.WithoutCancel(ctx))
+	defer hangUp()
+	var faces, talks sync.WaitGroup
+	for _, l := range d.tcp {
+		faces.Go(func() {
+			stop(d.peers.accept(accepting, l, func(c net.Conn) { talks.Go(func() { d.peers.handle(talking, c) }) }))
 		})
 	}
-	d.api.stopping = func() bool { return ctx.Err() != nil }
-	handler := d.api.handler()
-	for i, l := range d.web {
-		wg.Go(func() {
-			defer stop()
-			errs[len(d.tcp)+i] = httpapi.Serve(ctx, l, handler, d.log)
-		})
+	d.api.stopping = func() bool { return accepting.Err() != nil }
+	sealed := d.api.handler()
+	plain := sealed
+	if d.settings.RequiresTLS() == "true" {
+		plain = httpapi.TLSRequired(max(d.https.Port(), 0))
 	}
-	wg.Wait()
+	for _, l := range d.web {
+		faces.Go(func() { stop(httpapi.Serve(accepting, l, plain, d.log)) })
+	}
+	for _, l := range d.https {
+		faces.Go(func() { stop(httpapi.Serve(accepting, l, sealed, d.log)) })
+	}
+	talks.Go(func() { d.peers.tend(talking) })
+	faces.Wait()
+	err := context.Cause(accepting)
+	if ctx.Err() != nil {
+		err = nil
+	}
+	hangUp()
+	talks.Wait()
 	d.log.Info("lookupd is down")
-	return errors.Join(errs...)
+	return err
+}
+
+// tellWhatIsOpen logs what anybody on the network can do, for each address that
+// he can reach.
+func (d *Daemon) tellWhatIsOpen() {
+	s := &d.settings
+	if s.Policy != nil {
+		return
+	}
+	tell := func(from listen.Listeners, flag, who, advice string) {
+		for _, a := range from.Reachable() {
+			d.log.Warn("open to the network", "address", a, "flag", flag, "who", who, "to close it", advice)
+		}
+	}
+	const look = "anybody may look, delete, and hide daemons from consumers"
+	verified := s.TLSClientAuthPolicy == "require-verify"
+	if !verified {
+		tell(d.tcp, "tcp-address", "anybody may register as a daemon, to which consumers then connect", "--tls-client-auth-policy=require-verify")
+	}
+	if s.RequiresTLS() != "true" {
+		tell(d.web, "http-address", look, "listen on loopback, or --tls-required=true")
+	}
+	if !verified {
+		tell(d.https, "https-address", look, "--tls-client-auth-policy=require-verify")
+	}
 }

@@ -4,12 +4,15 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"io"
 	"log/slog"
+	"net"
 	"runtime"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/millrace-mq/millrace/internal/access"
 	"github.com/millrace-mq/millrace/lookupd/registry"
 	"github.com/millrace-mq/millrace/protocol"
 )
@@ -20,7 +23,11 @@ import (
 func FuzzConversation(f *testing.F) {
 	const who = `{"broadcast_address":"a","tcp_port":1,"http_port":2,"version":"1"}`
 	join := string(protocol.AppendIdentify(nil, []byte(who)))
+	const qd = `{"broadcast_address":"a","tcp_port":1,"http_port":0,"version":"1","extended":true,"instance":"i","state":"ready"}`
+	extended := string(protocol.AppendIdentify(nil, []byte(qd)))
 	for _, seed := range []string{
+		extended + "REGISTER t c 5 paused\nREGISTER t  5\nREGISTER t  7\nUNREGISTER t c 7\nUNREGISTER t  7\nSTATE failing\nSYNCED\nPING\n",
+		extended + "REGISTER t  18446744073709551616\n", extended + "REGISTER t c 1 pause\n", extended + "STATE \n", join + "STATE ready\n",
 		"", "PING\n", "\n", " ", "REGISTER t c\n", join, join + join,
 		join + "REGISTER t c\nUNREGISTER t c\nUNREGISTER t\nPING\r\n",
 		join + "REGISTER t#ephemeral c#ephemeral\nUNREGISTER t#ephemeral\n",
@@ -32,10 +39,22 @@ func FuzzConversation(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, said []byte) {
 		var told bytes.Buffer
-		s := newSession(bytes.NewReader(said), &told)
-		s.dir, s.log = newDirectory(registry.Config{Inactive: time.Minute, Tombstone: time.Minute}), slog.New(slog.DiscardHandler)
+		self := protocol.PeerInfo{BroadcastAddress: "l", TCPPort: 1, HTTPPort: 2, Version: "1", Extended: true}
+		s := &session{
+			peerServer: newPeerServer(newDirectory(registry.Config{Inactive: time.Minute, Tombstone: time.Minute}), self, time.Minute, slog.New(slog.DiscardHandler)),
+			remote:     &net.TCPAddr{},
+			arm:        func(time.Duration) {},
+			admit:      func() bool { return true },
+		}
+		s.begin(struct {
+			io.Reader
+			io.Writer
+		}{bytes.NewReader(said), &told}, access.Who{})
+		err := s.converse()
 		commands := 0
-		err := s.converse(func() { commands++ })
+		for _, n := range s.counts.commands.values() {
+			commands += int(n)
+		}
 
 		s.dir.read(func(r *registry.Registry, _ time.Time) {
 			for _, topic := range r.Topics("", len(said)+1) {
@@ -46,7 +65,10 @@ func FuzzConversation(f *testing.F) {
 				}
 			}
 		})
-		s.leave()
+		if s.peer != nil {
+			s.leave(t.Context(), err)
+		}
+		s.expire(t.Context())
 		s.dir.read(func(r *registry.Registry, now time.Time) {
 			if left := r.Peers(); len(left) > 0 {
 				t.Errorf("%v stays", left)

@@ -2,14 +2,17 @@ package lookupd
 
 import (
 	"bufio"
+	"context"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
+	"net"
+	"os"
+	"strings"
 	"time"
 
+	"github.com/millrace-mq/millrace/internal/access"
 	"github.com/millrace-mq/millrace/lookupd/registry"
 	"github.com/millrace-mq/millrace/protocol"
 )
@@ -17,48 +20,69 @@ import (
 // session is a conversation in V1 after the magic, on one connection. Its
 // goroutine owns it.
 type session struct {
-	dir    *directory
-	self   protocol.PeerInfo // what a peer is told of us
-	remote string
-	log    *slog.Logger
+	*peerServer
+	remote net.Addr
+	who    access.Who
+	arm    func(time.Duration) // gives the peer that time for its next command
+	admit  func() bool         // takes the connection out of the lobby; false if it has been closed
 
-	in   *bufio.Reader
-	out  *bufio.Writer
-	peer *registry.Peer // nil until IDENTIFY
+	in       *bufio.Reader
+	out      *bufio.Writer
+	peer     *registry.Peer // nil until IDENTIFY
+	extended bool           // V1's extension is spoken
 }
 
-// commands is protocol V1: what may be said, and whether only after IDENTIFY.
-// Every command has one reply, and every error ends the conversation.
-var commands = map[string]struct {
-	identified bool
-	run        func(s *session, args []string) ([]byte, *protocol.Error)
-}{
+// command is one of V1's. Every one has one reply, and every error ends the
+// conversation; one that is told to the peer is a *protocol.Error.
+type command struct {
+	identified bool // legal after IDENTIFY alone
+	extended   bool // there only in the extension
+	run        func(s *session, args []string) ([]byte, error)
+}
+
+// commands is protocol V1: what may be said.
+var commands = map[string]command{
 	"IDENTIFY":   {run: (*session).identify},
 	"PING":       {run: (*session).ping},
 	"REGISTER":   {identified: true, run: (*session).register},
 	"UNREGISTER": {identified: true, run: (*session).unregister},
+	"STATE":      {extended: true, run: (*session).state},
+	"SYNCED":     {extended: true, run: (*session).synced},
 }
 
-// leaveStep is how many registrations of a lost daemon are taken back under one
-// lock: a fraction of a millisecond's work.
-const leaveStep = 500
+const (
+	// step is how many registrations are taken apart under one lock: a fraction
+	// of a millisecond's work.
+	step = 500
+	// bufferSize is what a connection reads and writes at once, in bytes. A
+	// command has a hundred or so.
+	bufferSize = 4 << 10
+)
 
-var replyOK = []byte(protocol.OK)
+var (
+	replyOK     = []byte(protocol.OK)
+	replyResync = []byte(protocol.Resync)
 
-// newSession returns a session that reads from r and writes to w. Replies are
-// written when r is next read, so that a daemon which sends its registrations
-// without waiting gets the replies to all that one read brought in one write.
-func newSession(r io.Reader, w io.Writer) *session {
-	out := bufio.NewWriter(w)
-	return &session{in: bufio.NewReaderSize(flushFirst{r, out}, protocol.MaxLine), out: out}
+	errCrowded = errors.New("closed to make room")
+)
+
+// begin has the session speak on conn with who. Replies are written when conn is
+// next read, so that a daemon which sends its registrations without waiting gets
+// the replies to all that one read brought in one write.
+func (s *session) begin(conn io.ReadWriter, who access.Who) {
+	s.who = who
+	s.out = bufio.NewWriterSize(conn, bufferSize)
+	s.in = bufio.NewReaderSize(flushFirst{conn, s.out}, bufferSize)
 }
 
 // converse carries on the conversation until an end of it: err is nil when the
 // peer hung up between two commands, and a *protocol.Error when it was told
-// one. arm is called before each command and sets the time it has.
-func (s *session) converse(arm func()) (err error) {
+// one. Until it has identified itself the peer has no more time than it had.
+func (s *session) converse() error {
 	for {
-		arm()
+		if s.peer != nil {
+			s.arm(s.timeout)
+		}
 		line, err := readLine(s.in)
 		if errors.Is(err, io.EOF) {
 			return nil
@@ -66,25 +90,27 @@ func (s *session) converse(arm func()) (err error) {
 		if err != nil {
 			return err
 		}
-		data, refused := s.answer(line)
-		if refused != nil {
-			data = []byte(refused.Error())
+		data, err := s.answer(line)
+		if refused, told := errors.AsType[*protocol.Error](err); told {
+			return s.refuse(refused)
+		}
+		if err != nil {
+			return err
 		}
 		if err := s.reply(data); err != nil {
 			return err
 		}
-		if refused != nil {
-			return errors.Join(refused, s.out.Flush())
-		}
 	}
 }
 
-func (s *session) answer(line []byte) ([]byte, *protocol.Error) {
+func (s *session) answer(line []byte) ([]byte, error) {
 	name, args := splitLine(line)
 	command, known := commands[name]
-	if !known {
+	if !known || command.extended && !s.extended {
+		s.counts.commands.add(otherCommand)
 		return nil, protocol.Errorf(protocol.EInvalid, "invalid command %s", name)
 	}
+	s.counts.commands.add(name)
 	if command.identified && s.peer == nil {
 		return nil, protocol.Errorf(protocol.EInvalid, "client must IDENTIFY")
 	}
@@ -102,69 +128,167 @@ func (s *session) reply(data []byte) error {
 	return nil
 }
 
-func (s *session) identify([]string) ([]byte, *protocol.Error) {
+// refuse tells the peer an error, and returns it.
+func (s *session) refuse(refused *protocol.Error) error {
+	return errors.Join(refused, s.reply([]byte(refused.Error())), s.out.Flush())
+}
+
+// change changes the registry at a command of the peer's, which so has been
+// heard of.
+func (s *session) change(f func(r *registry.Registry)) {
+	var shared bool
+	s.dir.change(func(r *registry.Registry, now time.Time) {
+		shared = r.Seen(s.peer, now)
+		f(r)
+	})
+	if shared && s.warned.first("shared "+s.peer.String()) {
+		s.log.Warn("a daemon goes on although another connection says that it is the same one: if two run on copies of one data path, "+
+			"give each a data path of its own, or at least a --broadcast-address",
+			"daemon", s.peer, "remote", s.who.Remote, "instance", s.peer.Info.Instance)
+	}
+}
+
+func (s *session) identify([]string) ([]byte, error) {
 	if s.peer != nil {
 		return nil, protocol.Errorf(protocol.EInvalid, "cannot IDENTIFY again")
 	}
-	info, refused := readIdentify(s.in)
-	if refused != nil {
-		return nil, refused
-	}
-	data, err := json.Marshal(s.self)
+	info, err := readIdentify(s.in)
 	if err != nil {
-		s.log.Error("cannot describe ourselves to a daemon", "error", err)
-		data = replyOK // what NSQ falls back to
+		return nil, err
 	}
-	s.dir.change(func(r *registry.Registry, now time.Time) { s.peer = r.Join(info, s.remote, now) })
-	s.log.Info("daemon joined", "daemon", s.peer, "remote", s.remote, "version", info.Version)
-	return data, nil
+	if err := s.allowed(); err != nil {
+		return nil, protocol.Errorf(protocol.EUnauthorized, "%s", access.Reason(err))
+	}
+	if !s.admit() {
+		return nil, errCrowded
+	}
+	s.extended = info.Extended
+	s.dir.change(func(r *registry.Registry, now time.Time) { s.peer = r.Join(info, s.who.Remote, now) })
+	s.joined(info)
+	if s.extended {
+		return s.toExtended, nil
+	}
+	return s.toPlain, nil
 }
 
-func (s *session) ping([]string) ([]byte, *protocol.Error) {
-	if s.peer != nil {
-		s.dir.change(func(r *registry.Registry, now time.Time) { r.Seen(s.peer, now) })
-	}
-	return replyOK, nil
+// allowed asks whether the peer may register. It has its answer when the peer's
+// time is over, at the latest.
+func (s *session) allowed() error {
+	ctx, cancel := context.WithTimeout(context.Background(), strangerTimeout)
+	defer cancel()
+	return access.Ask(ctx, s.policy, s.who, access.Register, "")
 }
 
-func (s *session) register(args []string) ([]byte, *protocol.Error) {
-	topic, channel, refused := names("REGISTER", args)
-	if refused != nil {
-		return nil, refused
+// joined logs that the daemon is here, and what is odd about it.
+func (s *session) joined(info protocol.PeerInfo) {
+	s.gauge(+1)
+	s.log.Info("daemon joined", "daemon", s.peer, "remote", s.who.Remote, "version", info.Version, "tls", s.who.TLS)
+	from, other := elsewhere(s.remote)
+	if other && loopback(info.BroadcastAddress) && s.warned.first(from+" "+info.BroadcastAddress) {
+		s.log.Warn("a daemon on another machine says that it is on this one, so consumers elsewhere will not find it: give it a --broadcast-address",
+			"daemon", s.peer, "from", from)
+	}
+}
+
+// gauge counts the daemon's connection, in or out.
+func (s *session) gauge(n int64) {
+	kind := &s.counts.plain
+	if s.extended {
+		kind = &s.counts.extended
+	}
+	kind.Add(n)
+	if s.who.TLS {
+		s.counts.tls.Add(n)
+	}
+}
+
+func (s *session) ping([]string) ([]byte, error) {
+	if s.peer == nil {
+		return replyOK, nil
+	}
+	var resync bool
+	s.change(func(r *registry.Registry) { resync = r.Resync(s.peer) })
+	if !resync {
+		return replyOK, nil
+	}
+	s.counts.resyncs.Add(1)
+	s.log.Info("asking a daemon for all that it has, for somebody else has changed it", "daemon", s.peer)
+	return replyResync, nil
+}
+
+func (s *session) register(args []string) ([]byte, error) {
+	a, err := parseRegistration("REGISTER", args, s.extended)
+	if err != nil {
+		return nil, err
 	}
 	var news bool
-	s.dir.change(func(r *registry.Registry, _ time.Time) {
-		news = r.Register(s.peer, registry.Registration{Topic: topic, Channel: channel})
-	})
+	s.change(func(r *registry.Registry) { news = r.Register(s.peer, a) })
 	if news {
-		s.log.Debug("registered", "daemon", s.peer, "topic", topic, "channel", channel)
+		s.log.Debug("registered", "daemon", s.peer, "topic", a.Topic, "channel", a.Channel, "generation", a.Generation, "paused", a.Paused)
 	}
 	return replyOK, nil
 }
 
-func (s *session) unregister(args []string) ([]byte, *protocol.Error) {
-	topic, channel, refused := names("UNREGISTER", args)
-	if refused != nil {
-		return nil, refused
+func (s *session) unregister(args []string) ([]byte, error) {
+	a, err := parseRegistration("UNREGISTER", args, s.extended)
+	if err != nil {
+		return nil, err
 	}
 	var had bool
-	s.dir.change(func(r *registry.Registry, _ time.Time) { had = r.Unregister(s.peer, topic, channel, 0) })
+	s.change(func(r *registry.Registry) { had = r.Unregister(s.peer, a.Topic, a.Channel, a.Generation) })
 	if had {
-		s.log.Debug("unregistered", "daemon", s.peer, "topic", topic, "channel", channel)
+		s.log.Debug("unregistered", "daemon", s.peer, "topic", a.Topic, "channel", a.Channel, "generation", a.Generation)
 	}
 	return replyOK, nil
 }
 
-// leave takes back all that the session has registered.
-func (s *session) leave() {
-	if s.peer == nil {
+func (s *session) state(args []string) ([]byte, error) {
+	state := protocol.PeerState(strings.Join(args, " "))
+	if !state.Valid() {
+		return nil, protocol.Errorf(protocol.EInvalid, "STATE %s is none of ready, draining and failing", quote(string(state)))
+	}
+	s.change(func(r *registry.Registry) { r.SetState(s.peer, state) })
+	s.log.Info("daemon says how it is", "daemon", s.peer, "state", state)
+	return replyOK, nil
+}
+
+func (s *session) synced([]string) ([]byte, error) {
+	topics := 0
+	for n := step; n == step; topics += n {
+		s.change(func(r *registry.Registry) { n = r.Synced(s.peer, step) })
+	}
+	s.log.Info("daemon has said all that it has", "daemon", s.peer, "registrations of earlier connections", topics)
+	return replyOK, nil
+}
+
+// leave hides all that the daemon has registered, because of how its
+// conversation ended. At a stop nothing is, for nobody can ask any more.
+func (s *session) leave(ctx context.Context, why error) {
+	s.gauge(-1)
+	if ctx.Err() != nil {
 		return
 	}
-	topics := 0
-	for n := leaveStep; n == leaveStep; topics += n {
-		s.dir.change(func(r *registry.Registry, now time.Time) { n = r.Leave(s.peer, now, leaveStep) })
+	var replaced bool
+	s.dir.read(func(r *registry.Registry, _ time.Time) { replaced = r.Superseded(s.peer) })
+	for n := step; n == step; {
+		s.dir.change(func(r *registry.Registry, now time.Time) { n = r.Leave(s.peer, now, step) })
 	}
-	s.log.Info("daemon left", "daemon", s.peer, "remote", s.remote, "topics", topics)
+	log, reason := s.log.Warn, why
+	switch {
+	case why == nil:
+		log, reason = s.log.Info, errors.New("it hung up")
+	case errors.Is(why, os.ErrDeadlineExceeded):
+		reason = fmt.Errorf("silent, or not reading its replies, for %s", s.timeout)
+	}
+	log("daemon left", "daemon", s.peer, "remote", s.who.Remote, "because", clip(reason.Error()), "replaced", replaced)
+}
+
+// name is the daemon's, for the log; empty before IDENTIFY.
+func (s *session) name() string {
+	if s.peer == nil {
+		return ""
+	}
+	return s.peer.String()
 }
 
 // flushFirst writes what is waiting before it reads more.

@@ -10,8 +10,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/millrace-mq/millrace/internal/access"
 	"github.com/millrace-mq/millrace/internal/listen"
 	"github.com/millrace-mq/millrace/internal/program"
+	"github.com/millrace-mq/millrace/internal/secure"
 )
 
 // Settings is what an operator can choose. The zero value is not usable: start
@@ -39,6 +41,11 @@ type Settings struct {
 	// closed and all that the daemon registered is forgotten; 30 seconds at
 	// least, two of the intervals at which daemons speak.
 	PeerTimeout time.Duration
+	// TLS, for both faces, which take it beside what is plain: TCPAddress on the same
+	// port, HTTP at HTTPSAddress. The root signs daemons' and clients' certificates.
+	secure.Settings
+	// Policy decides who may register, look and change; nil lets everybody.
+	Policy access.Policy
 	// LogLevel is the least that is logged: debug, info, warn, error or fatal.
 	// LogPrefix stands before each line. Both are for whoever makes the logger
 	// that Listen is given.
@@ -56,6 +63,7 @@ func DefaultSettings() Settings {
 		InactiveProducerTimeout: 5 * time.Minute,
 		TombstoneLifetime:       45 * time.Second,
 		PeerTimeout:             2 * time.Minute,
+		Settings:                secure.Defaults("127.0.0.1:4162"),
 		LogLevel:                "info",
 	}
 }
@@ -69,6 +77,7 @@ func (s *Settings) Flags(fs *flag.FlagSet) {
 	fs.DurationVar(&s.InactiveProducerTimeout, "inactive-producer-timeout", s.InactiveProducerTimeout, "`time` after which a silent daemon is left out of lookups")
 	fs.DurationVar(&s.TombstoneLifetime, "tombstone-lifetime", s.TombstoneLifetime, "`time` for which a tombstone hides a daemon from lookups of a topic")
 	fs.DurationVar(&s.PeerTimeout, "peer-timeout", s.PeerTimeout, "`time` after which a silent daemon's connection is closed")
+	s.TLSFlags(fs, "daemons' and clients'")
 	fs.StringVar(&s.LogLevel, "log-level", s.LogLevel, "`level` from which on to log: debug, info, warn, error or fatal")
 	fs.StringVar(&s.LogPrefix, "log-prefix", s.LogPrefix, "`text` before each line that is logged")
 	fs.Bool("verbose", false, "")
@@ -79,10 +88,13 @@ func (s *Settings) Flags(fs *flag.FlagSet) {
 func (s Settings) Validate() error {
 	var errs []error
 	complain := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	for _, a := range []struct{ flag, list string }{{"tcp-address", s.TCPAddress}, {"http-address", s.HTTPAddress}} {
+	for _, a := range []struct {
+		flag, list string
+		optional   bool
+	}{{"tcp-address", s.TCPAddress, false}, {"http-address", s.HTTPAddress, false}, {"https-address", s.HTTPSAddress, true}} {
 		if err := listen.Check(a.list); err != nil {
 			complain("%s %w", a.flag, err)
-		} else if len(listen.Split(a.list)) == 0 {
+		} else if len(listen.Split(a.list)) == 0 && !a.optional {
 			complain("%s %q: must be host:port, or the path of a socket file", a.flag, a.list)
 		}
 	}
@@ -95,6 +107,11 @@ func (s Settings) Validate() error {
 	if s.PeerTimeout < minPeerTimeout {
 		complain("peer-timeout %s: must be %s at least, for daemons speak every 15s", s.PeerTimeout, minPeerTimeout)
 	}
+	s.CheckTLS(func(ok bool, flag string, value any, rule string) {
+		if !ok {
+			complain("%s %v: must be %s", flag, value, rule)
+		}
+	})
 	if _, err := program.ParseLevel(s.LogLevel); err != nil {
 		errs = append(errs, err)
 	}

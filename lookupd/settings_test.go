@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/millrace-mq/millrace/internal/secure"
 	"github.com/millrace-mq/millrace/lookupd"
 )
 
@@ -18,6 +19,8 @@ func TestFlagsSetSettings(t *testing.T) {
 		"--tcp-address=10.0.0.1:1", "--tcp-address=/run/l.sock", "-http-address", "10.0.0.1:2", "--broadcast-address=b",
 		"--unix-socket-mode=0600", "--log-prefix=[l] ",
 		"--inactive-producer-timeout=1s", "--tombstone-lifetime=2s", "--peer-timeout=1m", "--log-level=debug",
+		"--https-address=10.0.0.1:3", "--tls-cert=c", "--tls-key=k", "--tls-root-ca-file=r", "--tls-client-auth-policy=require",
+		"--tls-required=tcp-https", "--tls-min-version=tls1.3",
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -25,6 +28,10 @@ func TestFlagsSetSettings(t *testing.T) {
 	want := lookupd.Settings{
 		TCPAddress: "10.0.0.1:1,/run/l.sock", UnixSocketMode: 0o600, LogPrefix: "[l] ", HTTPAddress: "10.0.0.1:2", BroadcastAddress: "b",
 		InactiveProducerTimeout: time.Second, TombstoneLifetime: 2 * time.Second, PeerTimeout: time.Minute, LogLevel: "debug",
+		Settings: secure.Settings{
+			HTTPSAddress: "10.0.0.1:3", TLSCert: "c", TLSKey: "k", TLSRootCAFile: "r", TLSClientAuthPolicy: "require",
+			TLSRequired: "tcp-https", TLSMinVersion: "tls1.3",
+		},
 	}
 	if s != want {
 		t.Errorf("got %+v", s)
@@ -36,6 +43,7 @@ func TestValidateTellsEverything(t *testing.T) {
 		t.Errorf("the defaults: %v", err)
 	}
 	s := lookupd.Settings{TCPAddress: "4160", HTTPAddress: "h:99999", TombstoneLifetime: -1, LogLevel: "loud"}
+	s.HTTPSAddress, s.TLSKey, s.TLSRequired, s.TLSMinVersion, s.TLSClientAuthPolicy = "4162", "k", "true", "ssl3", "ask"
 	err := s.Validate()
 	if err == nil {
 		t.Fatal("nothing is wrong with", s)
@@ -46,6 +54,11 @@ func TestValidateTellsEverything(t *testing.T) {
 		"inactive-producer-timeout 0s: must be positive",
 		"tombstone-lifetime -1ns: must not be negative",
 		"peer-timeout 0s: must be 30s at least",
+		`https-address "4162": must be host:port`,
+		`tls-cert "": must be given together with --tls-key`,
+		"tls-required true: must be given together with --tls-cert",
+		"tls-min-version ssl3: must be tls1.0",
+		"tls-client-auth-policy ask: must be require or require-verify",
 		`log-level "loud": must be debug`,
 	} {
 		if !strings.Contains(err.Error(), complaint) {

@@ -3,9 +3,11 @@ package main
 import (
 	"bytes"
 	"context"
+	"flag"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -47,6 +49,26 @@ func TestAnEndedContextIsAnOrderlyStop(t *testing.T) {
 	args := []string{"--tcp-address=127.0.0.1:0", "--http-address=127.0.0.1:0"}
 	if status := program.Run(ctx, "lookupd", "", args, std, setup); status != 0 {
 		t.Errorf("status %d: %s", status, &errs)
+	}
+}
+
+// TestDocumented wants every flag that nsqlookupd has not in the page for those
+// who come from there, in one row.
+func TestDocumented(t *testing.T) {
+	text, err := os.ReadFile("../../docs/coming-from-nsq.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, row, _ := strings.Cut(string(text), "| flags that nsqlookupd has not |")
+	row, _, _ = strings.Cut(row, "\n")
+	fs := flag.NewFlagSet("lookupd", flag.ContinueOnError)
+	setup(fs, program.Stdio{})
+	theirs := []string{"tcp-address", "http-address", "broadcast-address", "inactive-producer-timeout", "tombstone-lifetime", "log-level", "log-prefix"}
+	for _, o := range program.Options(fs) {
+		listed := slices.Contains(strings.FieldsFunc(row, func(r rune) bool { return strings.ContainsRune(" `|", r) }), "--"+o.Flag.Name)
+		if listed == slices.Contains(theirs, o.Flag.Name) {
+			t.Errorf("docs/coming-from-nsq.md lists --%s: %v", o.Flag.Name, listed)
+		}
 	}
 }
 
