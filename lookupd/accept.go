@@ -65,11 +65,12 @@ func (p *peerServer) accept(ctx context.Context, l net.Listener, handle func(net
 		case ctx.Err() != nil:
 			return nil
 		case passing(err):
-			if pause == 0 {
-				p.sparing.Warn("cannot take connections for now: if files are what is short, raise the limit of open files", "error", err)
+			p.sparing.Warn("cannot take connections for now: if files are what is short, raise the limit of open files", "error", err)
+			// Strangers must not keep out daemons by what they take of it.
+			if !p.lobby.closeOldest(0) {
+				pause = min(pause+5*time.Millisecond, maxAcceptPause)
+				wait(ctx, pause)
 			}
-			pause = min(pause+5*time.Millisecond, maxAcceptPause)
-			wait(ctx, pause)
 		default:
 			return fmt.Errorf("accepting daemons on %s: %w", l.Addr(), err)
 		}

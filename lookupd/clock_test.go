@@ -180,6 +180,27 @@ func TestAFullMachineIsWaitedFor(t *testing.T) {
 	})
 }
 
+// TestStrangersMakeRoomOnAFullMachine has files run out while some connections say
+// nothing. Those who have said who they are stay.
+func TestStrangersMakeRoomOnAFullMachine(t *testing.T) {
+	inBubble(t, lookupd.DefaultSettings(), func(b *bubble) {
+		daemon := b.join("a")
+		first, second, third := newPeer(b.t, b.tcp.dial()), newPeer(b.t, b.tcp.dial()), newPeer(b.t, b.tcp.dial())
+		began := time.Now()
+		b.tcp.conns <- nil
+		b.tcp.conns <- nil
+		first.expectEOF()
+		second.expectEOF()
+		third.identify("b")
+		if took := time.Since(began); took != 0 {
+			t.Errorf("it took %s", took)
+		}
+		b.tcp.conns <- nil
+		daemon.say("PING")
+		b.expectHosts("/nodes", "a b")
+	})
+}
+
 func TestRunWaitsForItsConnections(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tcp := newPipe()

@@ -89,13 +89,13 @@ func (p *peerServer) handle(ctx context.Context, conn net.Conn) {
 	here := p.lobby.enter(conn)
 	defer func() { p.lobby.leave(here) }()
 
-	s := session{peerServer: p, remote: conn.RemoteAddr(), arm: c.arm, admit: func() bool { return p.lobby.leave(here) }}
+	s := session{peerServer: p, ctx: ctx, remote: conn.RemoteAddr(), arm: c.arm, admit: func() bool { return p.lobby.leave(here) }}
 	talks, err := p.open(c, &s)
 	if talks && err == nil {
 		err = s.converse()
 	}
 	if s.peer != nil {
-		s.leave(ctx, err)
+		s.leave(err)
 	}
 	if ctx.Err() != nil {
 		return // we hung up, and all that was registered goes

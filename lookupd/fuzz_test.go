@@ -42,6 +42,7 @@ func FuzzConversation(f *testing.F) {
 		self := protocol.PeerInfo{BroadcastAddress: "l", TCPPort: 1, HTTPPort: 2, Version: "1", Extended: true}
 		s := &session{
 			peerServer: newPeerServer(newDirectory(registry.Config{Inactive: time.Minute, Tombstone: time.Minute}), self, time.Minute, slog.New(slog.DiscardHandler)),
+			ctx:        t.Context(),
 			remote:     &net.TCPAddr{},
 			arm:        func(time.Duration) {},
 			admit:      func() bool { return true },
@@ -66,7 +67,7 @@ func FuzzConversation(f *testing.F) {
 			}
 		})
 		if s.peer != nil {
-			s.leave(t.Context(), err)
+			s.leave(err)
 		}
 		s.expire(t.Context())
 		s.dir.read(func(r *registry.Registry, now time.Time) {

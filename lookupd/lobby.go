@@ -31,16 +31,31 @@ func (l *lobby) enter(conn io.Closer) *stranger {
 	s := &stranger{conn: conn}
 	l.mu.Lock()
 	s.place = l.queue.PushBack(s)
-	var oldest *stranger
-	if l.queue.Len() > maxStrangers {
-		oldest = l.queue.Front().Value.(*stranger)
-		l.remove(oldest)
-	}
 	l.mu.Unlock()
-	if oldest != nil {
-		_ = oldest.conn.Close()
-	}
+	l.closeOldest(maxStrangers)
 	return s
+}
+
+// closeOldest closes the oldest connection if there are more than most, and
+// reports whether it has.
+func (l *lobby) closeOldest(most int) bool {
+	oldest := l.takeOldest(most)
+	if oldest == nil {
+		return false
+	}
+	_ = oldest.conn.Close()
+	return true
+}
+
+func (l *lobby) takeOldest(most int) *stranger {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.queue.Len() <= most {
+		return nil
+	}
+	oldest := l.queue.Front().Value.(*stranger)
+	l.remove(oldest)
+	return oldest
 }
 
 // leave takes a connection out, because it has identified itself or has ended.

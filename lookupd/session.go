@@ -21,6 +21,7 @@ import (
 // goroutine owns it.
 type session struct {
 	*peerServer
+	ctx    context.Context // ends when the lookupd stops
 	remote net.Addr
 	who    access.Who
 	arm    func(time.Duration) // gives the peer that time for its next command
@@ -54,6 +55,9 @@ const (
 	// step is how many registrations are taken apart under one lock: a fraction
 	// of a millisecond's work.
 	step = 500
+	// policyTimeout is how long a policy may take to decide: less than a peer has,
+	// so that it can still be told.
+	policyTimeout = 5 * time.Second
 	// bufferSize is what a connection reads and writes at once, in bytes. A
 	// command has a hundred or so.
 	bufferSize = 4 << 10
@@ -171,10 +175,9 @@ func (s *session) identify([]string) ([]byte, error) {
 	return s.toPlain, nil
 }
 
-// allowed asks whether the peer may register. It has its answer when the peer's
-// time is over, at the latest.
+// allowed asks whether the peer may register.
 func (s *session) allowed() error {
-	ctx, cancel := context.WithTimeout(context.Background(), strangerTimeout)
+	ctx, cancel := context.WithTimeout(s.ctx, policyTimeout)
 	defer cancel()
 	return access.Ask(ctx, s.policy, s.who, access.Register, "")
 }
@@ -182,7 +185,7 @@ func (s *session) allowed() error {
 // joined logs that the daemon is here, and what is odd about it.
 func (s *session) joined(info protocol.PeerInfo) {
 	s.gauge(+1)
-	s.log.Info("daemon joined", "daemon", s.peer, "remote", s.who.Remote, "version", info.Version, "tls", s.who.TLS)
+	s.log.Info("daemon joined", "daemon", s.peer, "remote", s.who.Remote, "version", info.Version, "extended", s.extended, "tls", s.who.TLS)
 	from, other := elsewhere(s.remote)
 	if other && loopback(info.BroadcastAddress) && s.warned.first(from+" "+info.BroadcastAddress) {
 		s.log.Warn("a daemon on another machine says that it is on this one, so consumers elsewhere will not find it: give it a --broadcast-address",
@@ -257,15 +260,19 @@ func (s *session) synced([]string) ([]byte, error) {
 	for n := step; n == step; topics += n {
 		s.change(func(r *registry.Registry) { n = r.Synced(s.peer, step) })
 	}
-	s.log.Info("daemon has said all that it has", "daemon", s.peer, "registrations of earlier connections", topics)
+	log := s.log.Debug
+	if topics > 0 {
+		log = s.log.Info
+	}
+	log("daemon has said all that it has", "daemon", s.peer, "taken over or deleted since it was lost", topics)
 	return replyOK, nil
 }
 
 // leave hides all that the daemon has registered, because of how its
 // conversation ended. At a stop nothing is, for nobody can ask any more.
-func (s *session) leave(ctx context.Context, why error) {
+func (s *session) leave(why error) {
 	s.gauge(-1)
-	if ctx.Err() != nil {
+	if s.ctx.Err() != nil {
 		return
 	}
 	var replaced bool
