@@ -51,7 +51,7 @@ func newPeerServer(dir *directory, self protocol.PeerInfo, timeout time.Duration
 
 // accept hands the connections of l to handle until ctx ends, and returns nil
 // then, or until l fails, and returns why. It closes l.
-func (p *peerServer) accept(ctx context.Context, l net.Listener, handle func(net.Conn)) error {
+func (p *peerServer) accept(ctx context.Context, l net.Listener, handle func(net.Conn, *stranger)) error {
 	defer l.Close()
 	defer whenEnded(ctx, func() { _ = l.Close() })()
 
@@ -61,7 +61,7 @@ func (p *peerServer) accept(ctx context.Context, l net.Listener, handle func(net
 		switch {
 		case err == nil:
 			pause = 0
-			handle(conn)
+			handle(conn, p.lobby.enter(conn)) // here, for their order
 		case ctx.Err() != nil:
 			return nil
 		case passing(err):

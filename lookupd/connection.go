@@ -79,14 +79,14 @@ func (c *connection) linger() {
 	_, _ = io.CopyN(io.Discard, c.raw, lingerBytes)
 }
 
-// handle holds one conversation and closes conn after it.
-func (p *peerServer) handle(ctx context.Context, conn net.Conn) {
+// handle holds one conversation, with one who is in the lobby, and closes conn
+// after it.
+func (p *peerServer) handle(ctx context.Context, conn net.Conn, here *stranger) {
 	p.counts.accepted.Add(1)
 	c := &connection{Conn: conn, raw: conn, ctx: ctx}
 	defer func() { _ = c.Close() }()
 	c.arm(strangerTimeout)
 	defer whenEnded(ctx, c.hurry)()
-	here := p.lobby.enter(conn)
 	defer func() { p.lobby.leave(here) }()
 
 	s := session{peerServer: p, ctx: ctx, remote: conn.RemoteAddr(), arm: c.arm, admit: func() bool { return p.lobby.leave(here) }}

@@ -18,7 +18,7 @@ import (
 // replies away. The peer hangs up when the returned function is called.
 func talk(t *testing.T, p *peerServer, say string) (hangUp func()) {
 	near, far := net.Pipe()
-	go p.handle(t.Context(), far)
+	go p.handle(t.Context(), far, p.lobby.enter(far))
 	go func() { _, _ = io.WriteString(near, say) }()
 	go func() { _, _ = io.Copy(io.Discard, near) }()
 	return func() { _ = near.Close() }
@@ -42,7 +42,11 @@ func TestCounts(t *testing.T) {
 		} {
 			hangUps = append(hangUps, talk(t, p, say))
 		}
-		time.Sleep(lingerTimeout + time.Second) // for those that are told an error
+		synctest.Wait()
+		if n := p.Counts().Strangers; n != 3+6 {
+			t.Errorf("%d strangers, want three and six that have just been told an error", n)
+		}
+		time.Sleep(lingerTimeout + time.Second)
 		got := p.Counts()
 		if got.Strangers != 3 || got.Plain != 3 || got.Extended != 2 || got.TLS != 0 || got.Accepted != 15 {
 			t.Errorf("%+v", got)

@@ -176,6 +176,34 @@ func TestUnreadReplies(t *testing.T) {
 	})
 }
 
+// TestAStopEndsHTTPFirst has an answer under way when a stop comes. It has the
+// daemons that there are, who are heard until it has been read.
+func TestAStopEndsHTTPFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tcp, web := newPipe(), newPipe()
+		d := lookupd.New(lookupd.DefaultSettings(), tcp, web, testLog(t))
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- d.Run(ctx) }()
+		p, client := newPeer(t, tcp.dial()), newPeer(t, web.dial())
+		p.identify("a")
+		p.say("REGISTER t")
+		client.send("GET /lookup?topic=t HTTP/1.1\r\nHost: lookupd\r\n\r\n")
+		synctest.Wait()
+		stop()
+		time.Sleep(time.Second)
+		p.say("PING")
+		answer, err := io.ReadAll(client.in)
+		if err != nil || !strings.Contains(string(answer), `"broadcast_address":"a"`) {
+			t.Errorf("answered %s, %v", answer, err)
+		}
+		p.expectEOF()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // TestAStopAnswersWhatWasSaid ends a lookupd with replies under way, to one who
 // takes them and one who does not.
 func TestAStopAnswersWhatWasSaid(t *testing.T) {
