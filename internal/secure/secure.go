@@ -1,5 +1,5 @@
-// Package secure makes the TLS side of a server from files, as NSQ's flags name
-// them, and reads the files again when they change.
+// Package secure makes the TLS side of a server or a client from files, as NSQ's
+// flags name them, and reads the files again when they change.
 package secure
 
 import (
@@ -23,6 +23,8 @@ type Files struct {
 	RootCA     string // PEM; signs clients' certificates. Empty is none
 	ClientAuth string // require, require-verify, or empty: clients need no certificate
 	MinVersion string // tls1.0, tls1.1, tls1.2 or tls1.3; empty is tls1.2
+
+	prefix string // of the flags' names
 }
 
 // every is how often, at most, the files are looked at.
@@ -33,7 +35,7 @@ const every = time.Second
 // logs why it cannot, and goes on with what it has. The error says which flag
 // and file are wrong and what to do.
 func Server(f Files, log *slog.Logger) (*tls.Config, error) {
-	k := &keeper{files: f, log: log}
+	k := &keeper{files: f, log: log, load: f.load}
 	k.seen, k.looked = f.stamps(), time.Now()
 	c, err := f.load(log)
 	if err != nil {
@@ -48,13 +50,17 @@ func Server(f Files, log *slog.Logger) (*tls.Config, error) {
 
 // ClientRoots reads the certificates that sign servers' ones, for clients.
 func ClientRoots(file string) (*x509.CertPool, error) {
-	text, err := read("tls-root-ca-file", file)
+	return roots("tls-root-ca-file", file)
+}
+
+func roots(flag, file string) (*x509.CertPool, error) {
+	text, err := read(flag, file)
 	if err != nil {
 		return nil, err
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(text) {
-		return nil, fmt.Errorf("tls-root-ca-file %s: holds no certificate in PEM form: give a file with a -----BEGIN CERTIFICATE----- block", file)
+		return nil, fmt.Errorf("%s %s: holds no certificate in PEM form: give a file with a -----BEGIN CERTIFICATE----- block", flag, file)
 	}
 	return pool, nil
 }
@@ -63,6 +69,7 @@ func ClientRoots(file string) (*x509.CertPool, error) {
 type keeper struct {
 	files   Files
 	log     *slog.Logger
+	load    func(*slog.Logger) (*tls.Config, error)
 	current atomic.Pointer[tls.Config]
 
 	// Held while the files are looked at. Nobody waits for it: whoever finds it
@@ -95,7 +102,7 @@ func (k *keeper) look() {
 	// tried again when it changes. A pair that is replaced file by file so
 	// comes in with the second one.
 	k.seen = stamps
-	c, err := k.files.load(k.log)
+	c, err := k.load(k.log)
 	if err != nil {
 		k.log.Error("cannot load the changed TLS files; the old ones stay in use", "error", err)
 		return
@@ -175,26 +182,26 @@ func (f Files) load(log *slog.Logger) (*tls.Config, error) {
 
 // pair reads the certificate and its key.
 func (f Files) pair() (cert tls.Certificate, err error) {
-	certText, err := read("tls-cert", f.Cert)
+	certText, err := read(f.prefix+"tls-cert", f.Cert)
 	if err != nil {
 		return cert, err
 	}
-	keyText, err := read("tls-key", f.Key)
+	keyText, err := read(f.prefix+"tls-key", f.Key)
 	if err != nil {
 		return cert, err
 	}
 	leaf := block(certText, "CERTIFICATE")
 	if leaf == nil {
-		return cert, fmt.Errorf("tls-cert %s: holds no certificate in PEM form: give a file with a -----BEGIN CERTIFICATE----- block", f.Cert)
+		return cert, fmt.Errorf("%stls-cert %s: holds no certificate in PEM form: give a file with a -----BEGIN CERTIFICATE----- block", f.prefix, f.Cert)
 	}
 	if _, err := x509.ParseCertificate(leaf); err != nil {
-		return cert, fmt.Errorf("tls-cert %s: the certificate is damaged: %w", f.Cert, err)
+		return cert, fmt.Errorf("%stls-cert %s: the certificate is damaged: %w", f.prefix, f.Cert, err)
 	}
 	if block(keyText, "ENCRYPTED PRIVATE KEY") != nil {
-		return cert, fmt.Errorf("tls-key %s: is encrypted: give the key without a passphrase", f.Key)
+		return cert, fmt.Errorf("%stls-key %s: is encrypted: give the key without a passphrase", f.prefix, f.Key)
 	}
 	if cert, err = tls.X509KeyPair(certText, keyText); err != nil {
-		return cert, fmt.Errorf("tls-key %s: cannot be used with --tls-cert %s: %w: give the key that the certificate was made for", f.Key, f.Cert, err)
+		return cert, fmt.Errorf("%stls-key %s: cannot be used with --%[1]stls-cert %[3]s: %[4]w: give the key that the certificate was made for", f.prefix, f.Key, f.Cert, err)
 	}
 	return cert, nil
 }
