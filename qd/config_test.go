@@ -32,6 +32,11 @@ http_client_request_timeout 5000000000
 https_address 127.0.0.1:4152
 log_level 2
 log_prefix 
+lookupd_tls false
+lookupd_tls_cert 
+lookupd_tls_insecure_skip_verify false
+lookupd_tls_key 
+lookupd_tls_root_ca_file 
 max_body_size 5242880
 max_bytes_per_file 104857600
 max_channel_consumers 0

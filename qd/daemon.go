@@ -61,6 +61,10 @@ func Listen(s Settings, log *slog.Logger, level *slog.LevelVar) (d *Daemon, err 
 	if err != nil {
 		return nil, err
 	}
+	lookups, err := s.lookupTLS(log)
+	if err != nil {
+		return nil, err
+	}
 	opened := d // a return of nil sets d
 	defer func() {
 		if err != nil {
@@ -73,17 +77,11 @@ func Listen(s Settings, log *slog.Logger, level *slog.LevelVar) (d *Daemon, err 
 	if d.self, err = d.describe(); err != nil {
 		return nil, err
 	}
-	d.peers = peers.New(peers.Config{
-		Addresses:      s.LookupdTCPAddresses,
-		Self:           func() protocol.PeerInfo { return d.self },
-		ConnectTimeout: s.LookupConnectTimeout,
-		RequestTimeout: s.LookupTimeout,
-		Dial:           listen.Dial,
-		Log:            log,
-	})
+	d.peers = peers.New(s.ofPeers(lookups, func() protocol.PeerInfo { return d.self }, log))
 	if d.broker, err = broker.Open(s.ofBroker(d.peers.Channels, log)); err != nil {
 		return nil, err
 	}
+	d.self.Instance = d.broker.Instance()
 	of := s.ofSessions()
 	of.TLS, of.Auth = certificates, authorities
 	d.sessions = session.NewServer(of, d.broker, log)

@@ -226,6 +226,7 @@ func TestValidate(t *testing.T) {
 		"max-deflate-level=10", "auth-http-request-method=put", "enable-experiment=flight", "statsd-address=nowhere",
 		"statsd-interval=0s", "statsd-prefix=a:b", "statsd-udp-packet-size=65508", "e2e-processing-latency-percentile=1.5",
 		"e2e-processing-latency-window-time=0s", "log-level=loud", "segment-bytes=1", "min-free-disk=-1",
+		"lookupd-tls-cert=a", "lookupd-tls-root-ca-file=b", "lookupd-tls-insecure-skip-verify",
 	}
 	var args []string
 	for _, a := range bad {

@@ -24,6 +24,7 @@ func (s *Settings) Flags(fs *flag.FlagSet) {
 	fs.Var((*program.Strings)(&s.LookupdTCPAddresses), "lookupd-tcp-address", "`address` of a lookupd to register with, host:port or the path of a socket file; may be repeated")
 	program.Alias(fs, "nsqlookupd-tcp-address", "lookupd-tcp-address")
 	program.Key(fs, "nsqlookupd_tcp_addresses", "lookupd-tcp-address")
+	s.lookupTLSFlags(fs)
 	fs.DurationVar(&s.LookupConnectTimeout, "http-client-connect-timeout", s.LookupConnectTimeout, "time to connect to a lookupd or an auth server")
 	fs.DurationVar(&s.LookupTimeout, "http-client-request-timeout", s.LookupTimeout, "time for a request to a lookupd, or to all auth servers")
 	s.StorageFlags(fs)
@@ -45,6 +46,15 @@ func (s *Settings) Flags(fs *flag.FlagSet) {
 	fs.StringVar(&s.LogLevel, "log-level", s.LogLevel, "`level`: debug, info, warn, error or fatal")
 	fs.StringVar(&s.LogPrefix, "log-prefix", s.LogPrefix, "`text` before each line that is logged")
 	obsoleteFlags(fs)
+}
+
+// lookupTLSFlags declares the flags for TLS to lookupds.
+func (s *Settings) lookupTLSFlags(fs *flag.FlagSet) {
+	fs.BoolVar(&s.LookupdTLS, "lookupd-tls", s.LookupdTLS, "speak TLS to lookupds, from the first byte, and HTTPS when they are asked for channels")
+	fs.StringVar(&s.LookupdTLSRootCAFile, "lookupd-tls-root-ca-file", s.LookupdTLSRootCAFile, "`file` with the certificates that sign lookupds' ones, PEM; read again when it changes (default the machine's authorities)")
+	fs.StringVar(&s.LookupdTLSCert, "lookupd-tls-cert", s.LookupdTLSCert, "`file` with the certificate to show to lookupds, PEM; read again when it changes")
+	fs.StringVar(&s.LookupdTLSKey, "lookupd-tls-key", s.LookupdTLSKey, "`file` with that certificate's key, PEM")
+	fs.BoolVar(&s.LookupdTLSSkipVerify, "lookupd-tls-insecure-skip-verify", s.LookupdTLSSkipVerify, "believe any certificate of a lookupd; for trials")
 }
 
 // obsoleteFlags declares what nsqd has, and what means nothing here.

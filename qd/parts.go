@@ -2,17 +2,23 @@ package qd
 
 import (
 	"context"
+	"crypto/tls"
 	"log/slog"
+	"net"
 	"slices"
 
+	"github.com/millrace-mq/millrace/internal/listen"
+	"github.com/millrace-mq/millrace/internal/secure"
+	"github.com/millrace-mq/millrace/protocol"
 	"github.com/millrace-mq/millrace/qd/broker"
+	"github.com/millrace-mq/millrace/qd/peers"
 	"github.com/millrace-mq/millrace/qd/session"
 )
 
 // This file is what the settings mean to the parts of a daemon.
 
 // ofBroker are those of the broker. channels asks the lookupds for a new topic's.
-func (s *Settings) ofBroker(channels func(context.Context, string) []string, log *slog.Logger) broker.Settings {
+func (s *Settings) ofBroker(channels func(context.Context, string) ([]string, bool), log *slog.Logger) broker.Settings {
 	return broker.Settings{
 		DataPath:         s.DataPath,
 		Durability:       s.Durability,
@@ -31,6 +37,31 @@ func (s *Settings) ofBroker(channels func(context.Context, string) []string, log
 		Zone:             s.TopologyZone,
 		Channels:         channels,
 		Log:              log,
+	}
+}
+
+// lookupTLS is how lookupds are spoken to over TLS; nil if they are not.
+func (s *Settings) lookupTLS(log *slog.Logger) (func(serverName string) *tls.Config, error) {
+	if !s.LookupdTLS {
+		return nil, nil
+	}
+	return secure.Client(secure.ClientFiles{
+		Prefix: "lookupd-", Cert: s.LookupdTLSCert, Key: s.LookupdTLSKey, RootCA: s.LookupdTLSRootCAFile,
+		SkipVerify: s.LookupdTLSSkipVerify,
+	}, log)
+}
+
+// ofPeers are those of the links to lookupds.
+func (s *Settings) ofPeers(over func(string) *tls.Config, self func() protocol.PeerInfo, log *slog.Logger) peers.Config {
+	return peers.Config{
+		Addresses:      s.LookupdTCPAddresses,
+		Self:           self,
+		ConnectTimeout: s.LookupConnectTimeout,
+		RequestTimeout: s.LookupTimeout,
+		Dial:           listen.Dial,
+		Resolve:        net.DefaultResolver.LookupHost,
+		TLS:            over,
+		Log:            log,
 	}
 }
 

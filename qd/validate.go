@@ -66,12 +66,29 @@ func (s *Settings) validateAddresses(complain complaint, errs *[]error) {
 			*errs = append(*errs, fmt.Errorf("lookupd-tcp-address %w", err))
 		}
 	}
+	s.validateLookupTLS(complain)
 	isPort := func(n int) bool { return n >= 0 && n <= 65535 }
 	complain(isPort(s.BroadcastTCPPort), "broadcast-tcp-port", s.BroadcastTCPPort, "from 0 to 65535")
 	complain(isPort(s.BroadcastHTTPPort), "broadcast-http-port", s.BroadcastHTTPPort, "from 0 to 65535")
 	onNetwork := slices.ContainsFunc(listen.Split(s.TCPAddress), func(a string) bool { return listen.Network(a) == "tcp" })
 	complain(onNetwork || s.BroadcastTCPPort != 0 || len(s.LookupdTCPAddresses) == 0, "broadcast-tcp-port", s.BroadcastTCPPort,
 		"given, for lookupd registers nobody without a port and the daemon listens at none")
+}
+
+// validateLookupTLS checks what lookupTLSFlags declares.
+func (s *Settings) validateLookupTLS(complain complaint) {
+	if !s.LookupdTLS {
+		const rule = "given together with --lookupd-tls"
+		complain(s.LookupdTLSRootCAFile == "", "lookupd-tls-root-ca-file", strconv.Quote(s.LookupdTLSRootCAFile), rule)
+		complain(s.LookupdTLSCert == "", "lookupd-tls-cert", strconv.Quote(s.LookupdTLSCert), rule)
+		complain(s.LookupdTLSKey == "", "lookupd-tls-key", strconv.Quote(s.LookupdTLSKey), rule)
+		complain(!s.LookupdTLSSkipVerify, "lookupd-tls-insecure-skip-verify", true, rule)
+		return
+	}
+	complain((s.LookupdTLSCert == "") == (s.LookupdTLSKey == ""),
+		"lookupd-tls-cert", strconv.Quote(s.LookupdTLSCert), "given together with --lookupd-tls-key, or not at all")
+	complain(!s.LookupdTLSSkipVerify || s.LookupdTLSRootCAFile == "",
+		"lookupd-tls-insecure-skip-verify", true, "left out with --lookupd-tls-root-ca-file, by which lookupds are verified")
 }
 
 // validateMeasuring checks what measureFlags declares.

@@ -65,8 +65,9 @@ type Settings struct {
 	Region, Zone string
 
 	// Channels, if not nil, returns the channels that a new topic should have
-	// from the start, because other daemons have them. It returns soon.
-	Channels func(ctx context.Context, topic string) []string
+	// from the start, because other daemons have them, and whether these are all. It
+	// returns soon. If they are not, the topic is one of Broker.Learning.
+	Channels func(ctx context.Context, topic string) (channels []string, all bool)
 	Log      *slog.Logger
 }
 
@@ -74,6 +75,7 @@ type Settings struct {
 type Broker struct {
 	Settings
 	log       *slog.Logger
+	instance  string
 	epoch     time.Time
 	low       atomic.Pointer[SpaceError] // not nil while the disk is too full
 	free      atomic.Int64               // bytes free on the disk when it was looked at last; -1 if that failed
@@ -99,6 +101,7 @@ type Broker struct {
 
 	mu        sync.RWMutex // guards what follows
 	topics    map[string]*Topic
+	learners  map[*Topic]struct{} // which may lack channels that other daemons have
 	watchers  map[chan struct{}]struct{}
 	leftovers map[string][]string // by topic, folders of deleted ones that could not be deleted
 }
@@ -122,6 +125,7 @@ func Open(s Settings) (*Broker, error) {
 		stopping:  make(chan struct{}),
 		changed:   make(chan struct{}, 1),
 		topics:    make(map[string]*Topic),
+		learners:  make(map[*Topic]struct{}),
 		watchers:  make(map[chan struct{}]struct{}),
 		leftovers: make(map[string][]string),
 	}
@@ -146,6 +150,10 @@ func Open(s Settings) (*Broker, error) {
 	}
 	return b, nil
 }
+
+// Instance is the identity of the data path: the same for ever, and another's for
+// another one, unless that is a copy.
+func (b *Broker) Instance() string { return b.instance }
 
 // Now is the broker's time, in nanoseconds since the Unix epoch. It is not set
 // back when the system's clock is.
@@ -248,9 +256,9 @@ func (b *Broker) Create(ctx context.Context, name string, policy Policy) (*Topic
 	if err := b.reserveEnough(); err != nil {
 		return nil, fmt.Errorf("creating topic %s: %w", name, err)
 	}
-	var channels []string
+	channels, all := []string(nil), true
 	if b.Channels != nil {
-		channels = b.Channels(ctx, name)
+		channels, all = b.Channels(ctx, name)
 	}
 	fresh, err := b.prepare(name, policy)
 	if err != nil {
@@ -265,6 +273,10 @@ func (b *Broker) Create(ctx context.Context, name string, policy Policy) (*Topic
 		t.mu.Lock()
 		for _, c := range channels {
 			t.addChannel(c, nil)
+		}
+		if !all {
+			t.beginLearning()
+			b.learners[t] = struct{}{}
 		}
 		t.mu.Unlock()
 	}
@@ -332,7 +344,7 @@ func (b *Broker) Topics() []*Topic {
 }
 
 // Watch returns a channel that is signalled whenever a topic or channel was
-// created or deleted, and a function that ends this.
+// created, deleted, paused or unpaused, and a function that ends this.
 func (b *Broker) Watch() (changes <-chan struct{}, cancel func()) {
 	ch := make(chan struct{}, 1)
 	b.mu.Lock()

@@ -30,7 +30,10 @@ func (t *Topic) CreateChannel(name string) error {
 
 // DeleteChannel deletes a channel with its messages. Its consumers are gone.
 func (t *Topic) DeleteChannel(name string) error {
-	return t.deleteChannel(func(core *queue.Topic) *queue.Channel { return core.Channel(name) })
+	return t.deleteChannel(func(core *queue.Topic) *queue.Channel {
+		t.forget(name) // also if another daemon alone has it so far
+		return core.Channel(name)
+	})
 }
 
 // deleteChannel deletes the channel that pick chooses under the lock.
@@ -69,17 +72,27 @@ func (t *Topic) deleteChannel(pick func(core *queue.Topic) *queue.Channel) error
 
 // Empty drops the messages that wait in the topic itself.
 func (t *Topic) Empty() error {
-	if err := t.change(func(core *queue.Topic) { core.Empty() }); err != nil {
+	err := t.change(func(core *queue.Topic) {
+		if t.logs != nil {
+			t.learning.emptied(core, t.logs.sideEnd())
+		}
+		core.Empty()
+	})
+	if err != nil {
 		return err
 	}
 	return t.writeNow() // or deferred publishes that it dropped would be back after a crash
 }
 
 // Pause holds back from the channels what is published from now on.
-func (t *Topic) Pause() error { return t.change(func(core *queue.Topic) { core.Pause() }) }
+func (t *Topic) Pause() error {
+	defer t.broker.notify()
+	return t.change(func(core *queue.Topic) { core.Pause() })
+}
 
 // Unpause ends a pause.
 func (t *Topic) Unpause() error {
+	defer t.broker.notify()
 	return t.change(func(core *queue.Topic) { core.Unpause(t.broker.Now()) })
 }
 
@@ -93,11 +106,13 @@ func (t *Topic) EmptyChannel(name string) error {
 
 // PauseChannel holds back a channel's deliveries.
 func (t *Topic) PauseChannel(name string) error {
+	defer t.broker.notify()
 	return t.changeChannel(name, (*queue.Channel).Pause)
 }
 
 // UnpauseChannel ends a pause.
 func (t *Topic) UnpauseChannel(name string) error {
+	defer t.broker.notify()
 	return t.changeChannel(name, (*queue.Channel).Unpause)
 }
 

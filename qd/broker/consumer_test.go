@@ -164,11 +164,11 @@ func TestTimeouts(t *testing.T) {
 	})
 }
 
-// TestWatch tells of creations and deletions, and knows the channels that new
+// TestWatch tells of creations, deletions and pauses, and knows the channels that new
 // topics should have.
 func TestWatch(t *testing.T) {
 	r := start(t, t.TempDir(), func(s *Settings) {
-		s.Channels = func(_ context.Context, topic string) []string { return []string{"of-" + topic} }
+		s.Channels = func(_ context.Context, topic string) ([]string, bool) { return []string{"of-" + topic}, true }
 	})
 	changes, cancel := r.Watch()
 	topic := r.topic("t")
@@ -183,13 +183,22 @@ func TestWatch(t *testing.T) {
 	if err := topic.CreateChannel("c"); err != nil { // again
 		t.Fatal(err)
 	}
-	if err := topic.Pause(); err != nil {
+	if err := topic.Empty(); err != nil {
 		t.Fatal(err)
 	}
 	select {
 	case <-changes:
-		t.Error("nothing was created or deleted")
+		t.Error("nothing was created, deleted or paused")
 	default:
+	}
+	for _, change := range []func() error{
+		topic.Pause, topic.Unpause,
+		func() error { return topic.PauseChannel("c") }, func() error { return topic.UnpauseChannel("c") },
+	} {
+		if err := change(); err != nil {
+			t.Fatal(err)
+		}
+		<-changes
 	}
 	if err := topic.DeleteChannel("c"); err != nil {
 		t.Fatal(err)

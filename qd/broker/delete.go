@@ -39,6 +39,7 @@ func (b *Broker) deleteIfDeserted(t *Topic) error {
 // remove deletes a topic, and unlocks mu.
 func (b *Broker) remove(t *Topic) error {
 	delete(b.topics, t.name)
+	delete(b.learners, t)
 	t.mu.Lock()
 	b.mu.Unlock()
 	var orphans []*queue.Consumer

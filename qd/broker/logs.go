@@ -128,14 +128,19 @@ func (t *Topic) addChannel(name string, at *uint64) *queue.Channel {
 	} else {
 		c = t.core.AddChannel(name, now)
 	}
-	if !protocol.Ephemeral(name) {
+	t.holdFile(c, side)
+	return c
+}
+
+// holdFile gives a new channel its file. Deferred publishes that it has just been
+// given are in the side log, from position side on: its file need not have them
+// yet. Under mu; save must follow.
+func (t *Topic) holdFile(c *queue.Channel, side uint64) {
+	if !protocol.Ephemeral(c.Name()) {
 		t.logs.files++
-		// Deferred publishes that it has just been given are in the side log, from
-		// there on: its file need not have them yet.
 		t.logs.change++
 		t.logs.held[c] = &holding{number: t.logs.files, from: c.Cursor(), side: side, change: t.logs.change}
 	}
-	return c
 }
 
 // forgetFile gives up the file of a channel that was deleted, and returns its

@@ -26,7 +26,9 @@ type meta struct {
 	Clean bool `json:"clean"`
 	// Reserved is the highest number that may have been drawn: for a topic, or
 	// for an extent of message IDs.
-	Reserved uint64      `json:"reserved"`
+	Reserved uint64 `json:"reserved"`
+	// Instance tells this data path from others: random, made once.
+	Instance string      `json:"instance,omitempty"`
 	Topics   []topicMeta `json:"topics"`
 }
 
@@ -76,6 +78,9 @@ func readMeta(fsys disk.FS, path string) (m meta, err error) {
 // check refuses what no broker has written: better not to start than to lose
 // or repeat messages over somebody's slip in an editor.
 func (m meta) check() error {
+	if m.Instance != "" && (!protocol.ValidName(m.Instance) || protocol.Ephemeral(m.Instance)) {
+		return fmt.Errorf("instance %q: must be 1 to 64 letters, digits and .-_ ; remove it, and another is made", m.Instance)
+	}
 	names, numbers := make(map[string]bool), make(map[uint64]bool)
 	for _, t := range m.Topics {
 		if !protocol.ValidName(t.Name) {

@@ -1,7 +1,9 @@
 package broker
 
 import (
+	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"math"
@@ -70,6 +72,7 @@ func (b *Broker) load() error {
 		return err
 	}
 	b.drawn.Store(m.Reserved)
+	b.instance = cmp.Or(m.Instance, rand.Text())
 	if err := b.takeOver(context.Background(), m); err != nil {
 		return err
 	}
@@ -229,7 +232,7 @@ func (b *Broker) runSaver(ctx context.Context) {
 // describe returns what is to be written down while the broker runs.
 func (b *Broker) describe() meta {
 	topics := b.Topics()
-	m := meta{Version: metaVersion, Reserved: b.drawn.Load() + draws*uint64(len(topics)) + reserve}
+	m := meta{Version: metaVersion, Instance: b.instance, Reserved: b.drawn.Load() + draws*uint64(len(topics)) + reserve}
 	for _, t := range topics {
 		if protocol.Ephemeral(t.name) || t.logs != nil {
 			continue
@@ -250,7 +253,7 @@ func (b *Broker) describe() meta {
 // Close keeps every message on disk and lets go of the data path. Run must
 // have returned, and nobody may use the broker any more.
 func (b *Broker) Close() error {
-	m := meta{Version: metaVersion, Clean: true, Reserved: b.drawn.Load()}
+	m := meta{Version: metaVersion, Instance: b.instance, Clean: true, Reserved: b.drawn.Load()}
 	var errs []error
 	for _, t := range b.Topics() {
 		if t.logs != nil {

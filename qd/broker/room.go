@@ -29,9 +29,13 @@ func (t *Topic) keepUp() (again time.Duration, err error) {
 	t.mu.Lock()
 	gone, low, policy, settled := t.gone, t.core.Low(), t.policy, t.core.Settled()
 	idle := t.broker.Now()-t.lastPub > int64(idleAfter)
+	from, wait, held := t.heldFrom(t.broker.Now())
 	t.mu.Unlock()
 	if gone {
 		return 0, nil
+	}
+	if held {
+		low, again = min(low, from), wait
 	}
 	if cut, start := t.cut(low, policy, idle), t.logs.main.Start(); cut > start {
 		u, now := &t.logs.upkeep, t.broker.Now()
@@ -47,7 +51,7 @@ func (t *Topic) keepUp() (again time.Duration, err error) {
 	if policy.RetentionAge > 0 && t.logs.main.Start() < t.logs.main.End() {
 		again = sooner(again, retentionLook)
 	}
-	if u := &t.logs.upkeep; settled-u.sweptFor > u.sweepNeed && t.worthSweeping() {
+	if u := &t.logs.upkeep; !held && settled-u.sweptFor > u.sweepNeed && t.worthSweeping() {
 		if now := t.broker.Now(); now > u.sweepAt {
 			failed := t.sweep()
 			if u.sweepAt = now + int64(sweepEvery); failed == nil {

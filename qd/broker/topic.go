@@ -25,6 +25,7 @@ type Topic struct {
 	mu       sync.Mutex // guards what follows; never held across I/O or a send
 	core     *queue.Topic
 	policy   Policy
+	learning *learning // nil: all channels that other daemons have are known
 	gone     bool
 	working  bool // the disk worker runs
 	diskErr  error

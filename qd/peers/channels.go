@@ -3,6 +3,7 @@ package peers
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -15,81 +16,138 @@ import (
 )
 
 const (
-	// maxPatience bounds how long the first publish to a new topic waits for
+	// patience is how long, at most, the first publish to a new topic waits for
 	// lookupds.
-	maxPatience = time.Second
+	patience = 200 * time.Millisecond
 	// maxAnswer is the longest answer in bytes that is taken from one of them:
 	// room for some ten thousand channels.
 	maxAnswer = 1 << 20
 )
 
 // Channels returns the channels that other daemons have for topic, sorted and
-// without the ephemeral ones, as far as the lookupds say so that are linked
-// now. It asks all of them at once and takes what it has after ConnectTimeout
-// and RequestTimeout together, but no more than a second.
+// without the ephemeral ones, as far as lookupds say so in time; all reports
+// that each of them has. It asks all that are linked at once and takes what it has
+// after a fifth of a second. It does not wait for those that have failed to answer
+// within that time before, until one does.
 //
 // It goes on when ctx ends: whoever publishes first and gives up must not leave
 // a topic behind that lacks channels.
-func (p *Peers) Channels(ctx context.Context, topic string) []string {
-	faces := p.faces()
-	if len(faces) == 0 {
-		return nil
+func (p *Peers) Channels(ctx context.Context, topic string) (channels []string, all bool) {
+	links, all := p.prompt()
+	if len(links) == 0 {
+		return nil, all
 	}
-	patience := min(p.ConnectTimeout+p.RequestTimeout, maxPatience)
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), min(patience, p.ConnectTimeout+p.RequestTimeout))
 	defer cancel()
-	answers := make([][]string, len(faces))
+	answers, failures := make([][]string, len(links)), make([]error, len(links))
 	var wg sync.WaitGroup
-	for i, face := range faces {
-		wg.Go(func() {
-			channels, err := p.askChannels(ctx, face, topic)
-			if err != nil {
-				p.Log.Warn("cannot ask for the channels of a new topic", "lookupd", face, "topic", topic, "error", err)
-			}
-			answers[i] = channels
-		})
+	for i, l := range links {
+		wg.Go(func() { answers[i], failures[i] = l.ask(ctx, topic) })
 	}
 	wg.Wait()
-	all := slices.DeleteFunc(slices.Concat(answers...), func(name string) bool {
-		return !protocol.ValidName(name) || protocol.Ephemeral(name)
-	})
-	slices.Sort(all)
-	return slices.Compact(all)
-}
-
-// faces returns the HTTP addresses of the lookupds that are linked.
-func (p *Peers) faces() []string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	var faces []string
-	for _, l := range p.links {
-		if web := l.web.Load(); web != nil {
-			faces = append(faces, *web)
+	for i, l := range links {
+		if err := failures[i]; err != nil {
+			l.tardy(err)
+			all = false
 		}
 	}
-	return faces
+	channels = slices.Concat(answers...)
+	slices.Sort(channels)
+	return slices.Compact(channels), all
 }
 
-func (p *Peers) askChannels(ctx context.Context, face, topic string) ([]string, error) {
-	address := url.URL{Scheme: "http", Host: face, Path: "/channels", RawQuery: url.Values{"topic": {topic}}.Encode()}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address.String(), nil)
+// prompt returns the links whose lookupds answer in time, and whether there are
+// no others that could answer.
+func (p *Peers) prompt() (links []*link, all bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	all = true
+	for _, address := range p.distinct() {
+		l := p.links[address]
+		if l == nil {
+			all = false
+			continue
+		}
+		l.mu.Lock()
+		switch {
+		case !l.status.Linked || l.status.Tardy:
+			all = false
+		case l.face != "":
+			links = append(links, l)
+		}
+		l.mu.Unlock()
+	}
+	return links, all
+}
+
+// tardy notes that the lookupd did not answer, or not in time: nobody waits for
+// it until it does.
+func (l *link) tardy(err error) {
+	l.mu.Lock()
+	was := l.status.Tardy
+	l.status.Tardy, l.status.LastError = true, err.Error()
+	l.mu.Unlock()
+	if !was {
+		l.Log.Warn("lookupd does not say in time which channels a topic has: new topics do not wait for it, and get its channels later",
+			"lookupd", l.address, "error", err)
+	}
+}
+
+// timely notes that it has answered in time.
+func (l *link) timely() {
+	l.mu.Lock()
+	was := l.status.Tardy
+	if l.status.Tardy = false; was {
+		l.status.LastError = ""
+	}
+	l.mu.Unlock()
+	if was {
+		l.Log.Info("lookupd answers in time again", "lookupd", l.address)
+	}
+}
+
+// newWeb returns the client for the lookupd's HTTP face.
+func (l *link) newWeb() *http.Client {
+	return &http.Client{
+		Transport: &http.Transport{
+			DialContext: l.dial, DialTLSContext: l.dialTLS, IdleConnTimeout: 2 * pingInterval,
+			// Very many new topics at once are no reason to open very many connections.
+			MaxIdleConnsPerHost: atOnce, MaxConnsPerHost: 4 * atOnce,
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// ask asks the lookupd for a topic's channels, and returns those that are worth
+// creating.
+func (l *link) ask(ctx context.Context, topic string) ([]string, error) {
+	l.mu.Lock()
+	face := l.face
+	l.mu.Unlock()
+	if face == "" {
+		return nil, errors.New("lookupd is out of reach")
+	}
+	address := face + "/channels?" + url.Values{"topic": {topic}}.Encode()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return nil, err
 	}
 	req.Header.Set("Accept", "application/vnd.nsq; version=1.0") // or lookupds before NSQ 1.0 wrap the answer
-	resp, err := p.web.Do(req)
+	resp, err := l.web.Do(req)
 	if err != nil {
 		return nil, err
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("answered %s", resp.Status)
+		return nil, fmt.Errorf("%s answered %s", address, resp.Status)
 	}
 	var answer struct {
 		Channels []string `json:"channels"`
 	}
 	if err := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(&answer); err != nil {
-		return nil, fmt.Errorf("reading the answer: %w", err)
+		return nil, fmt.Errorf("reading the answer of %s: %w", address, err)
 	}
-	return answer.Channels, nil
+	return slices.DeleteFunc(answer.Channels, func(name string) bool {
+		return !protocol.ValidName(name) || protocol.Ephemeral(name)
+	}), nil
 }

@@ -2,12 +2,14 @@ package peers
 
 import (
 	"context"
-	"errors"
 	"math/rand/v2"
 	"net"
+	"net/http"
 	"strconv"
-	"sync/atomic"
+	"sync"
 	"time"
+
+	"github.com/millrace-mq/millrace/protocol"
 )
 
 const (
@@ -20,9 +22,6 @@ const (
 	// daemons of a cluster do not all come back at once.
 	minPause = 100 * time.Millisecond
 	maxPause = 15 * time.Second
-
-	// batch is how many commands are sent before the first reply is waited for.
-	batch = 512
 )
 
 // link keeps one lookupd informed. Its goroutine owns it, but for the fields
@@ -31,16 +30,29 @@ type link struct {
 	*Peers
 	address string
 	dismiss context.CancelFunc
-	news    chan struct{} // there is a new roster; anyone signals it
+	news    chan struct{} // there is something new to tell; anyone signals it
+	owes    chan struct{} // there are topics to be asked about; anyone signals it
+	web     *http.Client  // of anyone
+	lost    bool          // and said so
 
-	// web is the address of the lookupd's HTTP face while the link stands, else
-	// nil; anyone reads it.
-	web  atomic.Pointer[string]
-	lost bool // and said so
+	mu     sync.Mutex // guards what follows
+	status Link
+	face   string // scheme, host and port of its HTTP face; empty while it is not linked, or has none
+}
+
+// newLink returns a link that nobody runs yet.
+func (p *Peers) newLink(address string) *link {
+	l := &link{
+		Peers: p, address: address, news: make(chan struct{}, 1), owes: make(chan struct{}, 1),
+		status: Link{Address: address, Since: time.Now()},
+	}
+	l.web = l.newWeb()
+	return l
 }
 
 // run keeps the link up until ctx ends.
 func (l *link) run(ctx context.Context) {
+	defer l.web.CloseIdleConnections()
 	pause := minPause
 	for {
 		informed, err := l.attend(ctx)
@@ -56,8 +68,13 @@ func (l *link) run(ctx context.Context) {
 	}
 }
 
-// complain logs a failure: loudly, unless the one before was no success.
+// complain notes a failure, and logs it: loudly, unless the one before was no
+// success.
 func (l *link) complain(err error) {
+	l.mu.Lock()
+	l.status.LastError = err.Error()
+	l.status.Failures++
+	l.mu.Unlock()
 	if l.lost {
 		l.Log.Debug("lookupd is still out of reach", "lookupd", l.address, "error", err)
 		return
@@ -69,64 +86,124 @@ func (l *link) complain(err error) {
 // attend makes a connection and keeps the lookupd informed over it until it
 // fails or ctx ends. informed reports whether the lookupd had everything once.
 func (l *link) attend(ctx context.Context) (informed bool, err error) {
-	conn, err := l.dial(ctx, "tcp", l.address)
+	conn, err := l.connect(ctx)
 	if err != nil {
 		return false, err
 	}
-	c, hangUp := converse(ctx, conn, l.RequestTimeout)
+	self := l.Self()
+	self.Extended, self.State = true, l.State()
+	c, info, hangUp, err := converse(ctx, conn, self, l.RequestTimeout)
+	if err != nil {
+		return false, err
+	}
 	defer hangUp()
-	info, err := c.introduce(l.Self())
-	if err != nil {
-		return false, err
-	}
-	if info.BroadcastAddress != "" && info.HTTPPort > 0 {
-		web := net.JoinHostPort(info.BroadcastAddress, strconv.Itoa(info.HTTPPort))
-		l.web.Store(&web)
-		defer l.web.Store(nil)
-	}
+	l.linked(info)
+	defer l.unlinked()
+
+	var asking sync.WaitGroup
+	defer asking.Wait()
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	asking.Go(func() { l.catchUp(ctx) })
+
+	n := news{link: l, to: c, told: new(roster), state: self.State}
+	n.teller = teller{out: c.out, extended: info.Extended}
 	ping := time.NewTicker(pingInterval)
 	defer ping.Stop()
-	for told := new(roster); ; {
-		if told, err = l.tell(c, told); err != nil {
+	for {
+		done, err := n.tell()
+		if err != nil {
 			return informed, err
 		}
-		if !informed {
+		if done && !informed {
 			informed, l.lost = true, false
-			l.Log.Info("registered with lookupd", "lookupd", l.address, "topics", len(told.topics), "version", info.Version)
+			l.Log.Info("registered with lookupd", "lookupd", l.address, "topics", len(n.told.topics), "version", info.Version)
 		}
 		select {
 		case <-l.news:
+		case <-c.stirred:
 		case <-ping.C:
-			err = c.ask([]byte("PING\n"), 1)
-		case _, open := <-c.replies:
-			if err = c.lost; open {
-				err = errors.New("lookupd replied without being asked")
-			}
-		}
-		if err != nil {
-			return informed, err
+			n.ping = true
 		}
 	}
 }
 
-// tell sends what has changed since told, and returns what is told then.
-func (l *link) tell(c *conversation, told *roster) (*roster, error) {
-	newest := l.roster.Load()
-	if newest == told {
-		return told, nil
+// news is what a lookupd was told over a connection, and what it has to be.
+type news struct {
+	teller
+	link   *link
+	to     *conversation
+	told   *roster
+	state  protocol.PeerState
+	synced bool // it knows that it has been told everything
+	ping   bool // it has to be shown that we live
+	pinged bool // and what it replies to now ends with that
+}
+
+// tell sends what there is to tell, once the lookupd has replied to all that was
+// sent before: so what is new meanwhile is one change, however much it is. done
+// reports that the lookupd knows everything. It fails when the conversation has.
+func (n *news) tell() (done bool, err error) {
+	idle, lost := n.to.state()
+	if lost != nil || !idle {
+		return false, lost
 	}
-	var lines []byte
-	commands := told.changes(newest)
-	for len(commands) > 0 {
-		n := min(len(commands), batch)
-		lines = lines[:0]
-		for _, command := range commands[:n] {
-			lines = command.appendTo(lines)
-		}
-		commands = commands[n:]
-		if err := c.ask(lines, n); err != nil {
-			return told, err
-		}
+	if n.to.wantsAll() && n.pinged { // to a PING alone, or one could have us tell it without end
+		n.link.Log.Info("lookupd asks for everything again", "lookupd", n.link.address)
+		n.told, n.synced = new(roster), false
 	}
-	return newest, nil
+	n.pinged = n.ping
+	before := n.said
+	if newest := n.link.roster.Load(); newest != n.told {
+		n.changes(n.told, newest)
+		n.told = newest
+		n.link.knows(len(newest.topics))
+	}
+	if n.extended && !n.synced {
+		n.command("SYNCED")
+		n.synced = true
+	}
+	if state := n.link.State(); n.extended && state != n.state {
+		n.command("STATE " + string(state))
+		n.state = state
+	}
+	if n.ping {
+		n.command("PING")
+		n.ping = false
+	}
+	return n.said == before, n.to.flush()
+}
+
+// linked notes that the lookupd has said what it is.
+func (l *link) linked(info protocol.PeerInfo) {
+	scheme, port := "http", info.HTTPPort
+	if l.TLS != nil {
+		scheme, port = "https", info.HTTPSPort
+	}
+	face := ""
+	if info.BroadcastAddress != "" && port > 0 {
+		face = scheme + "://" + net.JoinHostPort(info.BroadcastAddress, strconv.Itoa(port))
+	} else {
+		l.Log.Warn("lookupd says of no HTTP address where it could be asked for a new topic's channels: it is not asked",
+			"lookupd", l.address, "scheme", scheme)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.face = face
+	l.status.Linked, l.status.Since, l.status.LastError = true, time.Now(), ""
+	l.status.Extended, l.status.Version = info.Extended, info.Version
+}
+
+func (l *link) unlinked() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.face = ""
+	l.status.Linked, l.status.Since, l.status.Topics = false, time.Now(), 0
+}
+
+// knows notes how many topics the lookupd has been told of.
+func (l *link) knows(topics int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.status.Topics = topics
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"slices"
 	"strings"
@@ -24,14 +25,16 @@ import (
 
 // network is what a daemon dials, in memory: a function for each address.
 type network struct {
-	mu    sync.Mutex
-	hosts map[string]func(net.Conn)
-	dials map[string][]time.Time
-	wg    sync.WaitGroup
+	mu     sync.Mutex
+	hosts  map[string]func(net.Conn)
+	dials  map[string][]time.Time
+	silent map[string]bool // addresses from which nothing comes, not even a refusal
+	delay  time.Duration   // one way
+	wg     sync.WaitGroup
 }
 
 func newNetwork() *network {
-	return &network{hosts: make(map[string]func(net.Conn)), dials: make(map[string][]time.Time)}
+	return &network{hosts: make(map[string]func(net.Conn)), dials: make(map[string][]time.Time), silent: make(map[string]bool)}
 }
 
 // host answers connections to address with serve; nil refuses them.
@@ -47,15 +50,26 @@ func (n *network) dialled(address string) []time.Time {
 	return slices.Clone(n.dials[address])
 }
 
-func (n *network) dial(_ context.Context, _, address string) (net.Conn, error) {
+func (n *network) dial(ctx context.Context, _, address string) (net.Conn, error) {
 	n.mu.Lock()
 	n.dials[address] = append(n.dials[address], time.Now())
-	serve := n.hosts[address]
+	serve, silent := n.hosts[address], n.silent[address]
 	n.mu.Unlock()
+	if silent {
+		<-ctx.Done()
+		return nil, fmt.Errorf("dial %s: %w", address, ctx.Err())
+	}
 	if serve == nil {
 		return nil, fmt.Errorf("dial %s: connection refused", address)
 	}
 	near, far := net.Pipe()
+	if n.delay > 0 {
+		middle, other := net.Pipe()
+		end := far
+		n.wg.Go(func() { n.carry(end, middle) })
+		n.wg.Go(func() { n.carry(middle, end) })
+		far = other
+	}
 	n.wg.Go(func() {
 		defer far.Close()
 		serve(far)
@@ -63,21 +77,56 @@ func (n *network) dial(_ context.Context, _, address string) (net.Conn, error) {
 	return near, nil
 }
 
+// carry brings bytes from one end to another, each after the delay, and closes
+// both when there are no more.
+func (n *network) carry(from, to net.Conn) {
+	type parcel struct {
+		bytes []byte
+		due   time.Time
+	}
+	way := make(chan parcel, 1<<14)
+	n.wg.Go(func() {
+		defer to.Close()
+		failed := false
+		for p := range way {
+			time.Sleep(time.Until(p.due))
+			if !failed {
+				_, err := to.Write(p.bytes)
+				failed = err != nil
+			}
+		}
+	})
+	defer close(way)
+	defer from.Close()
+	for buffer := make([]byte, 64<<10); ; {
+		got, err := from.Read(buffer)
+		if got > 0 {
+			way <- parcel{slices.Clone(buffer[:got]), time.Now().Add(n.delay)}
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
 // lookupd is one that writes down what it is told, and knows what it was told.
 type lookupd struct {
-	web string // its HTTP address, told to daemons
+	web      string // its HTTP address, told to daemons
+	extended bool   // it speaks the extension
 
-	mu    sync.Mutex
-	heard []string            // commands since last asked, but PINGs
-	pings []time.Time         // when they came
-	known map[string]struct{} // "topic" and "topic channel" of connected daemons
-	conns map[net.Conn]struct{}
-	hold  chan struct{} // if not nil, replies wait until it is closed
-	says  func(command string) string
+	mu     sync.Mutex
+	self   protocol.PeerInfo   // what it was told last
+	heard  []string            // commands since last asked, but PINGs
+	pings  []time.Time         // when they came
+	known  map[string]net.Conn // "topic" and "topic channel", and the daemon that has said so last
+	conns  map[net.Conn]struct{}
+	forgot bool          // it wants to be told everything again
+	hold   chan struct{} // if not nil, replies wait until it is closed
+	says   func(command string) string
 }
 
 func newLookupd(web string) *lookupd {
-	return &lookupd{web: web, known: make(map[string]struct{}), conns: make(map[net.Conn]struct{})}
+	return &lookupd{web: web, known: make(map[string]net.Conn), conns: make(map[net.Conn]struct{})}
 }
 
 func (l *lookupd) serve(conn net.Conn) {
@@ -87,7 +136,7 @@ func (l *lookupd) serve(conn net.Conn) {
 	_ = l.converse(conn) // the daemon hung up
 	l.mu.Lock()
 	delete(l.conns, conn)
-	clear(l.known)
+	maps.DeleteFunc(l.known, func(_ string, owner net.Conn) bool { return owner == conn })
 	l.mu.Unlock()
 }
 
@@ -104,16 +153,18 @@ func (l *lookupd) converse(conn net.Conn) error {
 		}
 		reply := protocol.OK
 		if line = strings.TrimSuffix(line, "\n"); line == "IDENTIFY" {
-			if reply, err = l.identify(in); err != nil {
+			if reply, err = l.identify(conn, in); err != nil {
 				return err
 			}
 		}
-		l.hear(line)
+		l.hear(conn, line)
 		l.mu.Lock()
 		hold, says := l.hold, l.says
 		l.mu.Unlock()
 		if says != nil {
 			reply = says(line)
+		} else if line == "PING" && l.resyncs() {
+			reply = protocol.Resync
 		}
 		if hold != nil {
 			<-hold
@@ -127,7 +178,7 @@ func (l *lookupd) converse(conn net.Conn) error {
 	}
 }
 
-func (l *lookupd) identify(in io.Reader) (string, error) {
+func (l *lookupd) identify(conn net.Conn, in io.Reader) (string, error) {
 	var size uint32
 	if err := binary.Read(in, binary.BigEndian, &size); err != nil {
 		return "", err
@@ -140,13 +191,20 @@ func (l *lookupd) identify(in io.Reader) (string, error) {
 	if err := json.Unmarshal(body, &info); err != nil {
 		return "", err
 	}
-	l.hear(fmt.Sprintf("IDENTIFY %s:%d", info.BroadcastAddress, info.TCPPort))
+	l.hear(conn, fmt.Sprintf("IDENTIFY %s:%d", info.BroadcastAddress, info.TCPPort))
 	host, port, _ := net.SplitHostPort(l.web)
-	return fmt.Sprintf(`{"broadcast_address":%q,"http_port":%s,"tcp_port":4160,"version":"1.3.0","hostname":"h"}`, host, port), nil
+	l.mu.Lock()
+	l.self = info
+	l.mu.Unlock()
+	more := ""
+	if l.extended {
+		more = `,"extended":true`
+	}
+	return fmt.Sprintf(`{"broadcast_address":%q,"http_port":%s,"https_port":%[2]s,"tcp_port":4160,"version":"1.3.0","hostname":"h"%s}`, host, port, more), nil
 }
 
 // hear writes a command down.
-func (l *lookupd) hear(line string) {
+func (l *lookupd) hear(conn net.Conn, line string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	verb, names, _ := strings.Cut(line, " ")
@@ -156,13 +214,36 @@ func (l *lookupd) hear(line string) {
 		l.pings = append(l.pings, time.Now())
 		return
 	case "REGISTER":
-		l.known[topic], l.known[names] = struct{}{}, struct{}{}
+		l.known[topic], l.known[names] = conn, conn
 	case "UNREGISTER":
 		delete(l.known, names)
 	}
 	if line != "IDENTIFY" {
 		l.heard = append(l.heard, line)
 	}
+}
+
+// resyncs reports whether the next PING is answered RESYNC, once.
+func (l *lookupd) resyncs() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	wants := l.forgot
+	l.forgot = false
+	return wants
+}
+
+// forget has the daemon asked to say everything again.
+func (l *lookupd) forget() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.forgot = true
+}
+
+// info is what it was told last of a daemon.
+func (l *lookupd) info() protocol.PeerInfo {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.self
 }
 
 // told returns what was heard since the last call.
@@ -215,44 +296,72 @@ type bench struct {
 	net    *network
 	broker *broker.Broker
 	peers  *peers.Peers
+	log    *logBook
 	start  func() // begins Run, when the network is as the test wants it
 }
 
 // inBubble calls test, which has to call start, under a fake clock.
 func inBubble(t *testing.T, addresses []string, test func(b *bench)) {
+	inBubbleWith(t, addresses, func(*bench, *peers.Config, *broker.Settings) {}, test)
+}
+
+func inBubbleWith(t *testing.T, addresses []string, change func(*bench, *peers.Config, *broker.Settings), test func(b *bench)) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &bench{t: t, net: newNetwork()}
-		log := slog.New(slog.NewTextHandler(t.Output(), nil))
-		b.peers = peers.New(peers.Config{
+		b.log = new(logBook)
+		log := slog.New(slog.NewTextHandler(io.MultiWriter(t.Output(), b.log), nil))
+		of := peers.Config{
 			Addresses: addresses,
 			Self: func() protocol.PeerInfo {
 				return protocol.PeerInfo{BroadcastAddress: "qd", TCPPort: 4150, Version: "1.3.0"}
 			},
 			ConnectTimeout: 2 * time.Second, RequestTimeout: 5 * time.Second,
 			Dial: b.net.dial, Log: log,
-		})
-		var err error
-		b.broker, err = broker.Open(broker.Settings{
+		}
+		core := broker.Settings{
 			DataPath: t.TempDir(), MemoryMessages: 1000, MemoryBytes: 1 << 30, FileBytes: 1 << 20,
 			SyncEvery: 1000, SyncTimeout: time.Second, MaxMsgTimeout: time.Hour,
-			Channels: b.peers.Channels, Log: slog.New(slog.DiscardHandler),
-		})
+			Log: slog.New(slog.DiscardHandler),
+		}
+		change(b, &of, &core)
+		b.peers = peers.New(of)
+		core.Channels = b.peers.Channels
+		var err error
+		b.broker, err = broker.Open(core)
 		if err != nil {
 			t.Fatal(err)
 		}
 		brokerCtx, stopBroker := context.WithCancel(t.Context())
 		ctx, stop := context.WithCancel(t.Context())
-		var core, links sync.WaitGroup
-		core.Go(func() { expectNil(t, b.broker.Run(brokerCtx)) })
+		var keeping, links sync.WaitGroup
+		keeping.Go(func() { expectNil(t, b.broker.Run(brokerCtx)) })
 		b.start = func() { links.Go(func() { expectNil(t, b.peers.Run(ctx, b.broker)) }) }
 		test(b)
 		stop()
 		links.Wait()
 		b.net.wg.Wait() // Run has closed all connections
 		stopBroker()
-		core.Wait()
+		keeping.Wait()
 		expectNil(t, b.broker.Close())
 	})
+}
+
+// logBook keeps what is logged.
+type logBook struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *logBook) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *logBook) count(text string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Count(l.text.String(), text)
 }
 
 func expectNil(t *testing.T, err error) {

@@ -55,16 +55,24 @@ func TestChangesAreToldAtOnce(t *testing.T) {
 	})
 }
 
-func TestPauseAndMessagesAreNoNews(t *testing.T) {
-	inBubble(t, []string{"l:4160"}, func(b *bench) {
-		l := newLookupd("l:4161")
+func TestMessagesAreNoNews(t *testing.T) {
+	inBubble(t, []string{"k:4160", "l:4160"}, func(b *bench) {
+		k, l := newLookupd("k:4161"), newLookupd("l:4161")
+		k.extended = true
+		b.net.host("k:4160", k.serve)
 		b.net.host("l:4160", l.serve)
 		b.start()
 		b.create("t", "c")
 		synctest.Wait()
+		k.told()
 		l.told()
-		expectNil(t, b.find("t").Pause())
 		expectNil(t, b.find("t").Publish([][]byte{[]byte("x")}))
+		expectNil(t, b.find("t").EmptyChannel("c"))
+		b.expect(k)
+		b.expect(l)
+		// Nor is a pause, to one that speaks plain V1.
+		expectNil(t, b.find("t").Pause())
+		expectNil(t, b.find("t").PauseChannel("c"))
 		b.expect(l)
 	})
 }

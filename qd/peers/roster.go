@@ -1,9 +1,12 @@
 package peers
 
 import (
+	"io"
 	"slices"
+	"strconv"
 	"strings"
 
+	"github.com/millrace-mq/millrace/protocol"
 	"github.com/millrace-mq/millrace/qd/broker"
 	"github.com/millrace-mq/millrace/qd/queue"
 )
@@ -16,8 +19,14 @@ type roster struct {
 
 type topic struct {
 	name     string
-	number   uint64   // another one is another topic, although of the same name
-	channels []string // sorted
+	number   uint64 // another one is another topic, although of the same name
+	paused   bool
+	channels []channel // sorted by name
+}
+
+type channel struct {
+	name   string
+	paused bool
 }
 
 func take(b *broker.Broker) *roster {
@@ -26,19 +35,25 @@ func take(b *broker.Broker) *roster {
 	for _, t := range all {
 		entry := topic{name: t.Name(), number: t.Number()}
 		t.View(func(core *queue.Topic) {
+			entry.paused = core.Paused()
+			entry.channels = make([]channel, 0, len(core.Channels()))
 			for _, c := range core.Channels() {
-				entry.channels = append(entry.channels, c.Name())
+				entry.channels = append(entry.channels, channel{c.Name(), c.Paused()})
 			}
 		})
-		slices.Sort(entry.channels)
+		slices.SortFunc(entry.channels, func(x, y channel) int { return strings.Compare(x.name, y.name) })
 		r.topics = append(r.topics, entry)
 	}
 	return r
 }
 
-// command is a REGISTER or UNREGISTER to be sent.
-type command struct {
-	verb, topic, channel string // no channel: the topic itself
+// teller puts what there is to tell into commands: of V1, or of its extension if
+// the lookupd speaks it.
+type teller struct {
+	out      io.Writer // remembers its first error, as bufio's does
+	extended bool
+	said     int // commands
+	line     []byte
 }
 
 const (
@@ -46,66 +61,89 @@ const (
 	unregister = "UNREGISTER"
 )
 
-func (c command) appendTo(dst []byte) []byte {
-	dst = append(append(append(dst, c.verb...), ' '), c.topic...)
-	if c.channel != "" {
-		dst = append(append(dst, ' '), c.channel...)
+// say writes a command about a channel of t, or about t itself if channel is
+// empty.
+func (w *teller) say(verb string, t *topic, channel string, paused bool) {
+	w.line = append(append(append(w.line[:0], verb...), ' '), t.name...)
+	if channel != "" || w.extended {
+		w.line = append(append(w.line, ' '), channel...)
 	}
-	return append(dst, '\n')
+	if w.extended {
+		w.line = strconv.AppendUint(append(w.line, ' '), t.number, 10)
+		if paused {
+			w.line = append(append(w.line, ' '), protocol.Paused...)
+		}
+	}
+	w.write()
 }
 
-// changes returns what a lookupd that knows r has to be told to know next.
-func (r *roster) changes(next *roster) (cs []command) {
-	both(r.topics, next.topics, func(x, y topic) int { return strings.Compare(x.name, y.name) },
+// command writes one that has no names in it.
+func (w *teller) command(text string) {
+	w.line = append(w.line[:0], text...)
+	w.write()
+}
+
+func (w *teller) write() {
+	w.line = append(w.line, '\n')
+	w.said++
+	_, _ = w.out.Write(w.line) // whoever flushes out hears of the error
+}
+
+// changes tells a lookupd that knows was what it has to be told to know is.
+func (w *teller) changes(was, is *roster) {
+	both(was.topics, is.topics, func(x, y topic) int { return strings.Compare(x.name, y.name) },
 		func(was, is *topic) {
 			switch {
 			case was == nil:
-				cs = is.arrive(cs)
+				w.arrive(is)
 			case is == nil:
-				cs = was.leave(cs)
+				w.leave(was)
 			case was.number != is.number:
 				// The lookupd must hear that the old one is gone: it may hide
 				// that behind a tombstone, which is not for the new one.
-				cs = is.arrive(was.leave(cs))
+				w.leave(was)
+				w.arrive(is)
 			default:
-				cs = was.become(is, cs)
+				w.become(was, is)
 			}
 		})
-	return cs
 }
 
-// arrive registers a topic: with each of its channels, which registers the
-// topic too, or alone if it has none.
-func (t *topic) arrive(cs []command) []command {
-	if len(t.channels) == 0 {
-		return append(cs, command{register, t.name, ""})
+// arrive registers a topic: in plain V1 with each of its channels, which
+// registers the topic too, or alone if it has none. In the extension it is
+// always named on its own, or its pause would not be known.
+func (w *teller) arrive(t *topic) {
+	if w.extended || len(t.channels) == 0 {
+		w.say(register, t, "", t.paused)
 	}
 	for _, c := range t.channels {
-		cs = append(cs, command{register, t.name, c})
+		w.say(register, t, c.name, c.paused)
 	}
-	return cs
 }
 
 // leave takes a topic back. Its channels go first, each by name: nsqlookupd
 // forgets an ephemeral channel only so.
-func (t *topic) leave(cs []command) []command {
+func (w *teller) leave(t *topic) {
 	for _, c := range t.channels {
-		cs = append(cs, command{unregister, t.name, c})
+		w.say(unregister, t, c.name, false)
 	}
-	return append(cs, command{unregister, t.name, ""})
+	w.say(unregister, t, "", false)
 }
 
-// become tells how the channels of a topic have changed.
-func (t *topic) become(next *topic, cs []command) []command {
-	both(t.channels, next.channels, strings.Compare, func(was, is *string) {
-		switch {
-		case was == nil:
-			cs = append(cs, command{register, t.name, *is})
-		case is == nil:
-			cs = append(cs, command{unregister, t.name, *was})
-		}
-	})
-	return cs
+// become tells how a topic has changed.
+func (w *teller) become(was, is *topic) {
+	if w.extended && was.paused != is.paused {
+		w.say(register, is, "", is.paused)
+	}
+	both(was.channels, is.channels, func(x, y channel) int { return strings.Compare(x.name, y.name) },
+		func(before, now *channel) {
+			switch {
+			case now == nil:
+				w.say(unregister, is, before.name, false)
+			case before == nil || w.extended && before.paused != now.paused:
+				w.say(register, is, now.name, now.paused)
+			}
+		})
 }
 
 // both calls f for every element of two sorted lists: with that of each when

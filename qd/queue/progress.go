@@ -230,6 +230,20 @@ func (t *Topic) OpenChannelAt(name string, pos uint64, now int64) *Channel {
 	return c
 }
 
+// OpenChannelLate is OpenChannelAt for a channel that should have been there for
+// some time: of the deferred publishes, in the order of their places, it gets those
+// that other channels were given before. The others it gets with these.
+func (t *Topic) OpenChannelLate(name string, pos uint64, deferred []Entry, now int64) *Channel {
+	given := t.log.untaken()
+	c := t.OpenChannelAt(name, pos, now)
+	for _, e := range deferred {
+		if e.Place&^Side < given {
+			c.takeIn(e.compact(), now)
+		}
+	}
+	return c
+}
+
 // Seek moves the channel to a position of the log: what lies behind it will be
 // delivered (again), what lies before it will not. What is in flight or was
 // requeued is forgotten, unless it is in the side log alone; so deferred publishes
