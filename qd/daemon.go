@@ -183,7 +183,7 @@ func (d *Daemon) drain() {
 
 // source is where all figures come from.
 func (d *Daemon) source() *stats.Source {
-	return &stats.Source{Broker: d.broker, Clients: d.sessions.Clients, Started: d.started}
+	return &stats.Source{Broker: d.broker, Clients: d.sessions.Clients, Lookupds: d.peers.Links, Started: d.started}
 }
 
 func (d *Daemon) statsd() statsd.Config {

@@ -16,6 +16,7 @@ import (
 	"github.com/millrace-mq/millrace/internal/httpapi"
 	"github.com/millrace-mq/millrace/protocol"
 	"github.com/millrace-mq/millrace/qd/broker"
+	"github.com/millrace-mq/millrace/qd/peers"
 	"github.com/millrace-mq/millrace/qd/session"
 	"github.com/millrace-mq/millrace/qd/stats"
 )
@@ -73,6 +74,7 @@ type Info struct {
 type Lookupds interface {
 	Addresses() []string
 	SetAddresses([]string)
+	Links() []peers.Link
 }
 
 const (
@@ -133,6 +135,7 @@ func newRouter(c Config) *httpapi.Router {
 // consumes, though he takes none away. Nothing is changed unless all
 // arguments are right.
 func (a *api) routeOperations(r *httpapi.Router) {
+	r.On("GET", "/lookupds", access.Look, a.links)
 	r.On("GET", "/topic/policy", access.Look, a.topicPolicy)
 	r.On("POST", "/topic/policy", access.Change, a.setTopicPolicy)
 	r.On("GET", "/channel/policy", access.Look, a.channelPolicy)

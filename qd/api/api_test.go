@@ -5,9 +5,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/millrace-mq/millrace/qd/api"
 	"github.com/millrace-mq/millrace/qd/broker"
+	"github.com/millrace-mq/millrace/qd/peers"
 )
 
 func code(word string) string { return `{"message":"` + word + `"}` }
@@ -17,6 +19,21 @@ type lookupds []string
 
 func (l *lookupds) Addresses() []string     { return *l }
 func (l *lookupds) SetAddresses(a []string) { *l = a }
+
+// Links has the first linked, the second refused and the others new.
+func (l *lookupds) Links() (all []peers.Link) {
+	for i, a := range *l {
+		link := peers.Link{Address: a}
+		switch i {
+		case 0:
+			link.Linked, link.Version, link.Extended, link.Topics, link.Since = true, "1.3.0", true, 3, time.Unix(1, 0)
+		case 1:
+			link.LastError, link.Failures, link.Since = "refused", 2, time.Unix(1, 0)
+		}
+		all = append(all, link)
+	}
+	return all
+}
 
 func TestConfig(t *testing.T) {
 	links, level := lookupds(nil), new(slog.LevelVar)
@@ -28,8 +45,22 @@ func TestConfig(t *testing.T) {
 	const addresses = `["127.0.0.1:4160","[::1]:4160","b.example:4160"]`
 	d.expect("PUT", "/config/nsqlookupd_tcp_addresses", addresses, 200, addresses)
 	d.expect("GET", "/config/nsqlookupd_tcp_addresses", nil, 200, addresses)
-	for _, bad := range []string{`x`, `"a:1"`, `[1]`, `["a"]`, `["a:"]`} {
+	d.expect("GET", "/lookupds", nil, 200, `{"lookupds":[`+
+		`{"address":"127.0.0.1:4160","linked":true,"version":"1.3.0","extended":true,"topics":3,"tardy":false,"awaited_topics":0,`+
+		`"last_error":"","failures":0,"since":1000000000},`+
+		`{"address":"[::1]:4160","linked":false,"version":"","extended":false,"topics":0,"tardy":false,"awaited_topics":0,`+
+		`"last_error":"refused","failures":2,"since":1000000000},`+
+		`{"address":"b.example:4160","linked":false,"version":"","extended":false,"topics":0,"tardy":false,"awaited_topics":0,`+
+		`"last_error":"","failures":0,"since":0}]}`)
+	for _, bad := range []string{`x`, `"a:1"`, `[1]`} {
 		d.expect("PUT", "/config/nsqlookupd_tcp_addresses", bad, 400, code("INVALID_VALUE"))
+	}
+	for bad, why := range map[string]string{
+		`["a"]`:  `\"a\": must be host:port, or the path of a socket file`,
+		`["a:"]`: `\"a:\": the port must be a number from 0 to 65535`,
+		`["a:1"` + strings.Repeat(`,"a:1"`, 256) + `]`: `there must be no more than 256 lookupds`,
+	} {
+		d.expect("PUT", "/config/nsqlookupd_tcp_addresses", bad, 400, code("INVALID_VALUE: "+why))
 	}
 	if want := []string{"127.0.0.1:4160", "[::1]:4160", "b.example:4160"}; !slices.Equal(links, want) {
 		t.Errorf("addresses are %q, want %q", links, want)

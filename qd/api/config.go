@@ -2,6 +2,7 @@ package api
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
 
@@ -10,12 +11,13 @@ import (
 	"github.com/millrace-mq/millrace/internal/httpapi"
 	"github.com/millrace-mq/millrace/internal/listen"
 	"github.com/millrace-mq/millrace/internal/program"
+	"github.com/millrace-mq/millrace/qd/peers"
 )
 
 // option is a setting that can be changed while the daemon runs.
 type option struct {
 	get func() any
-	set func(value []byte) (ok bool)
+	set func(value []byte) error // nil, or what the answer is
 }
 
 // changeable returns the option with NSQ's key, if it is one.
@@ -62,8 +64,8 @@ func (a *api) setOption(r *http.Request, _ url.Values) (any, error) {
 	if !ok {
 		return nil, httpapi.BadRequest("INVALID_OPTION")
 	}
-	if !o.set(u.body) {
-		return nil, httpapi.BadRequest("INVALID_VALUE")
+	if err := o.set(u.body); err != nil {
+		return nil, err
 	}
 	return o.get(), nil
 }
@@ -72,19 +74,45 @@ func (a *api) lookupds() any {
 	return append([]string{}, a.Lookupds.Addresses()...) // [] in JSON when there are none
 }
 
-func (a *api) setLookupds(value []byte) bool {
+// maxLookupds is how many lookupds there may be: each has a connection and a
+// goroutine.
+const maxLookupds = 256
+
+func (a *api) setLookupds(value []byte) error {
 	var addresses []string
 	if json.Unmarshal(value, &addresses) != nil {
-		return false
+		return httpapi.BadRequest("INVALID_VALUE")
+	}
+	if len(addresses) > maxLookupds {
+		return httpapi.BadRequest(fmt.Sprintf("INVALID_VALUE: there must be no more than %d lookupds", maxLookupds))
 	}
 	for _, address := range addresses {
-		if listen.CheckRemote(address) != nil {
-			return false
+		if err := listen.CheckRemote(address); err != nil {
+			return httpapi.BadRequest(fmt.Sprintf("INVALID_VALUE: %v", err))
 		}
 	}
 	a.Lookupds.SetAddresses(addresses)
 	a.Log.Info("lookupd addresses changed", "addresses", addresses)
-	return true
+	return nil
+}
+
+// links tells how the daemon stands with each lookupd.
+func (a *api) links(*http.Request, url.Values) (any, error) {
+	type link struct {
+		peers.Link
+		Since int64 `json:"since"`
+	}
+	links := []link{} // [] in JSON when there are none
+	if a.Lookupds != nil {
+		for _, l := range a.Lookupds.Links() {
+			shown := link{Link: l}
+			if !l.Since.IsZero() {
+				shown.Since = l.Since.UnixNano()
+			}
+			links = append(links, shown)
+		}
+	}
+	return map[string][]link{"lookupds": links}, nil
 }
 
 // logLevel is NSQ's number for the level, from 1.
@@ -97,10 +125,11 @@ func (a *api) logLevel() any {
 	return len(program.Levels)
 }
 
-func (a *api) setLogLevel(value []byte) bool {
+func (a *api) setLogLevel(value []byte) error {
 	level, err := program.ParseLevel(string(value))
-	if err == nil {
-		a.LogLevel.Set(level)
+	if err != nil {
+		return httpapi.BadRequest("INVALID_VALUE")
 	}
-	return err == nil
+	a.LogLevel.Set(level)
+	return nil
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/millrace-mq/millrace/protocol"
 	"github.com/millrace-mq/millrace/qd/broker"
 	"github.com/millrace-mq/millrace/qd/metrics"
+	"github.com/millrace-mq/millrace/qd/peers"
 	"github.com/millrace-mq/millrace/qd/queue"
 	"github.com/millrace-mq/millrace/qd/session"
 	"github.com/millrace-mq/millrace/qd/stats"
@@ -66,7 +67,10 @@ func start(t testing.TB, maxTopics int) *daemon {
 			{State: protocol.StateSubscribed}, {State: protocol.StateSubscribed}, {State: protocol.StateClosing},
 		}
 	}
-	source := &stats.Source{Broker: b, Clients: clients, Started: time.Now()}
+	links := func() []peers.Link {
+		return []peers.Link{{Address: "k:4160", Linked: true}, {Address: "l:4160", Failures: 3}}
+	}
+	source := &stats.Source{Broker: b, Clients: clients, Lookupds: links, Started: time.Now()}
 	return &daemon{t, b, source, metrics.Handler(source, maxTopics, slog.New(slog.DiscardHandler))}
 }
 

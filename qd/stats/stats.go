@@ -11,6 +11,7 @@ import (
 
 	"github.com/millrace-mq/millrace/protocol"
 	"github.com/millrace-mq/millrace/qd/broker"
+	"github.com/millrace-mq/millrace/qd/peers"
 	"github.com/millrace-mq/millrace/qd/queue"
 	"github.com/millrace-mq/millrace/qd/session"
 )
@@ -21,7 +22,9 @@ type Source struct {
 	Broker *broker.Broker
 	// Clients describes all connections of TCP clients, in any order.
 	Clients func() []session.Client
-	Started time.Time
+	// Lookupds tells how the daemon stands with each of them; nil if it is not known.
+	Lookupds func() []peers.Link
+	Started  time.Time
 }
 
 // Selection is what of the figures is asked for.
