@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/millrace-mq/millrace/protocol"
 	"github.com/millrace-mq/millrace/qd/queue"
 )
 
@@ -559,6 +560,7 @@ func TestNonsense(t *testing.T) {
 		"a number not given out": {`{"version":1,"clean":true,"reserved":0,"topics":[{"name":"t","number":1}]}`, "never given out"},
 		"a channel twice":        {`{"version":1,"clean":true,"reserved":9,"topics":[{"name":"t","number":1,"channels":[{"name":"c"},{"name":"c"}]}]}`, `channel "c"`},
 		"a name out of rule":     {`{"version":1,"clean":true,"reserved":9,"topics":[{"name":"../t","number":1}]}`, "not a topic name"},
+		"an instance like none":  {`{"version":1,"clean":true,"reserved":9,"instance":"a b"}`, `instance "a b"`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -574,5 +576,33 @@ func TestNonsense(t *testing.T) {
 				t.Errorf("the error is %v", err)
 			}
 		})
+	}
+}
+
+// TestInstance is the same after every restart and kill, and made where there is
+// none.
+func TestInstance(t *testing.T) {
+	m := boot(t, Disk, nil)
+	first := m.Instance()
+	if !protocol.ValidName(first) {
+		t.Errorf("the instance is %q", first)
+	}
+	m.kill()
+	if got := m.Instance(); got != first {
+		t.Errorf("after a kill it is %q, was %q", got, first)
+	}
+	m.reboot()
+	if got := m.Instance(); got != first {
+		t.Errorf("after a restart it is %q, was %q", got, first)
+	}
+	if other := boot(t, Disk, nil).Instance(); other == first {
+		t.Errorf("another data path is %q, too", other)
+	}
+	old := t.TempDir()
+	if err := os.WriteFile(filepath.Join(old, metaFile), []byte(`{"version":1,"clean":true,"reserved":9}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := start(t, old, nil).Instance(); !protocol.ValidName(got) {
+		t.Errorf("where there was none it is %q", got)
 	}
 }

@@ -65,6 +65,7 @@ func TestGenerationsAndPauses(t *testing.T) {
 		expectNil(t, b.broker.DeleteTopic("t"))
 		b.create("t", "d")
 		expectNil(t, b.find("t").Pause())
+		b.expect(l)
 		release()
 		b.hears(l, "t", fmt.Sprint("UNREGISTER t d ", first), fmt.Sprint("UNREGISTER t  ", first),
 			"REGISTER t  %d paused", "REGISTER t d %d")

@@ -129,8 +129,8 @@ func TestALookupdThatRestarts(t *testing.T) {
 	inBubble(t, []string{"l:4160"}, func(b *bench) {
 		l := newLookupd("l:4161")
 		b.net.host("l:4160", l.serve)
+		b.create("t", "c") // before anybody looks
 		b.start()
-		b.create("t", "c")
 		b.expect(l, hello, "REGISTER t c")
 
 		b.net.host("l:4160", nil)
