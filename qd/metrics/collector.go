@@ -239,13 +239,13 @@ var (
 	freeDesc        = daemonDesc("disk_free_bytes", "Free space on the disk of the data path.")
 	syncDesc        = daemonDesc("sync_duration_seconds", "Time that syncing a log took: for a commit, which publishers wait for, or in the background.", "kind")
 	writeDesc       = daemonDesc("write_duration_seconds", "Time that writing a commit to a log took, without syncing it.")
-	lookupdUpDesc   = daemonDesc("lookupd_up", "1 while the daemon is registered with the lookupd.", "lookupd")
-	lookupdFailDesc = daemonDesc("lookupd_failures_total", "Connections to the lookupd that were lost, or could not be made.", "lookupd")
+	linkUpDesc      = daemonDesc("link_up", "1 while the daemon is registered with the lookupd.", "lookupd")
+	linkFailDesc    = daemonDesc("link_failures_total", "Connections to the lookupd that were lost, or could not be made.", "lookupd")
 
 	daemonDescs = []*prometheus.Desc{
 		buildDesc, healthyDesc, topicsDesc, channelsDesc, hiddenDesc, hiddenChDesc, connectionsDesc, producersDesc,
 		memoryDesc, memoryLimitDesc, floorDesc, freeDesc, syncDesc, writeDesc,
-		lookupdUpDesc, lookupdFailDesc,
+		linkUpDesc, linkFailDesc,
 	}
 )
 
@@ -282,8 +282,8 @@ func (c *collector) sendDaemon(to *batch, all *stats.Daemon, channels int) {
 	}
 	if c.source.Lookupds != nil {
 		for _, l := range c.source.Lookupds() {
-			gauge(lookupdUpDesc, truth(l.Linked), l.Address)
-			to.add(prometheus.MustNewConstMetric(lookupdFailDesc, prometheus.CounterValue, float64(l.Failures), l.Address))
+			gauge(linkUpDesc, truth(l.Linked), l.Address)
+			to.add(prometheus.MustNewConstMetric(linkFailDesc, prometheus.CounterValue, float64(l.Failures), l.Address))
 		}
 	}
 	commits, background := b.SyncLatencies()
