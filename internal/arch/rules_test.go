@@ -51,6 +51,12 @@ var folders = []folder{
 		path: "qd/queue", mayImport: []string{"protocol"}, pure: true,
 		mayNot: []string{"context", "io", "log", "net", "os", "os/signal", "sync", "syscall"},
 	},
+
+	// So does who has which topic. It joins hosts and ports as net does.
+	{
+		path: "lookupd/registry", mayImport: []string{"protocol"}, pure: true,
+		mayNot: []string{"context", "io", "log", "net/http", "os", "os/signal", "sync", "syscall"},
+	},
 }
 
 // Modules from outside. A new one is a decision: name it here, and give it

@@ -187,6 +187,29 @@ func TestTombstonesAndGenerations(t *testing.T) {
 	}
 }
 
+// Of two earlier connections with tombstones for the same generation, the one that
+// was buried last counts.
+func TestTheLatestTombstoneCounts(t *testing.T) {
+	w := newWorld()
+	w.connect("old", "a")
+	w.says("old", "t", "", 5)
+	w.connect("newer", "a")
+	w.says("newer", "t", "", 7)
+	w.Tombstone("t", "a:4151", 9, w.now) // of both
+	w.now = w.now.Add(tombstone / 2)
+	w.Tombstone("t", "a:4151", 5, w.now) // of the older one
+	w.connect("newest", "a")
+	w.says("newest", "t", "", 5)
+	w.now = w.now.Add(tombstone - 1)
+	if got := w.found("t"); got != "[] []" {
+		t.Errorf("just before its end: %s", got)
+	}
+	w.now = w.now.Add(1)
+	if got := w.found("t"); got != "[] [a]" {
+		t.Errorf("at its end: %s", got)
+	}
+}
+
 // A daemon that never comes to the end of its list must not leave every beginning
 // behind.
 func TestCutOffAgainAndAgain(t *testing.T) {

@@ -149,14 +149,16 @@ func (w *walk) unregister() {
 		"%s unregisters %s %s %d", c.said.remote, topic, channel, generation)
 }
 
+// hear asks all peers whether they are to say everything again, and lets one say
+// its state.
 func (w *walk) hear() {
-	c := w.speaker()
-	if c.leaving {
-		return
+	for _, c := range w.conns {
+		if !c.leaving {
+			w.same(w.r.Resync(c.Peer), c.said.resync, "%s is to say all again", c.said.remote)
+			c.said.resync = false
+		}
 	}
-	w.same(w.r.Resync(c.Peer), c.said.resync, "%s is to say all again", c.said.remote)
-	c.said.resync = false
-	if w.IntN(3) == 0 {
+	if c := w.speaker(); !c.leaving {
 		c.said.state = pick(w, someStates)
 		w.r.SetState(c.Peer, c.said.state)
 	}
@@ -214,8 +216,13 @@ func (w *walk) admin() {
 	}
 }
 
+// pass lets time go by: often to the very end of something.
 func (w *walk) pass() {
-	w.now = w.now.Add(time.Duration(w.Int64N(int64(pick(w, []time.Duration{tombstone, inactive})))))
+	d := pick(w, []time.Duration{tombstone, tombstone, inactive, away})
+	if w.IntN(2) == 0 {
+		d = time.Duration(w.Int64N(int64(d)))
+	}
+	w.now = w.now.Add(d)
 }
 
 // state is all that can be asked, a line for each thing; the lines of a list that

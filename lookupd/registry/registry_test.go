@@ -319,6 +319,17 @@ func TestTombstoneNodeSpellings(t *testing.T) {
 	}
 }
 
+func TestRendered(t *testing.T) {
+	p := registry.New(config).Join(protocol.PeerInfo{
+		BroadcastAddress: "a", Hostname: `h"<`, TCPPort: 1, HTTPPort: 2, Version: "v", TopologyZone: "z", Instance: "i",
+	}, "10.0.0.1:3", start)
+	const remote = `"10.0.0.1:3"`
+	const facts = `"hostname":"h\"\u003c","broadcast_address":"a","tcp_port":1,"http_port":2,"version":"v","topology_zone":"z","topology_region":""`
+	if p.JSON.Remote != remote || p.JSON.Facts != facts {
+		t.Errorf("%+v", p.JSON)
+	}
+}
+
 // leave takes the peer apart, by single registrations.
 func leave(w *world, peer string) {
 	for w.Leave(w.peers[peer], w.now, 1) == 1 {
