@@ -14,7 +14,10 @@ type directory struct {
 	reg *registry.Registry
 }
 
+// newDirectory returns an empty one. What a lost daemon had is remembered for as
+// long as its tombstones, so that these hold over every reconnect.
 func newDirectory(c registry.Config) *directory {
+	c.Away = max(c.Away, c.Tombstone)
 	return &directory{reg: registry.New(c)}
 }
 
