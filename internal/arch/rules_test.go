@@ -21,6 +21,8 @@ var folders = []folder{
 	{path: "protocol"},
 	{path: "internal", mayImport: []string{"protocol"}, thirdParty: []string{httprouter}},
 	{path: "internal/program", mayImport: []string{"protocol"}, thirdParty: []string{toml}},
+	{path: "internal/e2e/cluster", mayImport: []string{"clients", "internal", "protocol"}}, // its writers and readers are our own clients
+	{path: "internal/e2e/cluster/network", thirdParty: []string{sys}},
 	{path: "qd", mayImport: []string{"internal", "protocol"}, thirdParty: []string{httprouter, diskqueue}},
 	{path: "lookupd", mayImport: []string{"internal", "protocol"}, thirdParty: []string{httprouter}},
 	{path: "lookupd/metrics", mayImport: []string{"internal", "protocol"}, thirdParty: []string{prometheus}},
@@ -69,6 +71,7 @@ const (
 	compress   = "github.com/klauspost/compress"
 	prometheus = "github.com/prometheus/client_golang"
 	sketches   = "github.com/DataDog/sketches-go"
+	sys        = "golang.org/x/sys"
 )
 
 // forTests are modules that every test may use, and nothing else.
