@@ -5,5 +5,6 @@
 // It has no code of its own. The books of the tests that kill qd are kept by
 // package ledger. What go-nsq has to say lies in gonsq, a module apart so that
 // the main one does not depend on it; what nsqjs has to say, in nsqjs, which are
-// Node.js programs that TestNsqjs runs.
+// Node.js programs that TestNsqjs runs. Several daemons, and the network between
+// them, are in cluster.
 package e2e

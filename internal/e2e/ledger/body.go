@@ -50,6 +50,13 @@ func appendDigits(dst []byte, n int64, width int) []byte {
 	return append(dst, text...)
 }
 
+// KeyOf returns the key of the message with this body. ok is false unless
+// AppendBody made it.
+func KeyOf(body []byte) (k Key, ok bool) {
+	k, _, ok = parseBody(body)
+	return k, ok
+}
+
 // parseBody reads a body. ok is false unless AppendBody made it.
 func parseBody(body []byte) (k Key, due int64, ok bool) {
 	if len(body) < headSize || len(body) > headSize+longestPad {

@@ -1,0 +1,40 @@
+package cluster
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+)
+
+// folder is where the programs are built to.
+var folder string
+
+func TestMain(m *testing.M) {
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) int {
+	var err error
+	if folder, err = os.MkdirTemp("", "millrace-cluster-"); err != nil {
+		fmt.Fprintln(os.Stderr, "cluster:", err)
+		return 1
+	}
+	defer os.RemoveAll(folder)
+	return m.Run()
+}
+
+// programs returns the folder that the programs are in: MILLRACE_PROGRAMS, or one
+// that they are built into.
+var programs = sync.OnceValues(func() (string, error) {
+	if built := os.Getenv("MILLRACE_PROGRAMS"); built != "" {
+		return built, nil
+	}
+	build := exec.Command("go", "build", "-o", folder+string(filepath.Separator), "../../../apps/qd", "../../../apps/lookupd")
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("building the programs: %w\n%s", err, out)
+	}
+	return folder, nil
+})

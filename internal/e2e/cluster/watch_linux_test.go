@@ -1,0 +1,172 @@
+package cluster
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// What GUARANTEES.md states.
+const (
+	listedWithin    = 25 * time.Second
+	connectedWithin = 30 * time.Second
+)
+
+// flowsWithin is how long it takes, after that, for a message that is published
+// to a daemon to be in the hands of a reader.
+const flowsWithin = connectedWithin + 10*time.Second
+
+// pollEvery is how often each daemon is asked.
+const pollEvery = 200 * time.Millisecond
+
+// check is a promise, and how to tell from a daemon's answer whether it holds.
+type check[T any] struct {
+	*promise
+	held func(answer T, asked, since time.Time) bool
+}
+
+// watch checks the promises until the test's end, or stopWatching.
+func (c *cluster) watch() {
+	c.watched, c.stopWatching = context.WithCancel(context.Background())
+	c.t.Cleanup(func() { c.stopWatching(); c.watching.Wait() })
+	for _, l := range c.lookups {
+		poll(c, l, "/lookup?topic="+orders, c.listings(l))
+	}
+	for _, q := range c.daemons {
+		poll(c, q, "/stats?format=json&topic="+orders, c.connections(q))
+	}
+}
+
+// poll asks a daemon again and again, and judges its promises by the answer. That
+// it does not answer is as if nothing held.
+func poll[T any](c *cluster, n *node, path string, checks []check[T]) {
+	c.watching.Go(func() {
+		for pause(c.watched, pollEvery) {
+			asked := time.Now()
+			before := make([]time.Time, len(checks))
+			for i, ch := range checks {
+				before[i] = ch.since()
+			}
+			var answer T
+			err := n.ask(c.watched, http.MethodGet, path, nil, &answer)
+			if c.watched.Err() != nil {
+				return
+			}
+			now := time.Now()
+			for i, ch := range checks {
+				if broken := ch.judge(asked, before[i], now, err == nil && ch.held(answer, asked, before[i])); broken > 0 {
+					c.t.Errorf("%s: %s not for %v, more than %v (%v)", ch.kind, ch.of, broken.Round(time.Millisecond), ch.within, err)
+				}
+			}
+		}
+	})
+	for _, ch := range checks {
+		c.promises = append(c.promises, ch.promise)
+	}
+}
+
+type lookupAnswer struct {
+	Producers []struct {
+		BroadcastAddress string `json:"broadcast_address"`
+	} `json:"producers"`
+}
+
+// listings are the promises that a lookupd lists each daemon.
+func (c *cluster) listings(l *node) (checks []check[lookupAnswer]) {
+	for _, q := range c.daemons {
+		p := &promise{
+			kind: "a lookupd lists a daemon", of: l.name() + " lists " + q.name(), within: listedWithin,
+			since: func() time.Time { return c.world.since(q.name(), l.name(), pair(q.name(), l.name())) },
+		}
+		checks = append(checks, check[lookupAnswer]{p, func(answer lookupAnswer, _, _ time.Time) bool {
+			for _, producer := range answer.Producers {
+				if producer.BroadcastAddress == q.host.Address() {
+					return true
+				}
+			}
+			return false
+		}})
+	}
+	return checks
+}
+
+type statsAnswer struct {
+	Topics []struct {
+		Channels []struct {
+			Name    string `json:"channel_name"`
+			Clients []struct {
+				RemoteAddress string `json:"remote_address"`
+			} `json:"clients"`
+		} `json:"channels"`
+	} `json:"topics"`
+}
+
+// has reports whether a client on the host consumes the channel.
+func (s statsAnswer) has(channel, host string) bool {
+	for _, t := range s.Topics {
+		for _, ch := range t.Channels {
+			for _, client := range ch.Clients {
+				address, _, err := net.SplitHostPort(strings.TrimPrefix(client.RemoteAddress, "tcp://"))
+				if err == nil && address == host && ch.Name == channel {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// connections are the promises that each reader is connected to a daemon, and
+// that what is published there arrives.
+func (c *cluster) connections(q *node) (checks []check[statsAnswer]) {
+	for _, r := range c.readers {
+		if r.channel.topic != orders {
+			continue
+		}
+		of := r.channel.name + " on " + r.host.Name() + " from " + q.name()
+		checks = append(checks, check[statsAnswer]{
+			&promise{kind: "a reader is connected with a daemon", of: of, within: connectedWithin, since: func() time.Time { return c.canFind(r, q) }},
+			func(answer statsAnswer, _, _ time.Time) bool { return answer.has(r.channel.name, r.host.Address()) },
+		})
+		if !r.channel.strict {
+			continue
+		}
+		flows := func() time.Time {
+			written := c.world.since(q.name(), pair(q.name(), writers))
+			if found := c.canFind(r, q); !found.IsZero() && !written.IsZero() {
+				return latest(found, written)
+			}
+			return time.Time{}
+		}
+		checks = append(checks, check[statsAnswer]{
+			&promise{kind: "messages arrive", of: of, within: flowsWithin, since: flows},
+			func(_ statsAnswer, asked, since time.Time) bool {
+				last := r.channel.arrived(tcp(q)).last
+				return last.After(since) && asked.Sub(last) < 5*time.Second
+			},
+		})
+	}
+	return checks
+}
+
+// canFind returns since when a reader can find and reach a daemon: nothing is
+// between the two, and there is a lookupd with nothing between it and either.
+func (c *cluster) canFind(r *reader, q *node) time.Time {
+	direct := c.world.since(q.name(), pair(q.name(), r.host.Name()))
+	if direct.IsZero() {
+		return direct
+	}
+	var listed time.Time
+	for _, l := range c.lookups {
+		at := c.world.since(l.name(), pair(l.name(), q.name()), pair(l.name(), r.host.Name()))
+		if !at.IsZero() && (listed.IsZero() || at.Before(listed)) {
+			listed = at
+		}
+	}
+	if listed.IsZero() {
+		return listed
+	}
+	return latest(direct, listed)
+}
