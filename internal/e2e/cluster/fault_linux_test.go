@@ -99,11 +99,15 @@ func (c *cluster) breakNode(n *node, w what) (heal func() error, err error) {
 	case frozen:
 		begin, end = func() error { return n.signal(syscall.SIGSTOP) }, func() error { return n.signal(syscall.SIGCONT) }
 	}
+	if err := begin(); err != nil {
+		n.faulty.Unlock()
+		return nil, err
+	}
 	return func() error {
 		defer n.faulty.Unlock()
 		defer c.world.heals(n.name())
 		return end()
-	}, begin()
+	}, nil
 }
 
 // breakLink makes a link worse. A rough one is no reason for anybody to be missed.

@@ -23,7 +23,7 @@ func TestPromise(t *testing.T) {
 	}{
 		{name: "it holds", asked: []asked{{at: 1, held: true}, {at: 2, held: true}}, slowest: 1, holds: true},
 		{name: "not yet", asked: []asked{{at: 1}, {at: 10}}},
-		{name: "broken", asked: []asked{{at: 1}, {at: 11, broken: 11}, {at: 12}, {at: 22, broken: 11}}},
+		{name: "broken", asked: []asked{{at: 1}, {at: 11, broken: 11}, {at: 12}, {at: 22, broken: 22}, {at: 30, held: true}}, slowest: 30, holds: true},
 		{name: "late, and in time", asked: []asked{{at: 1}, {at: 9, held: true}}, slowest: 9, holds: true},
 		{name: "it lapses", asked: []asked{{at: 1, held: true}, {at: 20}, {at: 29}, {at: 30, held: true}}, slowest: 10, lapses: 1, holds: true},
 		{name: "it lapses for too long", asked: []asked{{at: 1, held: true}, {at: 20}, {at: 31, broken: 11}}, slowest: 1, lapses: 1},

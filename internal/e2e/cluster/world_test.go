@@ -72,6 +72,7 @@ type promise struct {
 	judged  time.Time  // the since that it was judged by last
 	missing time.Time  // since when it has not held; zero: it holds
 	held    time.Time  // when it was last found to hold
+	told    time.Time  // that it has not held since missing; zero: nobody was
 	slowest time.Duration
 	lapses  int // times that it ceased to hold without a fault
 }
@@ -88,7 +89,7 @@ func (p *promise) judge(asked, since, now time.Time, held bool) (broken time.Dur
 	if !p.judged.Equal(since) {
 		p.judged = since
 		if p.held.Before(since) {
-			p.missing = since
+			p.missing, p.told = since, time.Time{}
 		}
 	}
 	switch {
@@ -99,10 +100,10 @@ func (p *promise) judge(asked, since, now time.Time, held bool) (broken time.Dur
 		}
 		p.missing = time.Time{}
 	case p.missing.IsZero():
-		p.missing = asked
+		p.missing, p.told = asked, time.Time{}
 		p.lapses++
-	case asked.Sub(p.missing) > p.within:
-		broken, p.missing = asked.Sub(p.missing), asked
+	case asked.Sub(latest(p.missing, p.told)) > p.within:
+		broken, p.told = asked.Sub(p.missing), asked
 	}
 	return broken
 }
