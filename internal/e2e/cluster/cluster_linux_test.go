@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"sync"
 	"testing"
 	"time"
 
@@ -40,16 +39,14 @@ type cluster struct {
 	wires   wires
 	readers []*reader
 
-	watched      context.Context // ends when nothing is to be watched any more
-	watching     sync.WaitGroup
 	promises     []*promise
-	stopWatching context.CancelFunc
+	stopWatching func() // and wait until nobody asks any more
 }
 
 // newCluster starts all daemons, creates the topic with its channels on each, and
 // waits until they answer. Everything ends with the test.
 func newCluster(t *testing.T) *cluster {
-	c := &cluster{t: t, seed: seed(t), hosts: map[string]*network.Host{}, world: newWorld(), books: new(books)}
+	c := &cluster{t: t, seed: seed(t), hosts: map[string]*network.Host{}, books: new(books)}
 	names := []string{"q1", "q2", "q3", "l1", "l2", writers, reader1, reader2}
 	n, err := network.New(c.seed, names...)
 	if errors.Is(err, network.ErrMissing) && os.Getenv("CI") != "true" {
@@ -74,6 +71,7 @@ func newCluster(t *testing.T) *cluster {
 	for _, q := range c.daemons {
 		c.createTopic(q, orders)
 	}
+	c.world = newWorld()
 	return c
 }
 
@@ -207,7 +205,6 @@ func (c *cluster) finish(stopWriters, stopReaders func()) {
 		c.eventually(q.name()+" to be drained", func() bool { return c.drained(q) })
 	}
 	c.stopWatching()
-	c.watching.Wait()
 	stopReaders()
 	for _, n := range slices.Backward(c.nodes()) {
 		if err := n.stop(); err != nil {

@@ -27,31 +27,34 @@ type check[T any] struct {
 	held func(answer T, asked, since time.Time) bool
 }
 
-// watch checks the promises until the test's end, or stopWatching.
+// watch checks the promises until the test ends, or stopWatching is called.
 func (c *cluster) watch() {
-	c.watched, c.stopWatching = context.WithCancel(context.Background())
-	c.t.Cleanup(func() { c.stopWatching(); c.watching.Wait() })
+	var polls []func(context.Context)
 	for _, l := range c.lookups {
-		poll(c, l, "/lookup?topic="+orders, c.listings(l))
+		polls = append(polls, poll(c, l, "/lookup?topic="+orders, c.listings(l)))
 	}
 	for _, q := range c.daemons {
-		poll(c, q, "/stats?format=json&topic="+orders, c.connections(q))
+		polls = append(polls, poll(c, q, "/stats?format=json&topic="+orders, c.connections(q)))
 	}
+	c.stopWatching = c.together(polls)
 }
 
-// poll asks a daemon again and again, and judges its promises by the answer. That
-// it does not answer is as if nothing held.
-func poll[T any](c *cluster, n *node, path string, checks []check[T]) {
-	c.watching.Go(func() {
-		for pause(c.watched, pollEvery) {
+// poll returns what asks a daemon again and again, and judges its promises by the
+// answer. That it does not answer is as if nothing held.
+func poll[T any](c *cluster, n *node, path string, checks []check[T]) func(context.Context) {
+	for _, ch := range checks {
+		c.promises = append(c.promises, ch.promise)
+	}
+	return func(ctx context.Context) {
+		for pause(ctx, pollEvery) {
 			asked := time.Now()
 			before := make([]time.Time, len(checks))
 			for i, ch := range checks {
 				before[i] = ch.since()
 			}
 			var answer T
-			err := n.ask(c.watched, http.MethodGet, path, nil, &answer)
-			if c.watched.Err() != nil {
+			err := n.ask(ctx, http.MethodGet, path, nil, &answer)
+			if ctx.Err() != nil {
 				return
 			}
 			now := time.Now()
@@ -61,9 +64,6 @@ func poll[T any](c *cluster, n *node, path string, checks []check[T]) {
 				}
 			}
 		}
-	})
-	for _, ch := range checks {
-		c.promises = append(c.promises, ch.promise)
 	}
 }
 
