@@ -57,6 +57,18 @@ func (e *Error) Fatal() bool {
 	return true
 }
 
+// Draining begins a daemon's reason for refusing a publish while it drains, as
+// in "E_PUB_FAILED PUB failed DRAINING: …": nothing was stored, and nothing will
+// be for the rest of the daemon's life.
+const Draining = "DRAINING"
+
+// Draining reports whether the daemon refuses because it drains, so that another
+// one should be asked.
+func (e *Error) Draining() bool {
+	_, reason, failed := strings.Cut(e.Text, " failed ")
+	return failed && strings.HasPrefix(reason, Draining+":")
+}
+
 // ParseError reads the data of an error frame.
 func ParseError(data []byte) *Error {
 	code, text, _ := strings.Cut(string(data), " ")

@@ -22,6 +22,7 @@ broadcast_http_port HTTP
 broadcast_tcp_port TCP
 data_path DATA
 deflate true
+drain_timeout 5000000000
 durability disk
 e2e_processing_latency_percentiles []
 e2e_processing_latency_window_time 600000000000

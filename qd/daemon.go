@@ -20,6 +20,7 @@ import (
 	"github.com/millrace-mq/millrace/protocol"
 	"github.com/millrace-mq/millrace/qd/api"
 	"github.com/millrace-mq/millrace/qd/broker"
+	"github.com/millrace-mq/millrace/qd/drain"
 	"github.com/millrace-mq/millrace/qd/metrics"
 	"github.com/millrace-mq/millrace/qd/peers"
 	"github.com/millrace-mq/millrace/qd/session"
@@ -38,6 +39,7 @@ type Daemon struct {
 	broker   *broker.Broker
 	sessions *session.Server
 	peers    *peers.Peers
+	drain    *drain.Drain
 	self     protocol.PeerInfo
 	started  time.Time
 }
@@ -82,6 +84,7 @@ func Listen(s Settings, log *slog.Logger, level *slog.LevelVar) (d *Daemon, err 
 		return nil, err
 	}
 	d.self.Instance = d.broker.Instance()
+	d.drain = drain.New(d.broker, log)
 	of := s.ofSessions()
 	of.TLS, of.Auth = certificates, authorities
 	d.sessions = session.NewServer(of, d.broker, log)
@@ -113,10 +116,15 @@ func (d *Daemon) TCPAddr() net.Addr { return d.tcp.Addr() }
 // disabled.
 func (d *Daemon) HTTPAddr() net.Addr { return d.http.Addr() }
 
-// Run serves until ctx ends, or something that it cannot do without fails.
-// Then it refuses publishes and delivers nothing new, waits for a moment for
-// consumers to answer what they hold, ends the connections, and last keeps all
-// messages on disk. It returns when all of that is done.
+// Terminate has Run end once consumers have finished all that there is, or
+// Settings.DrainTimeout is over; until then publishes are refused. It returns at
+// once, and may be called at any time.
+func (d *Daemon) Terminate() { d.drain.Begin(d.settings.DrainTimeout) }
+
+// Run serves until ctx ends, a drain is over, or something that it cannot do
+// without fails. Then it refuses publishes and delivers nothing new, waits for a
+// moment for consumers to answer what they hold, ends the connections, and last
+// keeps all messages on disk. It returns when all of that is done.
 func (d *Daemon) Run(ctx context.Context) error {
 	d.log.Info("qd listens", "tcp", d.tcp.String(), "http", d.http.String(), "data", d.settings.DataPath)
 	if len(d.https) > 0 {
@@ -149,16 +157,22 @@ func (d *Daemon) Run(ctx context.Context) error {
 		faces.Go(func() { stopAccepting(httpapi.Serve(connected, l, handler, d.log)) })
 	}
 	faces.Go(func() { stopAccepting(d.peers.Run(connected, d.broker)) })
+	faces.Go(func() { d.tellState(connected) })
+	faces.Go(func() {
+		if d.drain.Run(accepting) {
+			stopAccepting(errDrained)
+		}
+	})
 	if d.settings.StatsdAddress != "" {
 		faces.Go(func() { stopAccepting(statsd.Run(connected, d.statsd())) })
 	}
 
 	<-accepting.Done()
 	err := context.Cause(accepting)
-	if ctx.Err() != nil {
+	if ctx.Err() != nil || errors.Is(err, errDrained) {
 		err = nil
 	}
-	d.drain()
+	d.halt()
 	disconnect()
 	faces.Wait()
 	release()
@@ -170,9 +184,12 @@ func (d *Daemon) Run(ctx context.Context) error {
 	return err
 }
 
-// drain waits until consumers have answered what they hold, but no longer than
+// errDrained is why Run ends after a drain.
+var errDrained = errors.New("drained")
+
+// halt waits until consumers have answered what they hold, but no longer than
 // the stop timeout.
-func (d *Daemon) drain() {
+func (d *Daemon) halt() {
 	d.broker.Refuse()
 	d.broker.Halt()
 	deadline := time.Now().Add(d.settings.StopTimeout)
@@ -235,6 +252,7 @@ func (d *Daemon) handler() http.Handler {
 		Option:        told.Option(),
 		Lookupds:      d.peers,
 		LogLevel:      d.level,
+		Drain:         d.drain,
 		Log:           d.log,
 	})
 }

@@ -221,7 +221,7 @@ func TestValidate(t *testing.T) {
 		"tcp-address=4150", "http-address=localhost", "https-address=::1", "lookupd-tcp-address=nowhere", "broadcast-tcp-port=-1",
 		"broadcast-http-port=65536", "http-client-connect-timeout=0s", "http-client-request-timeout=-1s", "mem-queue-size=-1", "mem-limit=0",
 		"max-bytes-per-file=0", "sync-every=0", "sync-timeout=0s", "max-msg-size=0", "max-body-size=-5", "msg-timeout=1h",
-		"max-req-timeout=-1s", "max-heartbeat-interval=1ms", "max-rdy-count=0", "max-channel-consumers=-1", "stop-timeout=-1s",
+		"max-req-timeout=-1s", "max-heartbeat-interval=1ms", "max-rdy-count=0", "max-channel-consumers=-1", "stop-timeout=-1s", "drain-timeout=-1s",
 		"max-output-buffer-size=63", "min-output-buffer-timeout=1h", "output-buffer-timeout=-1s", "tls-cert=a", "tls-client-auth-policy=some",
 		"max-deflate-level=10", "auth-http-request-method=put", "enable-experiment=flight", "statsd-address=nowhere",
 		"statsd-interval=0s", "statsd-prefix=a:b", "statsd-udp-packet-size=65508", "e2e-processing-latency-percentile=1.5",

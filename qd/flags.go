@@ -42,6 +42,7 @@ func (s *Settings) Flags(fs *flag.FlagSet) {
 	fs.IntVar(&s.MaxChannelConsumers, "max-channel-consumers", s.MaxChannelConsumers, "the most consumers of a channel (0 is any number)")
 	s.accessFlags(fs)
 	s.measureFlags(fs)
+	s.DrainFlag(fs)
 	fs.DurationVar(&s.StopTimeout, "stop-timeout", s.StopTimeout, "how long a stop waits for consumers to answer what they hold")
 	fs.StringVar(&s.LogLevel, "log-level", s.LogLevel, "`level`: debug, info, warn, error or fatal")
 	fs.StringVar(&s.LogPrefix, "log-prefix", s.LogPrefix, "`text` before each line that is logged")
@@ -105,6 +106,11 @@ func (s *Settings) StorageFlags(fs *flag.FlagSet) {
 	fs.Int64Var(&s.MaxBytesPerFile, "max-bytes-per-file", s.MaxBytesPerFile, "size at which a new disk file is begun, in `bytes`")
 	fs.Int64Var(&s.SyncEvery, "sync-every", s.SyncEvery, "`records` written to disk per fsync")
 	fs.DurationVar(&s.SyncTimeout, "sync-timeout", s.SyncTimeout, "the longest time between fsyncs of what is on disk")
+}
+
+// DrainFlag declares the flag for what SIGTERM does.
+func (s *Settings) DrainFlag(fs *flag.FlagSet) {
+	fs.DurationVar(&s.DrainTimeout, "drain-timeout", s.DrainTimeout, "how long after SIGTERM publishes are refused and consumers may finish what there is (0 is not at all)")
 }
 
 // accessFlags declares the flags for who gets in, and how.

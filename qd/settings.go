@@ -105,6 +105,10 @@ type Settings struct {
 	E2EPercentiles []float64
 	E2EWindow      time.Duration
 
+	// DrainTimeout is how long Terminate lets consumers finish what there is while
+	// publishes are refused; 0 is not at all. The stop comes after it, and docker
+	// kills after ten seconds unless it is told otherwise.
+	DrainTimeout time.Duration
 	// StopTimeout is how long a stop waits for consumers to answer what they
 	// hold, so that they need not get it again after a restart.
 	StopTimeout time.Duration
@@ -131,6 +135,7 @@ func Defaults() Settings {
 		StatsdInterval:        time.Minute, StatsdPrefix: "nsq.%s", StatsdMemStats: true, StatsdUDPPacketSize: 508,
 		MetricsMaxTopics: 500,
 		E2EWindow:        10 * time.Minute,
+		DrainTimeout:     5 * time.Second,
 		StopTimeout:      2 * time.Second,
 	}
 }

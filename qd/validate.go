@@ -44,6 +44,7 @@ func (s *Settings) Validate() error {
 		"min-output-buffer-timeout", s.MinOutputBufferTimeout, "0 or more and no longer than max-output-buffer-timeout")
 	complain(s.OutputBufferTimeout >= 0, "output-buffer-timeout", s.OutputBufferTimeout, "0 or more")
 	s.validateMeasuring(complain)
+	complain(s.DrainTimeout >= 0, "drain-timeout", s.DrainTimeout, "0 or more")
 	complain(s.StopTimeout >= 0, "stop-timeout", s.StopTimeout, "0 or more")
 	if _, err := program.ParseLevel(s.LogLevel); err != nil {
 		errs = append(errs, err)

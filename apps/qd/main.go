@@ -10,14 +10,14 @@ import (
 )
 
 func main() {
-	program.Main("qd", "keeps topics and delivers them to the consumers of their channels", setup)
+	program.MainDraining("qd", "keeps topics and delivers them to the consumers of their channels", setup)
 }
 
-func setup(fs *flag.FlagSet, std program.Stdio) func(context.Context) error {
+func setup(fs *flag.FlagSet, std program.Stdio) func(ctx, term context.Context) error {
 	settings := qd.Defaults()
 	settings.Flags(fs)
 	program.ConfigFile(fs)
-	return func(ctx context.Context) error {
+	return func(ctx, term context.Context) error {
 		if err := settings.Validate(); err != nil {
 			return err
 		}
@@ -29,6 +29,7 @@ func setup(fs *flag.FlagSet, std program.Stdio) func(context.Context) error {
 		if err != nil {
 			return err
 		}
+		defer context.AfterFunc(term, d.Terminate)()
 		return d.Run(ctx)
 	}
 }

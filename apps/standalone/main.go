@@ -16,10 +16,10 @@ import (
 )
 
 func main() {
-	program.Main("standalone", "qd and lookupd in one process", setup)
+	program.MainDraining("standalone", "qd and lookupd in one process", setup)
 }
 
-func setup(fs *flag.FlagSet, std program.Stdio) func(context.Context) error {
+func setup(fs *flag.FlagSet, std program.Stdio) func(ctx, term context.Context) error {
 	queues, lookup := qd.Defaults(), lookupd.DefaultSettings()
 	queues.DataPath, queues.LogLevel = "data", "warn"
 	fs.StringVar(&queues.TCPAddress, "tcp-address", queues.TCPAddress, "`host:port` for TCP clients of qd")
@@ -27,14 +27,15 @@ func setup(fs *flag.FlagSet, std program.Stdio) func(context.Context) error {
 	fs.StringVar(&lookup.TCPAddress, "lookupd-tcp-address", lookup.TCPAddress, "`host:port` that daemons register at")
 	fs.StringVar(&lookup.HTTPAddress, "lookupd-http-address", lookup.HTTPAddress, "`host:port` that consumers ask at")
 	queues.StorageFlags(fs)
+	queues.DrainFlag(fs)
 	fs.Lookup("data-path").Usage = "`directory` for what is kept on disk; created when missing"
 	fs.StringVar(&queues.LogLevel, "log-level", queues.LogLevel, "`level`: debug, info, warn, error or fatal")
-	return func(ctx context.Context) error { return run(ctx, queues, lookup, std) }
+	return func(ctx, term context.Context) error { return run(ctx, term, queues, lookup, std) }
 }
 
-// run serves until ctx ends or one of the two daemons fails, and returns when
-// both have ended.
-func run(ctx context.Context, queues qd.Settings, lookup lookupd.Settings, std program.Stdio) error {
+// run serves until ctx ends, qd has drained after the end of term, or one of the
+// two daemons fails, and returns when both have ended.
+func run(ctx, term context.Context, queues qd.Settings, lookup lookupd.Settings, std program.Stdio) error {
 	log, level, err := program.Logger(std.Err, queues.LogLevel)
 	if err != nil {
 		return err
@@ -64,6 +65,7 @@ func run(ctx context.Context, queues qd.Settings, lookup lookupd.Settings, std p
 		defer stopQueueing()
 		lookErr = l.Run(looking)
 	})
+	defer context.AfterFunc(term, q.Terminate)()
 	err = q.Run(queueing)
 	stopLooking()
 	wg.Wait()

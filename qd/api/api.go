@@ -16,6 +16,7 @@ import (
 	"github.com/millrace-mq/millrace/internal/httpapi"
 	"github.com/millrace-mq/millrace/protocol"
 	"github.com/millrace-mq/millrace/qd/broker"
+	"github.com/millrace-mq/millrace/qd/drain"
 	"github.com/millrace-mq/millrace/qd/peers"
 	"github.com/millrace-mq/millrace/qd/session"
 	"github.com/millrace-mq/millrace/qd/stats"
@@ -51,6 +52,9 @@ type Config struct {
 	// option.
 	Lookupds Lookupds
 	LogLevel *slog.LevelVar
+
+	// Drain is behind /drain; nil if there is none.
+	Drain *drain.Drain
 
 	// Policy says who may do what; nil: everybody everything.
 	Policy access.Policy
@@ -107,6 +111,8 @@ func newRouter(c Config) *httpapi.Router {
 	}
 	r := httpapi.NewRouter(c.Policy, c.Log)
 	r.Plain("GET", "/ping", access.Free, a.ping)
+	r.Plain("GET", "/live", access.Free, a.live)
+	r.Plain("GET", "/ready", access.Free, a.ready)
 	r.On("GET", "/info", access.Look, a.info)
 	r.OnHeavy("GET", "/stats", access.Look, a.stats)
 	r.On("GET", "/config/:option", access.Look, a.option)
@@ -124,6 +130,10 @@ func newRouter(c Config) *httpapi.Router {
 		r.On("GET", change.old, access.Change, change.handle)
 	}
 	a.routeOperations(r)
+	if c.Drain != nil {
+		r.On("GET", "/drain", access.Look, a.drainProgress)
+		r.On("POST", "/drain", access.Change, a.beginDrain)
+	}
 	if c.Metrics != nil {
 		r.PlainHeavy("GET", "/metrics", access.Look, c.Metrics)
 	}

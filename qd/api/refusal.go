@@ -18,6 +18,7 @@ func tooLarge(code string) error {
 func notFound(code string) error { return &httpapi.Error{Status: http.StatusNotFound, Code: code} }
 
 var (
+	errDraining = &httpapi.Error{Status: http.StatusServiceUnavailable, Code: broker.ErrDraining.Error()}
 	errExiting  = &httpapi.Error{Status: http.StatusServiceUnavailable, Code: "EXITING"}
 	errInternal = &httpapi.Error{Status: http.StatusInternalServerError, Code: "INTERNAL_ERROR"}
 )
@@ -37,6 +38,8 @@ func refusal(err error) error {
 	switch {
 	case errors.Is(err, syscall.ENOSPC): // there is no floor, or others have filled what was below it
 		return sentence(http.StatusServiceUnavailable, "DISK_FULL", err)
+	case errors.Is(err, broker.ErrDraining):
+		return errDraining
 	case errors.Is(err, broker.ErrExiting):
 		return errExiting
 	case errors.Is(err, broker.ErrNoTopic), errors.Is(err, broker.ErrGone):

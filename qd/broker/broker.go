@@ -23,6 +23,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/millrace-mq/millrace/protocol"
 	"github.com/millrace-mq/millrace/qd/disk"
 	"github.com/millrace-mq/millrace/qd/queue"
 	"github.com/millrace-mq/millrace/qd/spill"
@@ -32,6 +33,9 @@ import (
 var (
 	ErrGone    = errors.New("topic or channel was deleted")
 	ErrExiting = errors.New("exiting")
+	// ErrDraining is why publishes fail, and topics are not created, once Drain was
+	// called. It is certain that nothing was stored.
+	ErrDraining = errors.New(protocol.Draining + ": this daemon takes no more messages; publish to another")
 	// ErrNoTopic and ErrNoChannel are returned for names that do not exist.
 	ErrNoTopic   = errors.New("no such topic")
 	ErrNoChannel = errors.New("no such channel")
@@ -87,7 +91,7 @@ type Broker struct {
 
 	drawn    atomic.Uint64 // the last number drawn
 	reserved atomic.Uint64 // numbers up to this one are written down as drawn
-	exiting  atomic.Bool   // publishes are refused
+	phase    atomic.Int32  // of its life: taking, draining, exiting
 	halted   atomic.Bool   // deliveries are held back
 	stopping chan struct{} // closed by end: the disk workers end
 	end      func()        // closes stopping, once
@@ -183,9 +187,6 @@ func (b *Broker) open() bool {
 	}
 }
 
-// Refuse makes all publishes from now on fail with ErrExiting.
-func (b *Broker) Refuse() { b.exiting.Store(true) }
-
 // Halt ends deliveries. What is in flight can still be answered.
 func (b *Broker) Halt() { b.halted.Store(true) }
 
@@ -230,9 +231,12 @@ func (b *Broker) TopicToPublish(ctx context.Context, name string, deferred bool)
 	if err == nil {
 		return t, nil
 	}
+	if err = b.Refusal(); err != nil {
+		return nil, err
+	}
 	if b.keepsLog(name, Policy{}) {
 		err = b.space()
-	} else if err = nil; deferred && b.memory.Full() {
+	} else if deferred && b.memory.Full() {
 		err = queue.ErrNoMemory
 	}
 	if err != nil {
@@ -250,8 +254,8 @@ func (b *Broker) Create(ctx context.Context, name string, policy Policy) (*Topic
 		}
 		return t, err
 	}
-	if b.exiting.Load() {
-		return nil, ErrExiting
+	if err := b.Refusal(); err != nil {
+		return nil, err
 	}
 	if err := b.reserveEnough(); err != nil {
 		return nil, fmt.Errorf("creating topic %s: %w", name, err)
@@ -267,6 +271,10 @@ func (b *Broker) Create(ctx context.Context, name string, policy Policy) (*Topic
 	b.mu.Lock()
 	t := b.topics[name]
 	created := t == nil
+	if err := b.Refusal(); created && err != nil { // lookupds may have been asked for long
+		b.mu.Unlock()
+		return nil, err
+	}
 	if created {
 		t = fresh
 		b.topics[name] = t

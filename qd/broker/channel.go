@@ -194,7 +194,7 @@ func (b *Broker) Nearness(region, zone string) queue.Nearness {
 
 // Subscribe adds a consumer to the channel, which is created if need be.
 func (t *Topic) Subscribe(channel string, owner any, m Membership) (*Consumer, error) {
-	if t.broker.exiting.Load() {
+	if t.broker.exiting() {
 		return nil, ErrExiting
 	}
 	if err := t.lock(); err != nil {
@@ -326,7 +326,7 @@ func (k *Consumer) Close() error {
 	k.channel.Unsubscribe(k.core, now)
 	last := k.channel.ConsumerCount() == 0
 	k.topic.unlockFor(k.channel)
-	if !last || !protocol.Ephemeral(k.channel.Name()) || k.topic.broker.exiting.Load() {
+	if !last || !protocol.Ephemeral(k.channel.Name()) || k.topic.broker.exiting() {
 		return nil
 	}
 	err := k.topic.deleteChannel(func(core *queue.Topic) *queue.Channel {

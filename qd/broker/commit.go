@@ -96,11 +96,17 @@ func (c *commits) gather() {
 	}
 }
 
-// commit has an intent carried out, and returns when it is.
+// commit has an intent carried out, and returns when it is. Who gets in line to
+// publish is served; whether there is a line can be seen by whoever has told
+// publishers not to come any more, so both are looked at under the lock.
 func (t *Topic) commit(p *intent) error {
 	c := &t.logs.commits
 	p.err, p.lead = nil, false
 	c.mu.Lock()
+	if err := t.broker.Refusal(); err != nil && p.do == nil {
+		c.mu.Unlock()
+		return err
+	}
 	c.waiting = append(c.waiting, p)
 	if c.busy {
 		if c.want > 0 && len(c.waiting) >= c.want {

@@ -169,13 +169,10 @@ func (t *Topic) rests(now int64) bool {
 }
 
 // Publish stores messages, all or none, as durably as the topic's Level says.
-// The bodies are copied. Errors are, or wrap, ErrGone, ErrExiting, *BacklogError,
-// *SpaceError or the failure of the disk.
+// The bodies are copied. Errors are, or wrap, ErrGone, ErrDraining, ErrExiting,
+// *BacklogError, *SpaceError or the failure of the disk.
 func (t *Topic) Publish(bodies [][]byte) error {
 	if t.logs != nil {
-		if t.broker.exiting.Load() {
-			return ErrExiting
-		}
 		return t.publishLogged(bodies)
 	}
 	now := t.broker.Now()
@@ -204,9 +201,6 @@ func (t *Topic) Defer(body []byte, delay time.Duration) error {
 // have been stored after an error; else all are stored, or none.
 func (t *Topic) DeferAll(messages []Later) error {
 	if t.logs != nil {
-		if t.broker.exiting.Load() {
-			return ErrExiting
-		}
 		return t.deferLogged(messages)
 	}
 	now := t.broker.Now()
@@ -234,13 +228,16 @@ func (t *Topic) published(now int64) {
 // caught up.
 func (t *Topic) admit(messages int) error {
 	for {
-		if t.broker.exiting.Load() {
-			return ErrExiting
-		}
 		if err := t.lock(); err != nil {
 			return err
 		}
-		if err := t.overfull(messages); err != nil {
+		// Under the lock, so that whoever finds the topic empty after Drain knows that
+		// it stays so.
+		err := t.broker.Refusal()
+		if err == nil {
+			err = t.overfull(messages)
+		}
+		if err != nil {
 			t.unlock()
 			return err
 		}

@@ -324,4 +324,5 @@ func (w *logWorld) audit() {
 	if err := w.topic.Audit(); err != nil {
 		w.t.Fatal(err)
 	}
+	auditLeft(w.t, w.topic, w.now)
 }

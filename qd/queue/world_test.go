@@ -159,4 +159,5 @@ func (w *world) audit() {
 	if err := w.topic.Audit(); err != nil {
 		w.t.Fatal(err)
 	}
+	auditLeft(w.t, w.topic, w.now)
 }

@@ -1,0 +1,45 @@
+package program
+
+import (
+	"context"
+	"flag"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// DrainSetup is Setup for a daemon that has something to finish before it ends.
+// The first SIGTERM ends term alone: the daemon is to end in its own time. Any
+// further SIGTERM or SIGINT, or a SIGINT to begin with, ends ctx; the one after
+// that kills the process.
+type DrainSetup func(fs *flag.FlagSet, std Stdio) func(ctx, term context.Context) error
+
+// MainDraining is Main for such a daemon.
+func MainDraining(name, synopsis string, setup DrainSetup) {
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	ctx, stop := context.WithCancel(context.Background())
+	term, terminate := context.WithCancel(context.Background())
+	go func() { // ends with the process
+		obey(signals, terminate, stop)
+		signal.Stop(signals)
+	}()
+	os.Exit(Run(ctx, name, synopsis, os.Args[1:], Stdio{os.Stdin, os.Stdout, os.Stderr}, setup.With(term)))
+}
+
+// With is the Setup that passes term on.
+func (s DrainSetup) With(term context.Context) Setup {
+	return func(fs *flag.FlagSet, std Stdio) func(context.Context) error {
+		run := s(fs, std)
+		return func(ctx context.Context) error { return run(ctx, term) }
+	}
+}
+
+// obey returns when the signals that the process deals with itself are spent.
+func obey(signals <-chan os.Signal, terminate, stop func()) {
+	if <-signals == syscall.SIGTERM {
+		terminate()
+		<-signals
+	}
+	stop()
+}
