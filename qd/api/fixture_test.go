@@ -17,6 +17,7 @@ import (
 	"github.com/millrace-mq/millrace/protocol"
 	"github.com/millrace-mq/millrace/qd/api"
 	"github.com/millrace-mq/millrace/qd/broker"
+	"github.com/millrace-mq/millrace/qd/drain"
 	"github.com/millrace-mq/millrace/qd/queue"
 	"github.com/millrace-mq/millrace/qd/session"
 )
@@ -63,7 +64,7 @@ func start(t testing.TB, adjust func(*broker.Settings, *api.Config)) *daemon {
 	if err != nil {
 		t.Fatal(err)
 	}
-	config.Broker = b
+	config.Broker, config.Drain = b, drain.New(b, log)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- b.Run(ctx) }()

@@ -75,6 +75,8 @@ func TestSpace(t *testing.T) {
 		if got := ping.Body.String(); ping.Code != 500 || !strings.HasPrefix(got, "NOK - "+sentence) {
 			t.Errorf("%d %s", ping.Code, got)
 		}
+		d.expect("GET", "/ready", nil, 503, strings.Replace(ping.Body.String(), "NOK - ", "FAILING: ", 1))
+		d.expect("GET", "/live", nil, 200, "OK")
 		var stats struct{ Health string }
 		d.get("/stats?format=json", &stats)
 		if stats.Health != ping.Body.String() {
@@ -87,6 +89,7 @@ func TestSpace(t *testing.T) {
 		m.disk.SetCapacity(1 << 30)
 		time.Sleep(2 * time.Second)
 		d.expect("GET", "/ping", nil, 200, "OK")
+		d.expect("GET", "/ready", nil, 200, "OK")
 		d.expect("POST", "/pub?topic=t", "after", 200, "OK")
 		if got := d.drain("t"); fmt.Sprint(got) != "[after]" {
 			t.Errorf("%q", got)

@@ -194,7 +194,7 @@ func (k *talker) request(method, rest string) string {
 	return k.describe(answer, path)
 }
 
-var started = regexp.MustCompile(`"start_time":\d+`)
+var times = regexp.MustCompile(`"(start_time|since|deadline)":\d+`)
 
 // describe says what an answer is. That the connection is as the answer has it
 // is tried.
@@ -237,7 +237,7 @@ func (k *talker) describe(answer *http.Response, path string) string {
 // shown is as much of an answer's body as belongs into the table: what stats has
 // of a topic has tables of its own.
 func shown(body string) string {
-	body = strings.TrimSpace(started.ReplaceAllString(body, `"start_time":START`))
+	body = strings.TrimSpace(times.ReplaceAllString(body, `"$1":TIME`))
 	if before, _, found := strings.Cut(body, `"channels":[{`); found {
 		return before + "…"
 	}

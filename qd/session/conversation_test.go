@@ -244,6 +244,9 @@ func (s *stage) act(words []string) error {
 			return a.wire().CloseWrite()
 		}
 		return nil
+	case "drain":
+		s.broker.Drain()
+		return nil
 	case "refuse":
 		s.broker.Refuse()
 		return nil

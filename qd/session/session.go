@@ -115,6 +115,8 @@ func (s *session) run(ctx context.Context) {
 	s.part(ok || ctx.Err() != nil, err)
 	_ = s.conn.Close()
 	switch {
+	case ok && refused.Draining(): // of each publisher, and again until it has gone elsewhere
+		s.log.Debug("connection closed: draining")
 	case ok:
 		s.log.Warn("connection closed after an error", "error", short(refused.Error()))
 	case errors.Is(err, errSilent), errors.Is(err, errLine), isBroken(err):
