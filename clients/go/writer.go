@@ -39,7 +39,8 @@ type Writer struct {
 	current *writerConn
 	live    map[*writerConn]struct{} // current, and those not yet done failing
 	dialing *dialing
-	next    int // index of the address to try first
+	next    int             // index of the address to try first
+	drains  map[string]bool // addresses that were draining the last time: tried after all others
 }
 
 // dialing is one search for a daemon that answers, shared by all who need one.
@@ -57,7 +58,7 @@ func NewWriter(config WriterConfig) (*Writer, error) {
 	}
 	w := &Writer{
 		config: config, dialer: config.dialer(),
-		slots: make(chan struct{}, config.MaxInFlight), live: map[*writerConn]struct{}{},
+		slots: make(chan struct{}, config.MaxInFlight), live: map[*writerConn]struct{}{}, drains: map[string]bool{},
 	}
 	w.outcomes.New = func() any { return make(chan error, 1) }
 	w.life, w.end = context.WithCancel(context.Background())
@@ -67,7 +68,8 @@ func NewWriter(config WriterConfig) (*Writer, error) {
 // Publish publishes one message and waits until the daemon has it. What was
 // certainly not stored, because the connection broke or the daemon could not
 // store it, is tried again, as often as there are addresses and on the next one
-// each time, before the error is returned.
+// each time, before the error is returned. A daemon that drains is left, and
+// not come back to while another answers.
 // When ctx ends early, a message already on its way is uncertain.
 func (w *Writer) Publish(ctx context.Context, topic string, body []byte) error {
 	if err := check(topic, body); err != nil {
@@ -203,13 +205,14 @@ func (w *Writer) publish(ctx context.Context, encode func([]byte) []byte) error 
 }
 
 // certainlyNotStored reports whether another daemon may be asked instead.
-// E_MPUB_FAILED is not among the reasons: nsqd may have queued some of the batch.
+// E_MPUB_FAILED is not among the reasons, unless the daemon drains: nsqd may have
+// queued some of the batch.
 func certainlyNotStored(err error) bool {
 	if _, ok := errors.AsType[*notStoredError](err); ok {
 		return true
 	}
 	e, ok := errors.AsType[*protocol.Error](err)
-	return ok && (e.Code == protocol.EPubFailed || e.Code == protocol.EDPubFailed)
+	return ok && (e.Code == protocol.EPubFailed || e.Code == protocol.EDPubFailed || e.Draining())
 }
 
 // send has a command written on the current connection, or on a new one. The
@@ -223,7 +226,7 @@ func (w *Writer) send(ctx context.Context, encode func([]byte) []byte, call call
 		if ok, err := c.publish(ctx, encode, call); ok || err != nil {
 			return c, err
 		}
-		w.leave(c)
+		w.leave(c, nil)
 	}
 }
 
@@ -257,12 +260,8 @@ func (w *Writer) connection(ctx context.Context) (*writerConn, error) {
 // search tries each address once and, when one answers, serves the connection
 // until it fails.
 func (w *Writer) search(d *dialing) {
-	w.mu.Lock()
-	first := w.next
-	w.mu.Unlock()
 	var errs []error
-	for i := range w.config.Addresses {
-		at := (first + i) % len(w.config.Addresses)
+	for _, at := range w.order() {
 		c, err := w.dialer.connect(w.life, w.config.Addresses[at])
 		if err != nil {
 			errs = append(errs, err)
@@ -281,19 +280,38 @@ func (w *Writer) search(d *dialing) {
 	close(d.done)
 }
 
+// order returns the indexes of the addresses as they are to be tried: from next
+// on, and those of daemons that were draining last. They may have been started
+// again since.
+func (w *Writer) order() []int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var first, last []int
+	for i := range w.config.Addresses {
+		at := (w.next + i) % len(w.config.Addresses)
+		if w.drains[w.config.Addresses[at]] {
+			last = append(last, at)
+		} else {
+			first = append(first, at)
+		}
+	}
+	return append(first, last...)
+}
+
 func (w *Writer) serve(d *dialing, nc *conn, at int) {
 	nc.drains = true
 	c := &writerConn{conn: nc, ended: make(chan struct{})}
 	d.conn = c
 	w.mu.Lock()
 	w.dialing, w.current, w.next = nil, c, at
+	delete(w.drains, c.address) // if it still does, it will say so
 	w.live[c] = struct{}{}
 	w.mu.Unlock()
 	close(d.done)
 	stop := context.AfterFunc(w.life, func() { c.fail(ErrClosed) })
 	defer stop()
 	w.config.Log.Debug("connected", "qd", c.address)
-	err := c.run(func() { w.leave(c) })
+	err := c.run(func(why error) { w.leave(c, why) })
 	w.mu.Lock()
 	delete(w.live, c)
 	w.mu.Unlock()
@@ -303,9 +321,13 @@ func (w *Writer) serve(d *dialing, nc *conn, at int) {
 }
 
 // leave has later publishes use another connection, and another address first.
-func (w *Writer) leave(c *writerConn) {
+// why is the reason, as far as it is known.
+func (w *Writer) leave(c *writerConn, why error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if e, ok := errors.AsType[*protocol.Error](why); ok && e.Draining() {
+		w.drains[c.address] = true
+	}
 	if w.current == c {
 		w.current = nil
 		w.next = (w.next + 1) % len(w.config.Addresses)

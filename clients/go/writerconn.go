@@ -94,21 +94,38 @@ func (c *writerConn) mark() *mark {
 	return m
 }
 
-// run reads answers until the connection fails, calls failed, then tells every
-// call left what became of it. It returns why the connection failed.
-func (c *writerConn) run(failed func()) error {
+// run reads answers until the connection fails, calls failed with the reason,
+// then tells every call left what became of it. It returns why the connection
+// failed. Nobody who is told tries again on this connection.
+func (c *writerConn) run(failed func(why error)) error {
 	defer close(c.ended)
 	var wg sync.WaitGroup
 	wg.Go(c.writeLoop)
 	last := c.readAnswers()
 	err := c.fail(last)
-	failed()
+	failed(last)
 	wg.Wait()
-	_, refused := errors.AsType[*protocol.Error](last)
+	refusal, refused := errors.AsType[*refusedError](last)
+	if refused {
+		c.answer(refusal)
+	}
 	c.abandon(err, refused)
 	return err
 }
 
+// refusedError is a daemon's answer to the oldest call, and to the connection.
+type refusedError struct {
+	address string
+	err     *protocol.Error
+}
+
+func (e *refusedError) Error() string {
+	return fmt.Sprintf("publish refused by %s: %v", e.address, e.err)
+}
+
+func (e *refusedError) Unwrap() error { return e.err }
+
+// readAnswers returns a *refusedError if that was the last one.
 func (c *writerConn) readAnswers() error {
 	in := bufio.NewReaderSize(c.conn, 4<<10)
 	buf := make([]byte, 512)
@@ -118,9 +135,7 @@ func (c *writerConn) readAnswers() error {
 		case err != nil:
 			return fmt.Errorf("reading from %s: %w", c.address, err)
 		case t == protocol.FrameError:
-			err := fmt.Errorf("publish refused by %s: %w", c.address, protocol.ParseError(data))
-			c.answer(err)
-			return err
+			return &refusedError{c.address, protocol.ParseError(data)}
 		case t != protocol.FrameResponse:
 			return fmt.Errorf("%s sent a %v to a publisher", c.address, t)
 		case string(data) == protocol.Heartbeat:
