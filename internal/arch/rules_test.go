@@ -20,6 +20,7 @@ type folder struct {
 var folders = []folder{
 	{path: "protocol"},
 	{path: "internal", mayImport: []string{"protocol"}, thirdParty: []string{httprouter}},
+	{path: "internal/e2e", mayImport: []string{"clients", "internal", "protocol"}}, // tests all of it
 	{path: "internal/program", mayImport: []string{"protocol"}, thirdParty: []string{toml}},
 	{path: "internal/e2e/cluster", mayImport: []string{"clients", "internal", "protocol"}}, // its writers and readers are our own clients
 	{path: "internal/e2e/cluster/network", thirdParty: []string{sys}},

@@ -10,13 +10,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"sync"
-	"syscall"
 	"time"
 )
 
 const (
 	startTimeout = 15 * time.Second // until it accepts connections
-	stopTimeout  = 15 * time.Second // from SIGTERM to SIGKILL
+	stopTimeout  = 15 * time.Second // from SIGINT to SIGKILL
 	crashGrace   = 200 * time.Millisecond
 )
 
@@ -71,13 +70,13 @@ func (l Launch) Run(ctx context.Context, f func(context.Context, Target) error) 
 		cancel(fmt.Errorf("%s ended by itself (%v): %s", t.Name, cmd.ProcessState, said.line(status)))
 	}()
 	defer func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
+		_ = cmd.Process.Signal(os.Interrupt) // at SIGTERM, one of ours lets consumers finish first
 		select {
 		case <-gone:
 		case <-time.After(stopTimeout):
 			_ = cmd.Process.Kill()
 			<-gone
-			err = errors.Join(err, fmt.Errorf("%s did not end within %v of SIGTERM and was killed", t.Name, stopTimeout))
+			err = errors.Join(err, fmt.Errorf("%s did not end within %v of SIGINT and was killed", t.Name, stopTimeout))
 		}
 	}()
 	if err = ready(ctx, t); err == nil {

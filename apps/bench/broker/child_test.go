@@ -13,7 +13,6 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 )
 
@@ -26,7 +25,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// beBroker listens as it is told to and ends with SIGTERM, or when asked to
+// beBroker listens as it is told to and ends with SIGINT, or when asked to
 // by a request for /die.
 func beBroker(args []string) int {
 	fs := flag.NewFlagSet("broker", flag.ExitOnError)
@@ -43,7 +42,7 @@ func beBroker(args []string) int {
 	}
 	defer func() { _ = l.Close() }()
 	ended := make(chan os.Signal, 1)
-	signal.Notify(ended, syscall.SIGTERM)
+	signal.Notify(ended, os.Interrupt)
 	if *cert != "" {
 		pair, err := tls.LoadX509KeyPair(*cert, *key)
 		if err != nil {
