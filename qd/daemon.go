@@ -157,7 +157,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 		faces.Go(func() { stopAccepting(httpapi.Serve(connected, l, handler, d.log)) })
 	}
 	faces.Go(func() { stopAccepting(d.peers.Run(connected, d.broker)) })
-	faces.Go(func() { d.tellState(connected) })
+	faces.Go(func() { tellStates(connected, d.state, d.drain.Begun(), d.peers.SetState) })
 	faces.Go(func() {
 		if d.drain.Run(accepting) {
 			stopAccepting(errDrained)

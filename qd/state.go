@@ -23,22 +23,21 @@ func (d *Daemon) state() protocol.PeerState {
 	return protocol.PeerReady
 }
 
-// tellState has lookupds told of the daemon's state until ctx ends: within
-// stateLook or, when a drain begins, at once.
-func (d *Daemon) tellState(ctx context.Context) {
+// tellStates has what now says told whenever it has changed, until ctx ends:
+// within stateLook or, once begun is closed, at once. It is ready at first.
+func tellStates(ctx context.Context, now func() protocol.PeerState, begun <-chan struct{}, tell func(protocol.PeerState)) {
 	look := time.NewTicker(stateLook)
 	defer look.Stop()
-	begun := d.drain.Begun()
 	for told := protocol.PeerReady; ; {
-		if now := d.state(); now != told {
-			told = now
-			d.peers.SetState(now)
+		if s := now(); s != told {
+			told = s
+			tell(s)
 		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-begun:
-			begun = nil // it is closed
+			begun = nil // it stays closed
 		case <-look.C:
 		}
 	}

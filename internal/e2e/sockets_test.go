@@ -28,7 +28,7 @@ func newSockets(t *testing.T) sockets {
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	s := sockets{newDaemon(t), filepath.Join(dir, "tcp"), filepath.Join(dir, "http")}
-	s.flags = []string{"--tcp-address=" + s.tcpFile, "--http-address=" + s.httpFile}
+	s.flags = []string{"--drain-timeout=0", "--tcp-address=" + s.tcpFile, "--http-address=" + s.httpFile}
 	return s
 }
 

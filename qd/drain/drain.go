@@ -150,8 +150,8 @@ func (d *Drain) Run(ctx context.Context) (over bool) {
 func (d *Drain) tell(what string) {
 	p := d.Progress()
 	attributes := []any{"messages", p.Messages(), "topics", p.Topics, "consumers", p.Consumers}
-	if p.Deadline != 0 {
-		attributes = append(attributes, "left", time.Duration(p.Deadline-d.broker.Now()).Round(time.Millisecond))
+	if left := time.Duration(p.Deadline - d.broker.Now()); left > 0 {
+		attributes = append(attributes, "left", left.Round(time.Millisecond))
 	}
 	if p.Later > 0 {
 		attributes = append(attributes, "deferred_for_longer", p.Later)
