@@ -11,17 +11,18 @@ import (
 	"testing"
 
 	"github.com/millrace-mq/millrace/internal/access"
+	"github.com/millrace-mq/millrace/qd/drain"
 )
 
 // routes are all that there are, by what they are for. A new one goes in here, with
 // a thought about who should be allowed to use it.
 var routes = map[access.Action]string{
-	access.Free: "GET /ping",
-	access.Look: "GET /info, GET /stats, GET /metrics, GET /lookupds, GET /config/:option, GET /topic/policy, GET /channel/policy, " +
+	access.Free: "GET /ping, GET /live, GET /ready",
+	access.Look: "GET /drain, GET /info, GET /stats, GET /metrics, GET /lookupds, GET /config/:option, GET /topic/policy, GET /channel/policy, " +
 		"GET /debug/pprof/*profile, POST /debug/pprof/symbol",
 	access.Publish: "POST /pub, POST /put, POST /mpub, POST /mput",
 	access.Consume: "GET /channel/messages, GET /message",
-	access.Change: "PUT /config/:option, POST /topic/policy, POST /channel/policy, POST /channel/seek, POST /message/revive, " +
+	access.Change: "POST /drain, PUT /config/:option, POST /topic/policy, POST /channel/policy, POST /channel/seek, POST /message/revive, " +
 		"POST /message/delete, PUT /debug/setblockrate, POST /debug/freememory, " +
 		"POST /topic/create, POST /topic/delete, POST /topic/empty, POST /topic/pause, POST /topic/unpause, " +
 		"POST /channel/create, POST /channel/delete, POST /channel/empty, POST /channel/pause, POST /channel/unpause, " +
@@ -41,7 +42,7 @@ func (r *refuser) Allow(_ context.Context, _ access.Who, action access.Action, t
 
 func TestEveryRouteAsks(t *testing.T) {
 	p := new(refuser)
-	r := newRouter(Config{Policy: p, Metrics: http.NotFoundHandler(), Log: slog.New(slog.DiscardHandler)})
+	r := newRouter(Config{Policy: p, Metrics: http.NotFoundHandler(), Drain: new(drain.Drain), Log: slog.New(slog.DiscardHandler)})
 	got := make(map[access.Action][]string)
 	for _, route := range r.Routes() {
 		got[route.Action] = append(got[route.Action], route.Method+" "+route.Path)
