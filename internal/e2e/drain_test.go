@@ -201,3 +201,32 @@ func TestDrainOverHTTP(t *testing.T) {
 		t.Errorf("qd ended with status %d", got)
 	}
 }
+
+// From a drain on, lookupd no longer names the daemon to those who publish, and
+// still does to consumers: one that comes now finds it, and what it has.
+func TestLookupdHearsOfADrain(t *testing.T) {
+	l := newLookup(t)
+	l.start(t)
+	d := newDaemon(t, "--lookupd-tcp-address="+l.tcp, "--drain-timeout=10m")
+	p := d.start(t)
+	d.post(t, "/pub?topic=orders", "only")
+	producers := func() (available int, ok bool) {
+		var answer struct{ Producers []json.RawMessage }
+		status, err := getJSON("http://"+l.http+"/producers/available?topic=orders", &answer)
+		return len(answer.Producers), err == nil && status == http.StatusOK
+	}
+	eventually(t, "lookupd to offer the daemon to publishers", func() bool { n, ok := producers(); return ok && n == 1 })
+	p.signal(syscall.SIGTERM)
+	eventually(t, "lookupd not to offer it any more", func() bool { n, ok := producers(); return ok && n == 0 })
+	if !l.lists("orders") {
+		t.Error("lookupd does not name the daemon to consumers any more")
+	}
+	tail := start(t, nil, "tail", "--topic=orders", "--channel=ship", "-n=1", "--lookupd-http-address="+l.http)
+	if got := tail.status(); got != 0 || strings.TrimSpace(tail.stdout.String()) != "only" {
+		t.Errorf("tail: status %d, %q", got, tail.stdout.String())
+	}
+	if got := p.status(); got != 0 {
+		t.Errorf("qd ended with status %d", got)
+	}
+	eventually(t, "lookupd to forget the daemon", func() bool { return !l.lists("orders") })
+}
