@@ -156,6 +156,10 @@ func (b *begun) Read(p []byte) (int, error) {
 	return 1, nil
 }
 
+// SetWriteDeadline does nothing: TLS would give its farewell five seconds of its own,
+// which a stop would wait for. How long a peer has is for connection to say.
+func (b *begun) SetWriteDeadline(time.Time) error { return nil }
+
 // complain logs and counts how a conversation ended, if it did not end well, and
 // reports whether there is something that the peer should have the time to read.
 func (p *peerServer) complain(s *session, here *stranger, err error) (told bool) {
