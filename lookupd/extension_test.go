@@ -2,6 +2,7 @@ package lookupd_test
 
 import (
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -177,6 +178,32 @@ func TestAnOldConnectionIsHidden(t *testing.T) {
 	if got := hosts(t, get(t, d, "/nodes")); got != "a a" {
 		t.Errorf("two that share an address: %s", got)
 	}
+}
+
+// TestTwinsAreTold wants a warning of two daemons that say they are the same one, but
+// none of what a connection that was cut off still had in it.
+func TestTwinsAreTold(t *testing.T) {
+	var log journal
+	inBubbleLogging(t, lookupd.DefaultSettings(), slog.New(slog.NewTextHandler(&log, nil)), func(b *bubble) {
+		expect := func(want int) {
+			b.t.Helper()
+			if got := log.count("give each a data path of its own"); got != want {
+				b.t.Errorf("%d warnings, want %d", got, want)
+			}
+		}
+		old, again := newPeer(b.t, b.tcp.dial()), newPeer(b.t, b.tcp.dial())
+		old.identifyExtended("a", "i")
+		again.identifyExtended("a", "i")
+		old.say("REGISTER t c 1")
+		old.say("PING")
+		expect(0)
+		for range 3 {
+			time.Sleep(15 * time.Second)
+			again.say("PING")
+			old.say("PING")
+		}
+		expect(1)
+	})
 }
 
 // TestATombstoneOutlivesAConnection hides a generation, of which the daemon says

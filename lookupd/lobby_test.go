@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/millrace-mq/millrace/internal/access"
 	"github.com/millrace-mq/millrace/lookupd"
 	"github.com/millrace-mq/millrace/protocol"
 )
@@ -148,6 +149,29 @@ func TestTenSecondsToIdentify(t *testing.T) {
 			})
 		})
 	}
+}
+
+// slowPolicy takes its time for a no.
+type slowPolicy time.Duration
+
+func (p slowPolicy) Allow(context.Context, access.Who, access.Action, string) error {
+	time.Sleep(time.Duration(p))
+	return &access.Refusal{Reason: "not you"}
+}
+
+// TestALateRefusalIsTold has a peer identify itself just in time, and refused when
+// the time is over.
+func TestALateRefusalIsTold(t *testing.T) {
+	s := lookupd.DefaultSettings()
+	s.Policy = slowPolicy(4 * time.Second)
+	inBubble(t, s, func(b *bubble) {
+		p := newPeer(b.t, b.tcp.dial())
+		time.Sleep(9 * time.Second)
+		p.send(protocol.MagicV1 + identify(identity("a")))
+		if got := p.reply(); got != "E_UNAUTHORIZED not you" {
+			b.t.Errorf("told %s", got)
+		}
+	})
 }
 
 // TestALastMoment identifies itself just in time, and stays.

@@ -31,6 +31,7 @@ type session struct {
 	out      *bufio.Writer
 	peer     *registry.Peer // nil until IDENTIFY
 	extended bool           // V1's extension is spoken
+	revived  time.Time      // when it was last heard of although it had been superseded; zero is never
 }
 
 // command is one of V1's. Every one has one reply, and every error ends the
@@ -58,6 +59,9 @@ const (
 	// policyTimeout is how long a policy may take to decide: less than a peer has,
 	// so that it can still be told.
 	policyTimeout = 5 * time.Second
+	// lateTime is how long what a lost connection still has in it may take to be
+	// read; who speaks after it is alive.
+	lateTime = 5 * time.Second
 	// bufferSize is what a connection reads and writes at once, in bytes. A
 	// command has a hundred or so.
 	bufferSize = 4 << 10
@@ -132,20 +136,25 @@ func (s *session) reply(data []byte) error {
 	return nil
 }
 
-// refuse tells the peer an error, and returns it.
+// refuse tells the peer an error, and returns it. A policy may have taken what was
+// left of the peer's time, so this has its own.
 func (s *session) refuse(refused *protocol.Error) error {
+	s.arm(lingerTimeout)
 	return errors.Join(refused, s.reply([]byte(refused.Error())), s.out.Flush())
 }
 
 // change changes the registry at a command of the peer's, which so has been
 // heard of.
 func (s *session) change(f func(r *registry.Registry)) {
-	var shared bool
+	var twin bool
 	s.dir.change(func(r *registry.Registry, now time.Time) {
-		shared = r.Seen(s.peer, now)
+		if r.Seen(s.peer, now) {
+			s.revived = now
+		}
+		twin = !s.revived.IsZero() && now.Sub(s.revived) >= lateTime
 		f(r)
 	})
-	if shared && s.warned.first("shared "+s.peer.String()) {
+	if twin && s.warned.first("shared "+s.peer.String()) {
 		s.log.Warn("a daemon goes on although another connection says that it is the same one: if two run on copies of one data path, "+
 			"give each a data path of its own, or at least a --broadcast-address",
 			"daemon", s.peer, "remote", s.who.Remote, "instance", s.peer.Info.Instance)
