@@ -9,9 +9,11 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/millrace-mq/millrace/internal/access"
 	"github.com/millrace-mq/millrace/internal/secure/securetest"
@@ -111,11 +113,12 @@ func TestTLS(t *testing.T) {
 
 			plain := dial(t, d)
 			plain.send(protocol.MagicV1 + identify(identity("plain")))
-			switch got := plain.reply(); {
-			case c.plain && !strings.HasPrefix(got, "{"):
-				t.Errorf("without TLS told %s", got)
-			case !c.plain && !strings.HasPrefix(got, "E_INVALID this lookupd takes daemons over TLS alone: "):
-				t.Errorf("without TLS told %s", got)
+			want := "{"
+			if !c.plain {
+				want = "E_INVALID this lookupd takes daemons over TLS alone: "
+			}
+			if got := plain.reply(); !strings.HasPrefix(got, want) {
+				t.Fatalf("without TLS told %s", got)
 			}
 			if !c.plain {
 				plain.expectEOF()
@@ -155,6 +158,38 @@ func expectFaces(t *testing.T, d *lookupd.Daemon, config *tls.Config, plain int,
 			t.Errorf("HTTPS is answered %s", resp.Status)
 		}
 	}
+}
+
+// TestCertificatesAreReadAnew replaces the files under a lookupd that runs. Who comes
+// then gets the new ones on both faces, and who is there stays.
+func TestCertificatesAreReadAnew(t *testing.T) {
+	s, before := secured(t)
+	d := startWith(t, s)
+	stays := overTLS(t, d, &tls.Config{RootCAs: before.Pool()})
+	stays.identify("a")
+
+	renewed, err := securetest.NewAuthority("renewed")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, _, err := renewed.Write(filepath.Dir(s.TLSCert), "lookupd"); err != nil {
+		t.Fatal(err)
+	}
+	config := &tls.Config{RootCAs: renewed.Pool()}
+	for _, face := range []net.Addr{d.TCPAddr(), d.HTTPSAddr()} {
+		for began := time.Now(); ; time.Sleep(50 * time.Millisecond) { // files are looked at once a second
+			conn, err := tls.Dial("tcp", face.String(), config)
+			if err == nil {
+				_ = conn.Close()
+				break
+			}
+			if time.Since(began) > 30*time.Second {
+				t.Fatalf("the new certificate is not used: %v", err)
+			}
+		}
+	}
+	stays.say("PING")
+	overTLS(t, d, config).identify("b")
 }
 
 // TestTLSWithoutCertificate has a peer that speaks TLS to a lookupd without.
