@@ -29,8 +29,8 @@ func causeOf(e *protocol.Error) string {
 	return strings.ToLower(strings.TrimPrefix(e.Code, "E_"))
 }
 
-// told are the errors that V1 has.
-var told = []string{
+// refusals are the errors that a peer can be told.
+var refusals = []string{
 	protocol.EInvalid, protocol.EBadProtocol, protocol.EBadTopic, protocol.EBadChannel, protocol.EBadBody, protocol.EUnauthorized,
 }
 
@@ -46,7 +46,7 @@ type counts struct {
 
 func newCounts() *counts {
 	causes := []string{causeCrowded, causeSlow, causeLine, causeTLS, causePlain, causeSilent}
-	for _, code := range told {
+	for _, code := range refusals {
 		causes = append(causes, causeOf(&protocol.Error{Code: code}))
 	}
 	return &counts{refused: newTally(causes), commands: newTally(slices.AppendSeq([]string{otherCommand}, maps.Keys(commands)))}
