@@ -14,8 +14,8 @@ import (
 // maxHost is the longest host name in bytes, as DNS has it.
 const maxHost = 253
 
-// checkAddress returns why nobody could reach a daemon at the address that it
-// says it is at. It names no address: callers do.
+// checkAddress returns why nobody could reach a daemon, or a lookupd, at the address
+// that it says it is at. It names no address: callers do.
 func checkAddress(address string) error {
 	odd := func(r rune) bool { return unicode.IsControl(r) || unicode.IsSpace(r) || r == '/' || r == '\\' }
 	switch {

@@ -98,6 +98,11 @@ func (s Settings) Validate() error {
 			complain("%s %q: must be host:port, or the path of a socket file", a.flag, a.list)
 		}
 	}
+	if s.BroadcastAddress != "" {
+		if err := checkAddress(s.BroadcastAddress); err != nil {
+			complain("broadcast-address %q: %w: give one that daemons can connect to", s.BroadcastAddress, err)
+		}
+	}
 	if s.InactiveProducerTimeout <= 0 {
 		complain("inactive-producer-timeout %s: must be positive", s.InactiveProducerTimeout)
 	}

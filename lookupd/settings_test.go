@@ -43,6 +43,7 @@ func TestValidateTellsEverything(t *testing.T) {
 		t.Errorf("the defaults: %v", err)
 	}
 	s := lookupd.Settings{TCPAddress: "4160", HTTPAddress: "h:99999", TombstoneLifetime: -1, LogLevel: "loud"}
+	s.BroadcastAddress = "[::]"
 	s.HTTPSAddress, s.TLSKey, s.TLSRequired, s.TLSMinVersion, s.TLSClientAuthPolicy = "4162", "k", "true", "ssl3", "ask"
 	err := s.Validate()
 	if err == nil {
@@ -51,6 +52,7 @@ func TestValidateTellsEverything(t *testing.T) {
 	for _, complaint := range []string{
 		`tcp-address "4160": must be host:port`,
 		`http-address "h:99999": the port must be`,
+		`broadcast-address "[::]": stands for every address, so nobody can connect to it`,
 		"inactive-producer-timeout 0s: must be positive",
 		"tombstone-lifetime -1ns: must not be negative",
 		"peer-timeout 0s: must be 30s at least",
