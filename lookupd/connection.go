@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strconv"
 	"time"
 
 	"github.com/millrace-mq/millrace/internal/access"
@@ -31,7 +32,7 @@ const (
 
 var (
 	errTLS   = errors.New("TLS handshake")
-	errPlain = protocol.Errorf(protocol.EInvalid, "this lookupd takes daemons over TLS alone: connect with TLS, or start lookupd without --tls-required")
+	errPlain = protocol.Errorf(protocol.EInvalid, "this lookupd takes daemons over TLS alone: connect with TLS, or start lookupd without --tls-required and --tls-client-auth-policy")
 )
 
 // connection is a peer's connection, and how long it may take for what it does.
@@ -134,11 +135,20 @@ func (p *peerServer) open(c *connection, s *session) (talks bool, err error) {
 	s.begin(c, access.Of(s.remote.String(), c.secured()))
 	switch {
 	case string(magic[:]) != protocol.MagicV1:
-		return true, s.refuse(protocol.Errorf(protocol.EBadProtocol, ""))
+		return true, fmt.Errorf("it began with %s: %w", spoken(magic[:]), s.refuse(protocol.Errorf(protocol.EBadProtocol, "")))
 	case p.needTLS && !s.who.TLS:
 		return true, s.refuse(errPlain)
 	}
 	return true, nil
+}
+
+// spoken is what somebody speaks who does not begin as V1 does, for whoever looks for
+// the mistake.
+func spoken(magic []byte) string {
+	if magic[0] == tlsHello {
+		return "TLS, and there is no --tls-cert"
+	}
+	return strconv.QuoteToASCII(string(magic))
 }
 
 // begun is a connection whose first byte has been read already.
@@ -173,10 +183,10 @@ func (p *peerServer) complain(s *session, here *stranger, err error) (told bool)
 	case stranger && !told && !p.lobby.holds(here):
 		p.counts.refused.add(causeCrowded)
 		p.sparing.Warn("connections that do not say who they are were closed, the oldest first, to have room for daemons: see who opens them",
-			"room for", maxStrangers, "the last from", from)
+			"at most", maxStrangers, "the last from", from)
 	case told:
 		p.counts.refused.add(causeOf(refused))
-		p.sparing.Warn("peer refused: "+refused.Code, "from", from, "daemon", s.name(), "told", clip(refused.Error()))
+		p.sparing.Warn("peer refused: "+refused.Code, "from", from, "daemon", s.name(), "because", clip(err.Error()))
 	case errors.Is(err, errLine):
 		p.counts.refused.add(causeLine)
 		p.sparing.Warn("connection closed: a line without end", "from", from, "daemon", s.name())

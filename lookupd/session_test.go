@@ -3,9 +3,11 @@ package lookupd_test
 import (
 	"encoding/binary"
 	"encoding/json"
+	"log/slog"
 	"strings"
 	"testing"
 
+	"github.com/millrace-mq/millrace/lookupd"
 	"github.com/millrace-mq/millrace/protocol"
 )
 
@@ -79,6 +81,25 @@ func TestErrorsEndTheConversation(t *testing.T) {
 	}
 	if got := get(t, d, "/topics"); got != `{"topics":[]}` {
 		t.Errorf("the errors left %s", got)
+	}
+}
+
+// TestTheLogSaysHowItBegan has those come who have taken the port for another.
+func TestTheLogSaysHowItBegan(t *testing.T) {
+	for began, want := range map[string]string{
+		protocol.MagicV2:     `it began with \"  V2\"`,
+		"GET / HTTP/1.1\r\n": `it began with \"GET \"`,
+		"\x16\x03\x01\x02":   "it began with TLS, and there is no --tls-cert",
+	} {
+		var log journal
+		inBubbleLogging(t, lookupd.DefaultSettings(), slog.New(slog.NewTextHandler(&log, nil)), func(b *bubble) {
+			p := newPeer(b.t, b.tcp.dial())
+			p.ask(began[:4], "E_BAD_PROTOCOL")
+			p.expectEOF()
+			if log.count(want) != 1 {
+				b.t.Errorf("of %q the log says\n%s", began, log.String())
+			}
+		})
 	}
 }
 
