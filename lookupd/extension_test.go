@@ -206,6 +206,21 @@ func TestTwinsAreTold(t *testing.T) {
 	})
 }
 
+// TestAStateIsLoggedOnce has a daemon say how it is more often than it changes.
+func TestAStateIsLoggedOnce(t *testing.T) {
+	var log journal
+	inBubbleLogging(t, lookupd.DefaultSettings(), slog.New(slog.NewTextHandler(&log, nil)), func(b *bubble) {
+		p := newPeer(b.t, b.tcp.dial())
+		p.identifyExtended("a", "i")
+		for _, line := range []string{"STATE ready", "STATE failing", "STATE failing", "PING", "STATE failing", "STATE ready"} {
+			p.say(line)
+		}
+		if n := log.count("daemon says how it is"); n != 3 {
+			b.t.Errorf("%d lines, want 3\n%s", n, log.String())
+		}
+	})
+}
+
 // TestATombstoneOutlivesAConnection hides a generation, of which the daemon says
 // again that it has it; but not the next.
 func TestATombstoneOutlivesAConnection(t *testing.T) {

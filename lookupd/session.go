@@ -259,8 +259,14 @@ func (s *session) state(args []string) ([]byte, error) {
 	if !state.Valid() {
 		return nil, protocol.Errorf(protocol.EInvalid, "STATE %s is none of ready, draining and failing", quote(string(state)))
 	}
-	s.change(func(r *registry.Registry) { r.SetState(s.peer, state) })
-	s.log.Info("daemon says how it is", "daemon", s.peer, "state", state)
+	var news bool
+	s.change(func(r *registry.Registry) {
+		news = r.State(s.peer) != state
+		r.SetState(s.peer, state)
+	})
+	if news {
+		s.log.Info("daemon says how it is", "daemon", s.peer, "state", state)
+	}
 	return replyOK, nil
 }
 
