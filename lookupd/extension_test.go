@@ -181,29 +181,43 @@ func TestAnOldConnectionIsHidden(t *testing.T) {
 }
 
 // TestTwinsAreTold wants a warning of two daemons that say they are the same one, but
-// none of what a connection that was cut off still had in it.
+// none of one daemon's connections, whatever is left of those that were cut off, and in
+// whatever order they are read.
 func TestTwinsAreTold(t *testing.T) {
-	var log journal
-	inBubbleLogging(t, lookupd.DefaultSettings(), slog.New(slog.NewTextHandler(&log, nil)), func(b *bubble) {
-		expect := func(want int) {
-			b.t.Helper()
-			if got := log.count("give each a data path of its own"); got != want {
-				b.t.Errorf("%d warnings, want %d", got, want)
-			}
-		}
-		old, again := newPeer(b.t, b.tcp.dial()), newPeer(b.t, b.tcp.dial())
-		old.identifyExtended("a", "i")
-		again.identifyExtended("a", "i")
-		old.say("REGISTER t c 1")
-		old.say("PING")
-		expect(0)
-		for range 3 {
-			time.Sleep(15 * time.Second)
-			again.say("PING")
-			old.say("PING")
-		}
-		expect(1)
-	})
+	for name, c := range map[string]struct {
+		earlier, later func(p *peer, round int)
+		want           int
+	}{
+		"two daemons":     {func(p *peer, _ int) { p.say("PING") }, func(p *peer, _ int) { p.say("PING") }, 1},
+		"late bytes":      {lastWords, func(p *peer, _ int) { p.say("PING") }, 0},
+		"read in reverse": {func(p *peer, _ int) { p.say("PING") }, lastWords, 0},
+		"cut unseen":      {func(p *peer, _ int) { p.say("PING") }, func(*peer, int) {}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var log journal
+			inBubbleLogging(t, lookupd.DefaultSettings(), slog.New(slog.NewTextHandler(&log, nil)), func(b *bubble) {
+				earlier, later := newPeer(b.t, b.tcp.dial()), newPeer(b.t, b.tcp.dial())
+				earlier.identifyExtended("a", "i")
+				later.identifyExtended("a", "i")
+				for round := range 6 {
+					c.earlier(earlier, round)
+					c.later(later, round)
+					time.Sleep(15 * time.Second)
+				}
+				if got := log.count("give each a data path of its own"); got != c.want {
+					b.t.Errorf("%d warnings, want %d\n%s", got, c.want, log.String())
+				}
+			})
+		})
+	}
+}
+
+// lastWords is what a connection that was cut off still had in it.
+func lastWords(p *peer, round int) {
+	if round == 0 {
+		p.say("PING")
+		_ = p.Close()
+	}
 }
 
 // TestAStateIsLoggedOnce has a daemon say how it is more often than it changes.

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -31,7 +32,7 @@ type session struct {
 	out      *bufio.Writer
 	peer     *registry.Peer // nil until IDENTIFY
 	extended bool           // V1's extension is spoken
-	revived  time.Time      // when it was last heard of although it had been superseded; zero is never
+	revived  time.Time      // when it was heard of although it had been superseded, until that is looked into
 }
 
 // command is one of V1's. Every one has one reply, and every error ends the
@@ -59,9 +60,6 @@ const (
 	// policyTimeout is how long a policy may take to decide: less than a peer has,
 	// so that it can still be told.
 	policyTimeout = 5 * time.Second
-	// lateTime is how long what a lost connection still has in it may take to be
-	// read; who speaks after it is alive.
-	lateTime = 5 * time.Second
 	// bufferSize is what a connection reads and writes at once, in bytes. A
 	// command has a hundred or so.
 	bufferSize = 4 << 10
@@ -151,7 +149,9 @@ func (s *session) change(f func(r *registry.Registry)) {
 		if r.Seen(s.peer, now) {
 			s.revived = now
 		}
-		twin = !s.revived.IsZero() && now.Sub(s.revived) >= lateTime
+		if !s.revived.IsZero() && now.Sub(s.revived) >= minPeerTimeout {
+			twin, s.revived = s.hasTwin(r), time.Time{}
+		}
 		f(r)
 	})
 	if twin && s.warned.first("shared "+s.peer.String()) {
@@ -159,6 +159,17 @@ func (s *session) change(f func(r *registry.Registry)) {
 			"give each a data path of its own, or at least a --broadcast-address",
 			"daemon", s.peer, "remote", s.who.Remote, "instance", s.peer.Info.Instance)
 	}
+}
+
+// hasTwin reports whether a later connection that says it is the same daemon has gone on
+// since this one was revived, as well. One that lives has; what was cut off only seems
+// to, if its last bytes are read late.
+func (s *session) hasTwin(r *registry.Registry) bool {
+	mine := s.peer.Info
+	return slices.ContainsFunc(r.Peers(), func(q *registry.Peer) bool {
+		same := q.Info.Instance == mine.Instance && q.Info.BroadcastAddress == mine.BroadcastAddress && q.Info.TCPPort == mine.TCPPort
+		return same && q.Number() > s.peer.Number() && r.LastSeen(q).After(s.revived)
+	})
 }
 
 func (s *session) identify([]string) ([]byte, error) {
