@@ -13,7 +13,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/millrace-mq/millrace/internal/access"
 	"github.com/millrace-mq/millrace/lookupd"
 	"github.com/millrace-mq/millrace/protocol"
 )
@@ -151,24 +150,16 @@ func TestTenSecondsToIdentify(t *testing.T) {
 	}
 }
 
-// slowPolicy takes its time for a no.
-type slowPolicy time.Duration
-
-func (p slowPolicy) Allow(context.Context, access.Who, access.Action, string) error {
-	time.Sleep(time.Duration(p))
-	return &access.Refusal{Reason: "not you"}
-}
-
 // TestALateRefusalIsTold has a peer identify itself just in time, and refused when
 // the time is over.
 func TestALateRefusalIsTold(t *testing.T) {
 	s := lookupd.DefaultSettings()
-	s.Policy = slowPolicy(4 * time.Second)
+	s.Policy = &gate{welcome: "nobody", delay: 4 * time.Second}
 	inBubble(t, s, func(b *bubble) {
 		p := newPeer(b.t, b.tcp.dial())
 		time.Sleep(9 * time.Second)
 		p.send(protocol.MagicV1 + identify(identity("a")))
-		if got := p.reply(); got != "E_UNAUTHORIZED not you" {
+		if got := p.reply(); got != "E_UNAUTHORIZED only nobody is welcome" {
 			b.t.Errorf("told %s", got)
 		}
 	})
@@ -224,6 +215,31 @@ func TestAStopEndsHTTPFirst(t *testing.T) {
 		p.expectEOF()
 		if err := <-ended; err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// TestAStopWaitsForNobodyWhoAsksNothing has HTTP connections that have not sent a
+// request when a stop comes.
+func TestAStopWaitsForNobodyWhoAsksNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		web := newPipe()
+		d := lookupd.New(lookupd.DefaultSettings(), newPipe(), web, testLog(t))
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- d.Run(ctx) }()
+		silent, begun := newPeer(t, web.dial()), newPeer(t, web.dial())
+		begun.send("GET /nodes HT")
+		synctest.Wait()
+		began := time.Now()
+		stop()
+		silent.expectEOF()
+		begun.expectEOF()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(began); took >= time.Second {
+			t.Errorf("the stop took %s", took)
 		}
 	})
 }

@@ -25,6 +25,7 @@ import (
 // welcome; and so notes who has asked for what.
 type gate struct {
 	welcome string
+	delay   time.Duration // it takes to say so
 
 	mu    sync.Mutex
 	asked []access.Who
@@ -34,6 +35,7 @@ type gate struct {
 func (g *gate) Allow(_ context.Context, who access.Who, action access.Action, _ string) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	time.Sleep(g.delay)
 	g.asked = append(g.asked, who)
 	if action != access.Register {
 		g.wrong = append(g.wrong, action)

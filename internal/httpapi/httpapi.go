@@ -201,6 +201,7 @@ func Serve(ctx context.Context, l net.Listener, h http.Handler, log *slog.Logger
 		defer close(done)
 		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer cancel()
+		silent.end()
 		if s.Shutdown(grace) != nil {
 			_ = s.Close()
 		}

@@ -23,6 +23,7 @@ type strangers struct {
 	mu     sync.Mutex   // guards what follows
 	queue  list.List    // of net.Conn, in the order in which they came
 	places map[net.Conn]*list.Element
+	ended  bool // nobody stays any more
 }
 
 func newStrangers(log *Sparing) *strangers {
@@ -34,7 +35,12 @@ func (s *strangers) enter(c net.Conn) {
 	s.mu.Lock()
 	s.places[c] = s.queue.PushBack(c)
 	s.n.Add(1)
+	ended := s.ended
 	s.mu.Unlock()
+	if ended {
+		s.end()
+		return
+	}
 	if oldest := s.oldest(maxStrangers); oldest != nil {
 		s.log.Warn("too many connections ask nothing: the oldest are closed", "from", oldest.RemoteAddr())
 		_ = socketOf(oldest).Close() // without TLS's farewell, which may take time
@@ -52,6 +58,17 @@ func (s *strangers) oldest(most int) net.Conn {
 	c := s.queue.Front().Value.(net.Conn)
 	s.remove(c)
 	return c
+}
+
+// end closes all of them, and whoever still comes. A server that shuts down answers
+// nobody who had not asked before, but waits for him.
+func (s *strangers) end() {
+	s.mu.Lock()
+	s.ended = true
+	s.mu.Unlock()
+	for c := s.oldest(0); c != nil; c = s.oldest(0) {
+		_ = socketOf(c).Close()
+	}
 }
 
 // roomyListener takes files from strangers when there are none left to accept with.
