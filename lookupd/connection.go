@@ -32,7 +32,7 @@ const (
 
 var (
 	errTLS   = errors.New("TLS handshake")
-	errPlain = protocol.Errorf(protocol.EInvalid, "this lookupd takes daemons over TLS alone: connect with TLS, or start lookupd without --tls-required and --tls-client-auth-policy")
+	errPlain = protocol.Errorf(protocol.EInvalid, "this lookupd takes daemons over TLS alone: connect with TLS (qd --lookupd-tls), or start lookupd without --tls-required and --tls-client-auth-policy")
 )
 
 // connection is a peer's connection, and how long it may take for what it does.
