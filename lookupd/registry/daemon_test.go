@@ -313,3 +313,17 @@ func TestRememberedForAWhile(t *testing.T) {
 		}
 	}
 }
+
+// A connection that died while the lookupd was held up may be read after the one that
+// took its place. It hides that one no longer than until its own end is read.
+func TestADeadConnectionThatIsReadLate(t *testing.T) {
+	w := newWorld()
+	w.connect("lives", "a")
+	w.says("lives", "t", "c", 1)
+	w.synced("lives")
+	w.connect("dead", "a")
+	leave(w, "dead")
+	if got := w.found("t"); got != "[c] [a]" {
+		t.Errorf("found %s", got)
+	}
+}

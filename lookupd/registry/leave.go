@@ -26,11 +26,27 @@ func (r *Registry) Leave(p *Peer, now time.Time, limit int) (n int) {
 			r.away = append(r.away, p)
 		}
 		p.fate = r.fateOf(p)
+		r.uncover(p)
 	}
 	if p.fate == remembered && p.topics.n > 0 {
 		return 0
 	}
 	return r.dissolve(p, limit, p.fate == replaced)
+}
+
+// uncover shows the latest of the daemon's connections that are left, unless p, which
+// is not, has said all: connections that die while we are held up are not read in the
+// order in which they came, so p may be older than what it hid.
+func (r *Registry) uncover(p *Peer) {
+	if !p.known() || p.synced {
+		return
+	}
+	for _, q := range slices.Backward(r.identities[p.identity]) {
+		if !q.left {
+			q.superseded = false
+			return
+		}
+	}
 }
 
 // fate is what becomes of what a peer had when it leaves.

@@ -232,6 +232,7 @@ func (m *model) leave(p *said, now time.Time, limit int) int {
 	if !p.left {
 		p.left, p.leftAt, p.superseded, p.resync = true, now, false, false
 		p.fate = m.fate(p)
+		m.uncover(p)
 		m.left++
 		p.lefts = m.left
 	}
@@ -245,6 +246,19 @@ func (m *model) leave(p *said, now time.Time, limit int) int {
 		return 0
 	}
 	return m.dissolve(p, limit, p.fate == "replaced")
+}
+
+// uncover shows the last connection of p's daemon that is left.
+func (m *model) uncover(p *said) {
+	var last *said
+	for _, q := range m.peers {
+		if p.identity != "" && !p.synced && q.identity == p.identity && !q.left {
+			last = q
+		}
+	}
+	if last != nil {
+		last.superseded = false
+	}
 }
 
 func (m *model) fate(p *said) string {

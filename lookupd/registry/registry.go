@@ -14,7 +14,8 @@
 // nothing is known but its connections; it is treated exactly as NSQ does.
 //
 //   - When a peer joins, earlier connected peers of its identity are superseded:
-//     hidden, until they are heard of again. One that is must be another daemon
+//     hidden, until they are heard of again, or the later one leaves without having come
+//     to Synced and no other is there. One that is heard of must be another daemon
 //     with the same identity, and is shown again, as NSQ shows both.
 //   - A peer with an identity that leaves is away: hidden, but what it had is
 //     remembered for Config.Away. It is not if an earlier one's is that knows more,
