@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/millrace-mq/millrace/internal/listen"
 	"github.com/millrace-mq/millrace/lookupd/registry"
 	"github.com/millrace-mq/millrace/protocol"
 )
@@ -145,7 +146,7 @@ func checkIdentity(info protocol.PeerInfo) error {
 	if info.BroadcastAddress == "" || !isPort(info.TCPPort) || !web || info.Version == "" {
 		return bad("missing fields")
 	}
-	if why := checkAddress(info.BroadcastAddress); why != nil {
+	if why := listen.CheckBroadcast(info.BroadcastAddress); why != nil {
 		return bad("broadcast_address %s %s: give the daemon a --broadcast-address that its clients can connect to", quote(info.BroadcastAddress), why)
 	}
 	for _, f := range []struct{ name, text string }{

@@ -99,7 +99,7 @@ func (s Settings) Validate() error {
 		}
 	}
 	if s.BroadcastAddress != "" {
-		if err := checkAddress(s.BroadcastAddress); err != nil {
+		if err := listen.CheckBroadcast(s.BroadcastAddress); err != nil {
 			complain("broadcast-address %q: %w: give one that daemons can connect to", s.BroadcastAddress, err)
 		}
 	}

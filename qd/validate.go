@@ -74,6 +74,11 @@ func (s *Settings) validateAddresses(complain complaint, errs *[]error) {
 	onNetwork := slices.ContainsFunc(listen.Split(s.TCPAddress), func(a string) bool { return listen.Network(a) == "tcp" })
 	complain(onNetwork || s.BroadcastTCPPort != 0 || len(s.LookupdTCPAddresses) == 0, "broadcast-tcp-port", s.BroadcastTCPPort,
 		"given, for lookupd registers nobody without a port and the daemon listens at none")
+	if s.BroadcastAddress != "" && len(s.LookupdTCPAddresses) > 0 {
+		if err := listen.CheckBroadcast(s.BroadcastAddress); err != nil {
+			*errs = append(*errs, fmt.Errorf("broadcast-address %q: %w: give one that consumers can connect to", s.BroadcastAddress, err))
+		}
+	}
 }
 
 // validateLookupTLS checks what lookupTLSFlags declares.

@@ -257,6 +257,7 @@ func TestRefusals(t *testing.T) {
 		"--tls-client-auth-policy=require":                          "qd: tls-client-auth-policy require: must be given together with --tls-cert and --tls-key",
 		"--node-id=-1 --msg-timeout 5 --nothing":                    "qd: node-id \"-1\": must be a whole number from 0 to 1023\nqd: msg-timeout \"5\": must be a duration, such as \"250ms\"\nqd: unknown flag --nothing: qd --help lists the flags",
 		"--durability=none":                                         `qd: durability "none": must be memory, disk or fsync`,
+		"--lookupd-tcp-address=a:1 --broadcast-address=0.0.0.0":     `qd: broadcast-address "0.0.0.0": stands for every address, so nobody can connect to it: give one that consumers can connect to`,
 		"--lookupd-tcp-address=a:1 --tcp-address= --tcp-address=/s": "qd: broadcast-tcp-port 0: must be given, for lookupd registers nobody without a port and the daemon listens at none",
 		"--log-level=loud --sync-every=0":                           "qd: sync-every 0: must be positive\nqd: log-level \"loud\": must be debug, info, warn, error or fatal",
 	} {
