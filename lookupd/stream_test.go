@@ -55,6 +55,7 @@ func TestListingsThatNobodyReads(t *testing.T) {
 			conn.Close()
 		}
 		p.say("PING")
+		synctest.Wait() // what is cut off last may be logged last
 		if got := log.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "did not read its answer in time") {
 			t.Errorf("the log has\n%s", got)
 		}

@@ -136,6 +136,7 @@ func TestDiskFails(t *testing.T) {
 		d.topic("t")
 		d.do("/topic/create?topic=full&max_messages=1", nil)
 		d.do("/pub?topic=full", "x")
+		synctest.Wait() // qd.json is written behind the answers, and would be the first to fail
 		m.disk.FailAlways(0)
 		for range 2 {
 			w := d.send("POST", "/pub?topic=t", "x")
