@@ -100,15 +100,21 @@ func (r *Router) busy(req *http.Request) error {
 	return Errorf(http.StatusServiceUnavailable, "BUSY: too many answers are being read")
 }
 
-// inTurn calls produce when there is a turn, unless nobody waits for it any more.
+// inTurn calls produce when there is a turn. Who has gone is not waited for. But it
+// looks the same when a client has only said that it will send nothing more, so a turn
+// that is there is taken.
 func (r *Router) inTurn(req *http.Request, produce func() (int, error)) (int, error) {
 	select {
 	case r.heavy.making <- struct{}{}:
-		defer func() { <-r.heavy.making }()
-		return produce()
-	case <-req.Context().Done():
-		return 0, &Error{http.StatusServiceUnavailable, "BUSY: " + context.Cause(req.Context()).Error()}
+	default:
+		select {
+		case r.heavy.making <- struct{}{}:
+		case <-req.Context().Done():
+			return 0, &Error{http.StatusServiceUnavailable, "BUSY: " + context.Cause(req.Context()).Error()}
+		}
 	}
+	defer func() { <-r.heavy.making }()
+	return produce()
 }
 
 // send sends an answer.

@@ -145,7 +145,7 @@ func (c *chunks) Write(p []byte) (n int, err error) {
 		c.wait()
 	}
 	if n, c.lost = c.w.Write(p); c.lost == nil && !c.last {
-		c.lost = c.await()
+		c.await()
 	}
 	return n, c.lost
 }
@@ -166,15 +166,12 @@ func (c *chunks) first(size int) error {
 	return nil
 }
 
-// await waits for a turn.
-func (c *chunks) await() error {
-	select {
-	case c.router.turns <- struct{}{}:
-		c.turn = true
-		return nil
-	case <-c.req.Context().Done():
-		return context.Cause(c.req.Context())
-	}
+// await waits for a turn. It does not look at the request's context: that ends when
+// a client says that it will send nothing more, and such a one reads on; one that has
+// gone is found out by the next chunk.
+func (c *chunks) await() {
+	c.router.turns <- struct{}{}
+	c.turn = true
 }
 
 // pass lets another answer be made.

@@ -194,28 +194,70 @@ func TestUnreadStreams(t *testing.T) {
 // Before HTTP/1.1 an answer may end with its connection. So one that is cut off
 // is reset.
 func TestACutIsSeenBeforeHTTP11(t *testing.T) {
+	dial := overTCP(t)
+	for path, whole := range map[string]bool{"/large": true, "/late": false} {
+		c := dial()
+		_, _ = fmt.Fprintf(c, "GET %s HTTP/1.0\r\n\r\n", path)
+		if n, err := io.Copy(io.Discard, c); (err == nil) != whole {
+			t.Errorf("%s: %d bytes, %v", path, n, err)
+		}
+	}
+}
+
+// A client may close its half of the connection when it has asked, as nc -N does. It
+// is answered as anybody.
+func TestAClosedHalf(t *testing.T) {
+	dial := overTCP(t)
+	for _, path := range []string{"/small", "/large", "/made"} {
+		for range 5 { // what is wrong may be so only now and then
+			c := dial().(*net.TCPConn)
+			_, _ = fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: a\r\n\r\n", path)
+			if err := c.CloseWrite(); err != nil {
+				t.Fatal(err)
+			}
+			answer, err := http.ReadResponse(bufio.NewReader(c), nil)
+			if err != nil {
+				t.Fatal(path, err)
+			}
+			if n, err := io.Copy(io.Discard, answer.Body); answer.StatusCode != 200 || err != nil {
+				t.Fatalf("%s: %d, %d bytes, %v", path, answer.StatusCode, n, err)
+			}
+		}
+	}
+}
+
+// overTCP serves newStreams' routes until the test ends, and one that is made as a
+// whole when its client has closed its half.
+func overTCP(t *testing.T) (dial func() net.Conn) {
+	t.Helper()
 	r, _ := newStreams()
+	r.OnHeavy("GET", "/made", access.Look, func(*http.Request, url.Values) (any, error) { return "x", nil })
+	h := http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if req.URL.Path == "/made" {
+			<-req.Context().Done()
+		}
+		r.ServeHTTP(w, req)
+	})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error)
-	go func() { ended <- Serve(ctx, l, r, slog.New(slog.DiscardHandler)) }()
-	for path, whole := range map[string]bool{"/large": true, "/late": false} {
+	go func() { ended <- Serve(ctx, l, h, slog.New(slog.DiscardHandler)) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	return func() net.Conn {
 		c, err := net.Dial("tcp", l.Addr().String())
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, _ = fmt.Fprintf(c, "GET %s HTTP/1.0\r\n\r\n", path)
-		if n, err := io.Copy(io.Discard, c); (err == nil) != whole {
-			t.Errorf("%s: %d bytes, %v", path, n, err)
-		}
-		c.Close()
-	}
-	stop()
-	if err := <-ended; err != nil {
-		t.Error(err)
+		t.Cleanup(func() { c.Close() })
+		return c
 	}
 }
 
