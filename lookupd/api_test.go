@@ -169,6 +169,11 @@ func TestTombstoneOverHTTP(t *testing.T) {
 					t.Errorf("/debug says %+v", e)
 				}
 			}
+			for _, e := range debug["channel:t:c"] {
+				if e.Tombstoned || e.TombstonedAt != 0 {
+					t.Errorf("of a channel, which no tombstone is for, /debug says %+v", e)
+				}
+			}
 			a.say("UNREGISTER t")
 			a.say("REGISTER t c")
 			if got := hosts(t, get(t, d, "/lookup?topic=t")); got != "a b" {

@@ -74,7 +74,7 @@ func (d *debugList) clients() error {
 	}
 	d.key("client", "", "")
 	for i := range clients {
-		d.entry(&clients[i], false)
+		d.entry(&clients[i])
 	}
 	d.end()
 	return d.Err()
@@ -100,7 +100,7 @@ func (d *debugList) topic(topic string) error {
 	channels := make(map[string][]*fact) // who has them
 	d.key("topic", topic, "")
 	for i := range all {
-		d.entry(&all[i], all[i].Paused)
+		d.entry(&all[i])
 		for _, c := range all[i].Channels {
 			channels[c] = append(channels[c], &all[i])
 		}
@@ -109,7 +109,7 @@ func (d *debugList) topic(topic string) error {
 	for _, c := range slices.Sorted(maps.Keys(channels)) {
 		d.key("channel", topic, c)
 		for _, f := range channels[c] {
-			d.entry(f, slices.Contains(f.PausedChannels, c))
+			d.entry(f.of(c))
 		}
 		d.end()
 	}
@@ -122,9 +122,17 @@ type fact struct {
 	state protocol.PeerState
 }
 
+// of returns the registration of one of the topic's channels, which no tombstone hides.
+func (f *fact) of(channel string) *fact {
+	one := *f
+	one.Paused = slices.Contains(f.PausedChannels, channel)
+	one.Tombstoned, one.TombstonedAt = false, time.Time{}
+	return &one
+}
+
 // entry writes an entry: NSQ's fields and the generation, and then only what says
 // something. Times are in nanoseconds since the Unix epoch, 0 for never.
-func (d *debugList) entry(f *fact, paused bool) {
+func (d *debugList) entry(f *fact) {
 	d.entries.next()
 	buried := int64(0)
 	if !f.TombstonedAt.IsZero() {
@@ -143,7 +151,7 @@ func (d *debugList) entry(f *fact, paused bool) {
 	if f.state != "" && f.state != protocol.PeerReady {
 		b = append(append(append(b, `,"state":"`...), f.state...), '"')
 	}
-	if paused {
+	if f.Paused {
 		b = append(b, `,"paused":true`...)
 	}
 	if f.Away {
