@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"time"
+	"unsafe"
 
 	"github.com/millrace-mq/millrace/internal/httpapi"
 	"github.com/millrace-mq/millrace/lookupd/registry"
@@ -36,6 +37,9 @@ func (a *api) channels(s *httpapi.Stream, q httpapi.Arguments) error {
 	}
 	var all []string
 	a.dir.read(func(r *registry.Registry, _ time.Time) { all = r.Channels(topic) })
+	if err := s.Hold(len(all) * nameBytes); err != nil {
+		return err
+	}
 	return writeNames(s, "channels", p, func(after string, limit int) []string {
 		i, found := slices.BinarySearch(all, after)
 		if found {
@@ -87,6 +91,9 @@ func (a *api) lookup(s *httpapi.Stream, q httpapi.Arguments) error {
 	if !known {
 		return &httpapi.Error{Status: http.StatusNotFound, Code: "TOPIC_NOT_FOUND"}
 	}
+	if err := s.Hold(sizeOf(found)); err != nil {
+		return err
+	}
 	_, _ = s.WriteString(`{"channels":[`)
 	channels, producers := list{Stream: s}, list{Stream: s}
 	for _, n := range found.Channels {
@@ -104,6 +111,19 @@ func (a *api) lookup(s *httpapi.Stream, q httpapi.Arguments) error {
 	_, _ = s.WriteString("]}")
 	return nil
 }
+
+// sizeOf is how many bytes a lookup keeps until it is sent.
+func sizeOf(l registry.Listing) int {
+	names := len(l.Channels)
+	for i := range l.Producers {
+		names += len(l.Producers[i].PausedChannels)
+	}
+	return names*nameBytes + len(l.Producers)*int(unsafe.Sizeof(registry.Producer{}))
+}
+
+// nameBytes is what the name of a topic or channel takes beside its text, which is
+// the registry's.
+const nameBytes = int(unsafe.Sizeof(""))
 
 // begin writes a daemon as all lists show it, but for the brace at its end: NSQ's
 // eight fields, and its state if that says something.

@@ -3,7 +3,6 @@ package lookupd
 import (
 	"strconv"
 	"time"
-	"unsafe"
 
 	"github.com/millrace-mq/millrace/internal/httpapi"
 	"github.com/millrace-mq/millrace/lookupd/registry"
@@ -101,7 +100,7 @@ func (n *nodeList) writeTopics(p *registry.Peer) error {
 			after = t.Name
 		}
 		more = len(part) == pageNames
-		if err := n.Hold(cap(n.topics) * int(unsafe.Sizeof(""))); err != nil {
+		if err := n.Hold(cap(n.topics) * nameBytes); err != nil {
 			return err
 		}
 		if err := n.Err(); err != nil {
