@@ -2,6 +2,7 @@ package lookupd
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -29,9 +30,9 @@ var routes = map[access.Action]string{
 // refuser refuses everything and notes what it was asked.
 type refuser struct{ asked string }
 
-func (r *refuser) Allow(_ context.Context, _ access.Who, action access.Action, topic string) error {
-	r.asked = action.String() + " " + topic
-	return &access.Refusal{Reason: "not you"}
+func (r *refuser) Allow(_ context.Context, _ access.Who, action access.Action, topic, channel string) error {
+	r.asked = action.String() + " " + topic + " " + channel
+	return errors.New("not you")
 }
 
 func TestEveryRouteAsks(t *testing.T) {
@@ -43,14 +44,14 @@ func TestEveryRouteAsks(t *testing.T) {
 	for _, route := range r.Routes() {
 		got[route.Action] = append(got[route.Action], route.Method+" "+route.Path)
 		p.asked = ""
-		path := strings.ReplaceAll(route.Path, "*profile", "heap") + "?topic=t"
+		path := strings.ReplaceAll(route.Path, "*profile", "heap") + "?topic=t&channel=c"
 		w := httptest.NewRecorder()
 		r.ServeHTTP(w, httptest.NewRequest(route.Method, path, nil))
 		if route.Action == access.Free {
 			if w.Code != 200 || p.asked != "" {
 				t.Errorf("%s %s: %d %s, asked %q", route.Method, path, w.Code, w.Body, p.asked)
 			}
-		} else if w.Code != 403 || w.Body.String() != `{"message":"FORBIDDEN: not you"}` || p.asked != route.Action.String()+" t" {
+		} else if w.Code != 403 || w.Body.String() != `{"message":"FORBIDDEN: not you"}` || p.asked != route.Action.String()+" t c" {
 			t.Errorf("%s %s: %d %s, asked %q", route.Method, path, w.Code, w.Body, p.asked)
 		}
 	}

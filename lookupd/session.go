@@ -199,7 +199,7 @@ func (s *session) identify([]string) ([]byte, error) {
 func (s *session) allowed() error {
 	ctx, cancel := context.WithTimeout(s.ctx, policyTimeout)
 	defer cancel()
-	return access.Ask(ctx, s.policy, s.who, access.Register, "")
+	return access.Ask(ctx, s.policy, s.who, access.Register, "", "")
 }
 
 // joined logs that the daemon is here, and what is odd about it.

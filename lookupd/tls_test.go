@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -32,7 +33,7 @@ type gate struct {
 	wrong []access.Action
 }
 
-func (g *gate) Allow(_ context.Context, who access.Who, action access.Action, _ string) error {
+func (g *gate) Allow(_ context.Context, who access.Who, action access.Action, _, _ string) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	time.Sleep(g.delay)
@@ -40,10 +41,10 @@ func (g *gate) Allow(_ context.Context, who access.Who, action access.Action, _ 
 	if action != access.Register {
 		g.wrong = append(g.wrong, action)
 	}
-	if who.CommonName != g.welcome {
-		return &access.Refusal{Reason: "only " + g.welcome + "\nis welcome"}
+	if c := who.Certificate; g.welcome == "" || c != nil && c.Subject.CommonName == g.welcome {
+		return nil
 	}
-	return nil
+	return errors.New("only " + g.welcome + "\nis welcome")
 }
 
 // secured are settings with a certificate, and the authority that has signed it.
@@ -238,7 +239,11 @@ func TestPolicy(t *testing.T) {
 		t.Errorf("asked of %+v, for %v too", policy.asked, policy.wrong)
 	}
 	for _, who := range policy.asked {
-		if !who.TLS || who.CommonName != "billing" && who.CommonName != "mallory" || !strings.HasPrefix(who.Remote, "127.0.0.1:") {
+		name := ""
+		if who.Certificate != nil {
+			name = who.Certificate.Subject.CommonName
+		}
+		if !who.TLS || name != "billing" && name != "mallory" || !strings.HasPrefix(who.Remote, "127.0.0.1:") {
 			t.Errorf("asked of %+v", who)
 		}
 	}

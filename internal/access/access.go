@@ -1,11 +1,14 @@
-// Package access is the question that every face of a daemon asks before it does
-// something for somebody: may he? What answers it is a Policy. There is none yet:
-// then everything is allowed to everybody who can connect.
+// Package access is the question that a daemon asks before it does something for
+// somebody: may he? What answers it is a Policy. There is none yet: then everything
+// is allowed to everybody who can connect.
+//
+// Every HTTP route asks, and V1's IDENTIFY. Protocol V2 has NSQ's AUTH (qd/auth).
 package access
 
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"strings"
 	"unicode"
@@ -51,11 +54,12 @@ type Who struct {
 	Remote string
 	// TLS says that the connection is encrypted.
 	TLS bool
-	// CommonName is that of the client's certificate, if it was verified; else
-	// empty. A certificate that was only asked for proves nothing.
-	CommonName string
-	// Secret is what he has shown, such as the token of an Authorization header;
-	// empty if nothing. It must not be logged.
+	// Certificate is the client's, if it was verified; else nil. One that was only
+	// asked for proves nothing.
+	Certificate *x509.Certificate
+	// Secret is what he has shown: the token of an Authorization header of the kind
+	// Bearer. It is empty if he has shown none, and always in V1, which has no word
+	// for it. It must not be logged.
 	Secret string
 }
 
@@ -64,7 +68,7 @@ type Who struct {
 func Of(remote string, state *tls.ConnectionState) Who {
 	who := Who{Remote: remote, TLS: state != nil}
 	if state != nil && len(state.VerifiedChains) > 0 && len(state.PeerCertificates) > 0 {
-		who.CommonName = state.PeerCertificates[0].Subject.CommonName
+		who.Certificate = state.PeerCertificates[0]
 	}
 	return who
 }
@@ -72,30 +76,26 @@ func Of(remote string, state *tls.ConnectionState) Who {
 // Policy decides who may do what. Its methods may be called by any number of
 // goroutines.
 type Policy interface {
-	// Allow returns nil if who may do it, and else why not: a *Refusal, or any
-	// other error. Its text is told to the client. topic is empty if no topic is
-	// named or meant. It returns soon after ctx has ended.
-	Allow(ctx context.Context, who Who, action Action, topic string) error
+	// Allow returns nil if who may do it, and else why not. The error's text is told
+	// to him, so it should say what would help; what only the operator should know,
+	// such as why an auth server cannot be asked, is the Policy's to log. An answer
+	// holds for one HTTP request, or for as long as a connection of V1 does.
+	//
+	// topic and channel are those that a request names, unchecked; empty if it names
+	// none. Allow returns soon after ctx has ended.
+	Allow(ctx context.Context, who Who, action Action, topic, channel string) error
 }
-
-// Refusal is a Policy's no.
-type Refusal struct {
-	// Reason is told to who was refused, and so should say what would help.
-	Reason string
-}
-
-func (r *Refusal) Error() string { return r.Reason }
 
 // Ask asks p, which may be nil: then everything is allowed. Nobody is asked about
 // what is Free. An action that is none is refused.
-func Ask(ctx context.Context, p Policy, who Who, action Action, topic string) error {
+func Ask(ctx context.Context, p Policy, who Who, action Action, topic, channel string) error {
 	if p == nil || action == Free {
 		return nil
 	}
 	if !action.Valid() {
-		return &Refusal{"nothing says what is to be done: " + action.String()}
+		return fmt.Errorf("nothing says what is to be done: %s", action)
 	}
-	return p.Allow(ctx, who, action, topic)
+	return p.Allow(ctx, who, action, topic, channel)
 }
 
 // maxReason is the most bytes of a reason that a client is told.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"errors"
 	"strings"
 	"testing"
@@ -16,27 +15,27 @@ import (
 // deny refuses everything.
 type deny struct{ err error }
 
-func (d deny) Allow(context.Context, access.Who, access.Action, string) error { return d.err }
+func (d deny) Allow(context.Context, access.Who, access.Action, string, string) error { return d.err }
 
 func TestAsk(t *testing.T) {
-	no := &access.Refusal{Reason: "ask the owner"}
+	no := errors.New("ask the owner")
 	all := []access.Action{access.Look, access.Publish, access.Consume, access.Change, access.Register}
 	for _, action := range all {
-		if err := access.Ask(t.Context(), nil, access.Who{}, action, "t"); err != nil {
+		if err := access.Ask(t.Context(), nil, access.Who{}, action, "t", "c"); err != nil {
 			t.Errorf("%s without a policy: %v", action, err)
 		}
-		if err := access.Ask(t.Context(), deny{no}, access.Who{}, action, "t"); !errors.Is(err, no) {
+		if err := access.Ask(t.Context(), deny{no}, access.Who{}, action, "t", "c"); !errors.Is(err, no) {
 			t.Errorf("%s: %v", action, err)
 		}
-		if err := access.Ask(t.Context(), deny{}, access.Who{}, action, "t"); err != nil {
+		if err := access.Ask(t.Context(), deny{}, access.Who{}, action, "t", "c"); err != nil {
 			t.Errorf("%s is allowed: %v", action, err)
 		}
 	}
-	if err := access.Ask(t.Context(), deny{no}, access.Who{}, access.Free, ""); err != nil {
+	if err := access.Ask(t.Context(), deny{no}, access.Who{}, access.Free, "", ""); err != nil {
 		t.Errorf("what is free: %v", err)
 	}
 	for _, none := range []access.Action{0, access.Free + 1} {
-		if err := access.Ask(t.Context(), deny{}, access.Who{}, none, ""); err == nil {
+		if err := access.Ask(t.Context(), deny{}, access.Who{}, none, "", ""); err == nil {
 			t.Errorf("%s is allowed", none)
 		}
 	}
@@ -44,7 +43,7 @@ func TestAsk(t *testing.T) {
 
 // A certificate that nobody has verified names nobody.
 func TestOf(t *testing.T) {
-	cert := &x509.Certificate{Subject: pkix.Name{CommonName: "billing"}}
+	cert := new(x509.Certificate)
 	for _, c := range []struct {
 		state *tls.ConnectionState
 		want  access.Who
@@ -54,7 +53,7 @@ func TestOf(t *testing.T) {
 		{&tls.ConnectionState{PeerCertificates: []*x509.Certificate{cert}}, access.Who{Remote: "192.0.2.1:5", TLS: true}},
 		{
 			&tls.ConnectionState{PeerCertificates: []*x509.Certificate{cert}, VerifiedChains: [][]*x509.Certificate{{cert}}},
-			access.Who{Remote: "192.0.2.1:5", TLS: true, CommonName: "billing"},
+			access.Who{Remote: "192.0.2.1:5", TLS: true, Certificate: cert},
 		},
 	} {
 		if got := access.Of("192.0.2.1:5", c.state); got != c.want {

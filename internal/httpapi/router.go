@@ -172,7 +172,8 @@ func (r *Router) ask(req *http.Request, action access.Action) error {
 		return err // the handler would take another topic for meant than the policy
 	}
 	topic, _ := q.First("topic")
-	if err := access.Ask(req.Context(), r.policy, WhoOf(req), action, topic); err != nil {
+	channel, _ := q.First("channel")
+	if err := access.Ask(req.Context(), r.policy, whoOf(req), action, topic, channel); err != nil {
 		return Errorf(http.StatusForbidden, "FORBIDDEN: %s", access.Reason(err))
 	}
 	return nil
@@ -189,9 +190,8 @@ func (r *Router) wrap(h Handler) http.HandlerFunc {
 	}
 }
 
-// WhoOf returns who sends a request. His secret is the token of an Authorization
-// header of the kind Bearer.
-func WhoOf(req *http.Request) access.Who {
+// whoOf returns who sends a request.
+func whoOf(req *http.Request) access.Who {
 	who := access.Of(req.RemoteAddr, req.TLS)
 	who.Secret = bearer(req.Header.Get("Authorization"))
 	return who

@@ -268,11 +268,11 @@ type policy struct {
 	who    access.Who
 }
 
-func (p *policy) Allow(_ context.Context, who access.Who, action access.Action, topic string) error {
+func (p *policy) Allow(_ context.Context, who access.Who, action access.Action, topic, channel string) error {
 	p.who = who
-	p.asked = append(p.asked, fmt.Sprintf("%s %q", action, topic))
+	p.asked = append(p.asked, fmt.Sprintf("%s %q %q", action, topic, channel))
 	if topic == p.refuse {
-		return &access.Refusal{Reason: "ask the\nowner of \"t\""}
+		return errors.New("ask the\nowner of \"t\"")
 	}
 	return nil
 }
@@ -295,8 +295,8 @@ func TestThePolicyIsAsked(t *testing.T) {
 	}
 	get("GET", "/ping", "OK", 200, "")
 	get("GET", "/nowhere?topic=t", `{"message":"NOT_FOUND"}`, 404, "")
-	get("POST", "/pub?topic=u", "OK", 200, `publish "u"`)
-	get("POST", "/pub?topic=%74&topic=u", `{"message":"FORBIDDEN: ask the owner of \"t\""}`, 403, `publish "t"`)
+	get("POST", "/pub?topic=u", "OK", 200, `publish "u" ""`)
+	get("POST", "/pub?topic=%74&topic=u&channel=c", `{"message":"FORBIDDEN: ask the owner of \"t\""}`, 403, `publish "t" "c"`)
 	get("POST", "/pub?topic=t;", `{"message":"INVALID_REQUEST"}`, 400, "")
 	if want := (access.Who{Remote: "192.0.2.1:1234", Secret: "abc"}); p.who != want {
 		t.Errorf("asked about %+v", p.who)

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -35,9 +36,9 @@ var routes = map[access.Action]string{
 // refuser refuses everything and notes what it was asked.
 type refuser struct{ asked string }
 
-func (r *refuser) Allow(_ context.Context, _ access.Who, action access.Action, topic string) error {
-	r.asked = fmt.Sprintf("%s %s", action, topic)
-	return &access.Refusal{Reason: "not you"}
+func (r *refuser) Allow(_ context.Context, _ access.Who, action access.Action, topic, channel string) error {
+	r.asked = fmt.Sprintf("%s %s %s", action, topic, channel)
+	return errors.New("not you")
 }
 
 func TestEveryRouteAsks(t *testing.T) {
@@ -52,8 +53,8 @@ func TestEveryRouteAsks(t *testing.T) {
 		p.asked = ""
 		w := httptest.NewRecorder()
 		path := strings.NewReplacer(":option", "log_level", "*profile", "heap").Replace(route.Path)
-		r.ServeHTTP(w, httptest.NewRequest(route.Method, path+"?topic=t", nil))
-		if w.Code != 403 || w.Body.String() != `{"message":"FORBIDDEN: not you"}` || p.asked != route.Action.String()+" t" {
+		r.ServeHTTP(w, httptest.NewRequest(route.Method, path+"?topic=t&channel=c", nil))
+		if w.Code != 403 || w.Body.String() != `{"message":"FORBIDDEN: not you"}` || p.asked != route.Action.String()+" t c" {
 			t.Errorf("%s %s: %d %s, asked %q", route.Method, path, w.Code, w.Body, p.asked)
 		}
 	}
