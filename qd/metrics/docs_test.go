@@ -93,7 +93,7 @@ var (
 
 // functions are the words of PromQL that are no metrics.
 var functions = []string{
-	"sum", "rate", "increase", "min", "max", "topk", "histogram_quantile", "predict_linear", "deriv", "and", "or",
+	"sum", "rate", "increase", "min", "max", "min_over_time", "max_over_time", "topk", "histogram_quantile", "predict_linear", "deriv", "and", "or",
 }
 
 // used are the names of metrics in an expression.
