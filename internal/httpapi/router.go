@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -66,7 +67,7 @@ func NewRouter(policy access.Policy, log *slog.Logger) *Router {
 		if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 			panic(p) // the answer is cut off on purpose
 		}
-		log.Error("panic while answering a request", "method", req.Method, "path", req.URL.Path, "panic", p)
+		log.Error("panic while answering a request", "method", req.Method, "path", req.URL.Path, "panic", p, "stack", string(debug.Stack()))
 		r.reply(w, req, nil, &Error{http.StatusInternalServerError, "INTERNAL_ERROR"})
 	}
 	return r

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime/debug"
 	"strconv"
 	"sync"
 	"time"
@@ -78,7 +79,7 @@ func (r *Router) OnStream(method, path string, action access.Action, h func(s *S
 func (s *Stream) fill(h func(*Stream, Arguments) error, q Arguments) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("panic while answering: %v", p)
+			err = fmt.Errorf("panic while answering: %v\n%s", p, debug.Stack())
 		}
 	}()
 	if err := h(s, q); err != nil {

@@ -111,7 +111,7 @@ func TestStreams(t *testing.T) {
 			{"/refused", 400, 16, 16, false, ""},
 			{"/failed", 500, 28, 28, false, "out of order"},
 			{"/late", 200, -1, 96 << 10, true, "out of order"},
-			{"/panic", 200, -1, 96 << 10, true, "out of order"},
+			{"/panic", 200, -1, 96 << 10, true, "stream_test.go"}, // where it was
 			{"/heavy", 200, -1, 96 << 10, true, "too many ask at once"},
 		} {
 			log.Reset()
