@@ -18,7 +18,7 @@ import (
 // This file is what the settings mean to the parts of a daemon.
 
 // ofBroker are those of the broker. channels asks the lookupds for a new topic's.
-func (s *Settings) ofBroker(channels func(context.Context, string) ([]string, bool), log *slog.Logger) broker.Settings {
+func (s *Settings) ofBroker(channels func(context.Context, string) (channels, unheard []string), log *slog.Logger) broker.Settings {
 	return broker.Settings{
 		DataPath:         s.DataPath,
 		Durability:       s.Durability,

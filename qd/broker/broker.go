@@ -69,9 +69,9 @@ type Settings struct {
 	Region, Zone string
 
 	// Channels, if not nil, returns the channels that a new topic should have
-	// from the start, because other daemons have them, and whether these are all. It
-	// returns soon. If they are not, the topic is one of Broker.Learning.
-	Channels func(ctx context.Context, topic string) (channels []string, all bool)
+	// from the start, because other daemons have them, and the lookupds that have not
+	// said so. It returns soon. If there are such, the topic is one of Broker.Learning.
+	Channels func(ctx context.Context, topic string) (channels, unheard []string)
 	Log      *slog.Logger
 }
 
@@ -260,9 +260,9 @@ func (b *Broker) Create(ctx context.Context, name string, policy Policy) (*Topic
 	if err := b.reserveEnough(); err != nil {
 		return nil, fmt.Errorf("creating topic %s: %w", name, err)
 	}
-	channels, all := []string(nil), true
+	var channels, unheard []string
 	if b.Channels != nil {
-		channels, all = b.Channels(ctx, name)
+		channels, unheard = b.Channels(ctx, name)
 	}
 	fresh, err := b.prepare(name, policy)
 	if err != nil {
@@ -282,8 +282,8 @@ func (b *Broker) Create(ctx context.Context, name string, policy Policy) (*Topic
 		for _, c := range channels {
 			t.addChannel(c, nil)
 		}
-		if !all {
-			t.beginLearning()
+		if len(unheard) > 0 {
+			t.beginLearning(unheard)
 			b.learners[t] = struct{}{}
 		}
 		t.mu.Unlock()

@@ -168,7 +168,7 @@ func TestTimeouts(t *testing.T) {
 // topics should have.
 func TestWatch(t *testing.T) {
 	r := start(t, t.TempDir(), func(s *Settings) {
-		s.Channels = func(_ context.Context, topic string) ([]string, bool) { return []string{"of-" + topic}, true }
+		s.Channels = func(_ context.Context, topic string) ([]string, []string) { return []string{"of-" + topic}, nil }
 	})
 	changes, cancel := r.Watch()
 	topic := r.topic("t")

@@ -23,18 +23,21 @@ const (
 //
 // A restart ends it: topics that are read from the disk learn nothing.
 type learning struct {
+	unheard []string // the lookupds that have not said so; never changed, but replaced
+
 	until int64 // until when, ns, the logs keep everything from here on:
 	from  uint64
 	side  uint64
 
 	// forgotten are channels that were deleted, or would have been if they had been
-	// there. An answer that was on its way meanwhile must not bring them back.
+	// there. An answer that was on its way meanwhile must not bring them back. nil:
+	// they were too many, and nothing is wanted any more.
 	forgotten map[string]struct{}
 }
 
 // beginLearning begins it, for a topic that nobody knows yet.
-func (t *Topic) beginLearning() {
-	t.learning = &learning{until: t.broker.Now() + int64(learnFrom), forgotten: make(map[string]struct{})}
+func (t *Topic) beginLearning(unheard []string) {
+	t.learning = &learning{unheard: unheard, until: t.broker.Now() + int64(learnFrom), forgotten: make(map[string]struct{})}
 }
 
 // Learning are the topics of which it is not known yet which channels other
@@ -50,16 +53,38 @@ func (b *Broker) Learning() []*Topic {
 	return all
 }
 
-// Learned says that there is nothing more to be learned: what the topic has kept
-// for channels that might still come can go.
-func (t *Topic) Learned() {
+// Unheard are the lookupds, as Settings.Channels has named them, that have yet to
+// say which channels other daemons have. They must not be changed.
+func (t *Topic) Unheard() []string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.learning == nil {
+		return nil
+	}
+	return t.learning.unheard
+}
+
+// Heard says that a lookupd is not waited for any more. With the last, what the
+// topic has kept for channels that might still come can go.
+func (t *Topic) Heard(lookupd string) {
+	if t.lock() != nil {
+		return
+	}
+	l := t.learning
+	if l == nil || !slices.Contains(l.unheard, lookupd) {
+		t.mu.Unlock()
+		return
+	}
+	l.unheard = slices.DeleteFunc(slices.Clone(l.unheard), func(u string) bool { return u == lookupd })
+	if len(l.unheard) > 0 {
+		t.mu.Unlock()
+		return
+	}
+	t.learning = nil
+	t.unlock()
 	t.broker.mu.Lock()
 	delete(t.broker.learners, t)
 	t.broker.mu.Unlock()
-	if t.lock() == nil {
-		t.learning = nil
-		t.unlock()
-	}
 }
 
 // Learn creates the channels, valid names, that other daemons have: those that are
@@ -67,10 +92,14 @@ func (t *Topic) Learned() {
 // disk and fsync they begin with the topic's first message, or with the oldest
 // that is left if it is more than a minute old; at level memory where any channel
 // does. It returns those that it has created, also with an error, which then says
-// that a crash may undo it. ErrGone: the topic was deleted.
+// that a crash may undo it. ErrGone: the topic was deleted. After another error it
+// may be called again.
 func (t *Topic) Learn(names []string) (created []string, err error) {
-	if created, err = t.unknown(names); len(created) == 0 || err != nil {
+	if created, err = t.unknown(names); err != nil {
 		return nil, err
+	}
+	if len(created) == 0 {
+		return nil, t.save() // they may have been created by a call that has failed to
 	}
 	if t.logs == nil {
 		if err := t.lock(); err != nil {
@@ -100,7 +129,7 @@ func (t *Topic) unknown(names []string) ([]string, error) {
 
 // wants reports whether the topic lacks a channel and may have it. Under mu.
 func (t *Topic) wants(name string) bool {
-	if t.learning == nil || t.core.Channel(name) != nil {
+	if t.learning == nil || t.learning.forgotten == nil || t.core.Channel(name) != nil {
 		return false
 	}
 	_, forgotten := t.learning.forgotten[name]
@@ -124,6 +153,7 @@ func (t *Topic) addLearned(names []string, deferred []queue.Entry) (created []st
 		}
 		created = append(created, name)
 	}
+	t.dropExcess()
 	return created
 }
 
@@ -168,14 +198,13 @@ func (t *Topic) learnLogged(names []string) (created []string, err error) {
 
 // forget notes that a channel is not wanted. Under mu.
 func (t *Topic) forget(channel string) {
-	if t.learning == nil {
-		return
+	switch l := t.learning; {
+	case l == nil || l.forgotten == nil:
+	case len(l.forgotten) == maxForgotten:
+		l.forgotten, l.until = nil, 0
+	default:
+		l.forgotten[channel] = struct{}{}
 	}
-	if len(t.learning.forgotten) == maxForgotten {
-		t.learning = nil // those who ask find out: nothing is wanted any more
-		return
-	}
-	t.learning.forgotten[channel] = struct{}{}
 }
 
 // emptied notes that what waited in the topic itself is nobody's. Under mu.
@@ -192,10 +221,21 @@ func (l *learning) emptied(core *queue.Topic, sideEnd uint64) {
 }
 
 // heldFrom is the position from which on the log is kept for channels that may
-// still come, and for how long. Under mu.
+// still come, and for how long. A disk without room keeps nothing: to refuse
+// publishes is worse. Under mu.
 func (t *Topic) heldFrom(now int64) (from uint64, wait time.Duration, held bool) {
-	if t.learning == nil || now >= t.learning.until {
+	if t.learning == nil || now >= t.learning.until || t.broker.space() != nil {
 		return 0, 0, false
 	}
 	return t.learning.from, time.Duration(t.learning.until - now), true
+}
+
+// letGo has the topics look again at what they keep for channels that may still
+// come.
+func (b *Broker) letGo() {
+	for _, t := range b.Learning() {
+		if t.lock() == nil {
+			t.unlock()
+		}
+	}
 }

@@ -2,17 +2,20 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/millrace-mq/millrace/qd/disk/disktest"
 )
 
 // partly has new topics created while lookupds have not all answered.
 func partly(s *Settings) {
-	s.Channels = func(context.Context, string) ([]string, bool) { return nil, false }
+	s.Channels = func(context.Context, string) ([]string, []string) { return nil, []string{"l"} }
 }
 
 // bubble runs test under a fake clock. Channels in the pool of intents are of one
@@ -102,7 +105,7 @@ func TestLearnedFreesTheLog(t *testing.T) {
 				t.Errorf("the log begins at %d while it may still be needed", start)
 			}
 			if all {
-				topic.Learned()
+				topic.Heard("l")
 				if n := len(m.Learning()); n != 0 {
 					t.Errorf("%d topics learn", n)
 				}
@@ -192,7 +195,7 @@ func TestLearnedNotAgain(t *testing.T) {
 		}
 		_, err := topic.Learn([]string{"b"})
 		mustFail(t, err, ErrGone)
-		topic.Learned()
+		topic.Heard("l")
 
 		// Who deletes channels without end cannot take memory without end: the topic
 		// learns nothing more then, rather than what was deleted.
@@ -205,44 +208,133 @@ func TestLearnedNotAgain(t *testing.T) {
 }
 
 // TestLearningWhilePublishing learns of channels while messages, deferred ones
-// too, are published: each channel gets each message once.
+// too, are published together, and segments are filled that nobody else needs: each
+// channel gets each message once.
 func TestLearningWhilePublishing(t *testing.T) {
-	const rounds = 50
-	m := boot(t, Disk, partly)
-	topic := m.topic("t")
-	published := make(chan error, 1)
-	go func() {
-		for i := range rounds {
-			if err := topic.Publish([][]byte{body(2*i, 10)}); err != nil {
-				published <- err
-				return
-			}
-			if err := topic.Defer(body(2*i+1, 10), 0); err != nil {
-				published <- err
-				return
-			}
+	const publishers, rounds = 4, 50
+	for _, level := range []Level{Disk, Fsync} {
+		m := boot(t, level, partly)
+		topic := m.topic("t")
+		first := subscribe(t, topic, "first", 2500)
+		var published sync.WaitGroup
+		for p := range publishers {
+			published.Go(func() {
+				for i := range rounds {
+					n := 2 * (p*rounds + i)
+					if err := errors.Join(topic.Publish([][]byte{body(n, 2000)}), topic.Defer(body(n+1, 10), 0)); err != nil {
+						t.Error(err)
+					}
+				}
+			})
 		}
-		published <- nil
-	}()
-	var names []string
-	for i := range 5 {
-		name := fmt.Sprint("c", i)
-		names = append(names, name)
-		learn(t, topic, names, name)
+		names := []string{"first"}
+		for i := range 5 {
+			name := fmt.Sprint("c", i)
+			names = append(names, name)
+			learn(t, topic, names, name)
+			first.finish(first.poll())
+		}
+		published.Wait()
+		first.close()
+		for _, name := range names[1:] {
+			c := subscribe(t, topic, name, 2500)
+			var numbers []int
+			for _, g := range c.consume(2 * publishers * rounds) {
+				numbers = append(numbers, g.number)
+			}
+			slices.Sort(numbers)
+			for i, n := range numbers {
+				if i != n {
+					t.Fatalf("level %s: %s gets %v", level, name, numbers)
+				}
+			}
+			c.close()
+		}
 	}
-	must(t, <-published)
-	for _, name := range names {
-		c := subscribe(t, topic, name, 2500)
-		var numbers []int
-		for _, g := range c.consume(2 * rounds) {
-			numbers = append(numbers, g.number)
+}
+
+// TestAFullDiskHoldsNothing lets go, on a disk that is full, of what is kept for
+// channels that may still come: publishes matter more.
+func TestAFullDiskHoldsNothing(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		const floor = 1 << 20
+		m := boot(t, Disk, func(s *Settings) { partly(s); s.MinFree = floor })
+		topic := m.topic("t")
+		c := subscribe(t, topic, "c", 2500)
+		publish(t, topic, 0, 2000, 200)
+		c.consume(2000)
+		time.Sleep(20 * time.Second)
+		if start := topic.logs.main.Start(); start != 0 {
+			t.Fatalf("the log begins at %d while it may still be needed", start)
 		}
-		slices.Sort(numbers)
-		for i, n := range numbers {
-			if i != n {
-				t.Fatalf("%s gets %v", name, numbers)
+		used := 1<<30 - free(t, m)
+		m.disk.SetCapacity(used + floor - 1)
+		time.Sleep(5 * time.Second)
+		if start := topic.logs.main.Start(); start == 0 {
+			t.Error("the log still has everything")
+		}
+		publish(t, topic, 2000, 2001, 200)
+		learn(t, topic, []string{"late"}, "late")
+		late := subscribe(t, topic, "late", 2500)
+		if got := late.consume(1); got[0].number == 0 {
+			t.Error("it begins with a message that should have gone")
+		}
+		late.close()
+		c.close()
+	})
+}
+
+// free is what is left of a disk of 1 GiB.
+func free(t *testing.T, m *machine) int64 {
+	t.Helper()
+	m.disk.SetCapacity(1 << 30)
+	n, err := m.disk.Free(m.path)
+	must(t, err)
+	return int64(n)
+}
+
+// TestLearnedDespiteFaults learns of a channel while the first operation on the
+// disk fails, then the second, and so on: whoever tries again has it, and it is there
+// after a crash.
+func TestLearnedDespiteFaults(t *testing.T) {
+	for _, reads := range []bool{false, true} {
+		for n := 0; ; n++ {
+			m := boot(t, Fsync, partly)
+			topic := m.topic("t")
+			must(t, topic.Defer(body(0, 10), time.Hour))
+			publish(t, topic, 1, 3, 10)
+			if m.disk.FailAt(n, nil); reads {
+				m.disk.Heal()
+				m.disk.FailReadAt(n, nil)
+			}
+			_, err := topic.Learn([]string{"late"})
+			met := m.disk.Failed()
+			m.disk.Heal()
+			if err != nil {
+				_, err = topic.Learn([]string{"late"})
+			}
+			must(t, err)
+			m.restart(m.disk.Crash(disktest.None, nil))
+			if got := figures(m.topic("t"), "late"); got != "depth 2, in flight 0, deferred 1" {
+				t.Errorf("fault %d: it has %s", n, got)
+			}
+			if !met {
+				break
 			}
 		}
-		c.close()
+	}
+}
+
+// TestLearnedWithinBounds gives a channel no more than the topic may keep.
+func TestLearnedWithinBounds(t *testing.T) {
+	m := boot(t, Disk, partly)
+	topic, err := m.Create(t.Context(), "t", Policy{MaxMessages: 10, DropOldest: true})
+	must(t, err)
+	c := subscribe(t, topic, "c", 2500)
+	publish(t, topic, 0, 30, 10)
+	c.close()
+	learn(t, topic, []string{"late"}, "late")
+	if got := figures(topic, "late"); got != "depth 10, in flight 0, deferred 0" {
+		t.Errorf("it has %s", got)
 	}
 }

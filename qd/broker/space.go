@@ -38,6 +38,7 @@ func (b *Broker) lookAtSpace() {
 		e := &SpaceError{Path: b.DataPath, Free: int64(free), Floor: b.MinFree}
 		if b.low.CompareAndSwap(nil, e) {
 			b.disk.fail(e)
+			b.letGo()
 		}
 	case !low && was != nil:
 		if b.low.CompareAndSwap(was, nil) {

@@ -25,17 +25,17 @@ const (
 )
 
 // Channels returns the channels that other daemons have for topic, sorted and
-// without the ephemeral ones, as far as lookupds say so in time; all reports
-// that each of them has. It asks all that are linked at once and takes what it has
-// after a fifth of a second. It does not wait for those that have failed to answer
-// within that time before, until one does.
+// without the ephemeral ones, as far as lookupds say so in time, and the addresses
+// of the lookupds that do not. It asks all that are linked at once and takes what
+// it has after a fifth of a second. It does not wait for those that have failed to
+// answer within that time before, until one does.
 //
 // It goes on when ctx ends: whoever publishes first and gives up must not leave
 // a topic behind that lacks channels.
-func (p *Peers) Channels(ctx context.Context, topic string) (channels []string, all bool) {
-	links, all := p.prompt()
+func (p *Peers) Channels(ctx context.Context, topic string) (channels, unheard []string) {
+	links, unheard := p.prompt()
 	if len(links) == 0 {
-		return nil, all
+		return nil, unheard
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), min(patience, p.ConnectTimeout+p.RequestTimeout))
 	defer cancel()
@@ -48,36 +48,35 @@ func (p *Peers) Channels(ctx context.Context, topic string) (channels []string, 
 	for i, l := range links {
 		if err := failures[i]; err != nil {
 			l.tardy(err)
-			all = false
+			unheard = append(unheard, l.address)
 		}
 	}
 	channels = slices.Concat(answers...)
 	slices.Sort(channels)
-	return slices.Compact(channels), all
+	return slices.Compact(channels), unheard
 }
 
-// prompt returns the links whose lookupds answer in time, and whether there are
-// no others that could answer.
-func (p *Peers) prompt() (links []*link, all bool) {
+// prompt returns the links whose lookupds answer in time, and the addresses of
+// others that could answer.
+func (p *Peers) prompt() (links []*link, others []string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	all = true
 	for _, address := range p.distinct() {
 		l := p.links[address]
 		if l == nil {
-			all = false
+			others = append(others, address)
 			continue
 		}
 		l.mu.Lock()
 		switch {
 		case !l.status.Linked || l.status.Tardy:
-			all = false
+			others = append(others, address)
 		case l.face != "":
 			links = append(links, l)
 		}
 		l.mu.Unlock()
 	}
-	return links, all
+	return links, others
 }
 
 // tardy notes that the lookupd did not answer, or not in time: nobody waits for
@@ -141,10 +140,20 @@ func (l *link) ask(ctx context.Context, topic string) ([]string, error) {
 	if resp.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("%s answered %s", address, resp.Status)
 	}
+	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	if err != nil {
+		return nil, fmt.Errorf("reading the answer of %s: %w", address, err)
+	}
+	if len(text) > maxAnswer {
+		// It would be as long the next time: this is its answer.
+		l.Log.Error("lookupd names too many channels of a new topic: none of them is created",
+			"lookupd", l.address, "topic", topic, "bytes", maxAnswer)
+		return nil, nil
+	}
 	var answer struct {
 		Channels []string `json:"channels"`
 	}
-	if err := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(&answer); err != nil {
+	if err := json.Unmarshal(text, &answer); err != nil {
 		return nil, fmt.Errorf("reading the answer of %s: %w", address, err)
 	}
 	return slices.DeleteFunc(answer.Channels, func(name string) bool {

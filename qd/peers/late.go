@@ -3,6 +3,7 @@ package peers
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -21,50 +22,43 @@ const (
 	inARow = 256
 )
 
-// reckon brings up to date who has to be asked about which topics: all lookupds
-// that there are when a topic is first seen, until they have answered or are
-// removed.
-func (p *Peers) reckon(topics []*broker.Topic) {
-	for _, t := range p.note(topics) {
-		t.Learned()
+// learning are the topics about whose channels not every lookupd has been heard.
+func (p *Peers) learning() []*broker.Topic {
+	p.mu.Lock()
+	b := p.broker
+	p.mu.Unlock()
+	if b == nil {
+		return nil
 	}
+	return b.Learning()
 }
 
-// note is reckon's part under the lock. It returns the topics of which everything
-// is known.
-func (p *Peers) note(topics []*broker.Topic) (settled []*broker.Topic) {
+// reckon has nobody wait for lookupds that were removed, and the others asked.
+func (p *Peers) reckon() {
+	topics := p.learning()
+	if len(topics) == 0 {
+		return
+	}
+	addresses := p.Addresses()
+	for _, t := range topics {
+		for _, u := range t.Unheard() {
+			if !slices.Contains(addresses, u) {
+				t.Heard(u)
+			}
+		}
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	addresses := p.distinct()
-	unsettled := make(map[*broker.Topic][]string, len(topics))
-	for _, t := range topics {
-		owed, known := p.owed[t]
-		if !known {
-			owed = slices.Clone(addresses)
-		}
-		owed = slices.DeleteFunc(owed, func(a string) bool { return !slices.Contains(addresses, a) })
-		if len(owed) > 0 {
-			unsettled[t] = owed
-		} else {
-			settled = append(settled, t)
-		}
+	for _, l := range p.links {
+		signal(l.owes)
 	}
-	p.owed = unsettled
-	if len(unsettled) > 0 {
-		for _, l := range p.links {
-			signal(l.owes)
-		}
-	}
-	return settled
 }
 
-// owedTo returns topics that the lookupd has to be asked about, some of them if
-// they are very many.
-func (l *link) owedTo() (topics []*broker.Topic) {
-	l.Peers.mu.Lock()
-	defer l.Peers.mu.Unlock()
-	for t, owed := range l.owed {
-		if slices.Contains(owed, l.address) {
+// owed returns topics that the lookupd has to be asked about, some of them if they
+// are very many.
+func (l *link) owed() (topics []*broker.Topic) {
+	for _, t := range l.learning() {
+		if slices.Contains(t.Unheard(), l.address) {
 			if topics = append(topics, t); len(topics) == inARow {
 				break
 			}
@@ -73,29 +67,12 @@ func (l *link) owedTo() (topics []*broker.Topic) {
 	return topics
 }
 
-// settle notes that the lookupd has answered.
-func (l *link) settle(t *broker.Topic) {
-	l.Peers.mu.Lock()
-	owed, known := l.owed[t]
-	owed = slices.DeleteFunc(owed, func(a string) bool { return a == l.address })
-	if last := known && len(owed) == 0; !last {
-		if known {
-			l.owed[t] = owed
-		}
-		l.Peers.mu.Unlock()
-		return
-	}
-	delete(l.owed, t)
-	l.Peers.mu.Unlock()
-	t.Learned()
-}
-
 // catchUp asks the lookupd, while it is linked, about the topics that it has not
 // said anything about yet.
 func (l *link) catchUp(ctx context.Context) {
-	pause, asked, created := minPause, 0, 0
+	pause, asked, created, unable := minPause, 0, 0, false
 	for ctx.Err() == nil {
-		topics := l.owedTo()
+		topics := l.owed()
 		if len(topics) == 0 {
 			if asked > 0 {
 				l.Log.Info("lookupd has said which channels new topics have", "lookupd", l.address, "topics", asked, "created", created)
@@ -110,22 +87,29 @@ func (l *link) catchUp(ctx context.Context) {
 		learned, err := l.askAll(ctx, topics)
 		asked, created = asked+len(topics), created+learned
 		if err == nil {
-			pause = minPause
+			pause, unable = minPause, false
 			continue
 		}
 		if ctx.Err() != nil {
 			return
 		}
 		asked, created = 0, 0
-		l.tardy(err)
-		l.Log.Debug("lookupd still does not say which channels new topics have", "lookupd", l.address, "error", err)
+		if errors.Is(err, errUnable) {
+			if !unable {
+				l.Log.Error("trying again", "lookupd", l.address, "error", err)
+			}
+			unable = true
+		} else {
+			l.tardy(err)
+			l.Log.Debug("lookupd still does not say which channels new topics have", "lookupd", l.address, "error", err)
+		}
 		wait(ctx, pause/2+rand.N(pause/2))
 		pause = min(2*pause, maxPause)
 	}
 }
 
 // askAll asks about topics, and creates the channels that they lack. It ends at
-// the first failure to answer.
+// the first failure.
 func (l *link) askAll(ctx context.Context, topics []*broker.Topic) (created int, failed error) {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
@@ -157,10 +141,14 @@ func (l *link) askAll(ctx context.Context, topics []*broker.Topic) (created int,
 	return created, context.Cause(ctx)
 }
 
-// askLate asks about one topic. It fails if the lookupd does not answer.
+// errUnable is a failure that is our own: the disk's.
+var errUnable = errors.New("cannot create channels that other daemons have")
+
+// askLate asks about one topic. It fails if the lookupd does not answer, or with
+// errUnable.
 func (l *link) askLate(ctx context.Context, t *broker.Topic) (created int, err error) {
 	if l.faceless() {
-		l.settle(t)
+		t.Heard(l.address)
 		return 0, nil
 	}
 	began := time.Now()
@@ -175,9 +163,9 @@ func (l *link) askLate(ctx context.Context, t *broker.Topic) (created int, err e
 	}
 	learned, err := t.Learn(names)
 	if err != nil && !errors.Is(err, broker.ErrGone) {
-		l.Log.Error("cannot create channels that other daemons have", "topic", t.Name(), "channels", names, "error", err)
+		return 0, fmt.Errorf("%w: %w", errUnable, err)
 	}
-	l.settle(t)
+	t.Heard(l.address)
 	return len(learned), nil
 }
 

@@ -6,12 +6,14 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/millrace-mq/millrace/qd/broker"
+	"github.com/millrace-mq/millrace/qd/disk/disktest"
 	"github.com/millrace-mq/millrace/qd/peers"
 )
 
@@ -201,6 +203,84 @@ func TestAFaceThatIsDead(t *testing.T) {
 		b.expectChannels("t", "a")
 		if got := b.link("l:4160"); got.Tardy || got.LastError != "" {
 			t.Errorf("it is told as %+v", got)
+		}
+	})
+}
+
+// While one lookupd is away, the others are not asked twice about each new topic.
+func TestLookupdsAreAskedOnce(t *testing.T) {
+	inBubble(t, []string{"k:4160", "l:4160"}, func(b *bench) {
+		lib := newLibrary(0, `"a"`)
+		b.withLibrary(lib)
+		b.start()
+		synctest.Wait()
+		for i := range 10 {
+			b.create(fmt.Sprint("t", i))
+		}
+		time.Sleep(time.Minute)
+		if n := lib.asked.Load(); n != 10 {
+			t.Errorf("it was asked %d times about 10 topics", n)
+		}
+		b.expectChannels("t9", "a")
+		if got := b.link("k:4160").Awaited; got != 10 {
+			t.Errorf("%d topics await the one that is away, want 10", got)
+		}
+		if got := b.link("l:4160").Awaited; got != 0 {
+			t.Errorf("%d topics await the one that has answered", got)
+		}
+	})
+}
+
+// An answer that is too long would be so again: it is complained of, once, and asked
+// for no more.
+func TestAnAnswerThatIsTooLong(t *testing.T) {
+	inBubble(t, []string{"l:4160"}, func(b *bench) {
+		lib := newLibrary(0, `"a","`+strings.Repeat("b", 1<<20)+`"`)
+		b.withLibrary(lib)
+		b.start()
+		b.create("early") // asked about later
+		synctest.Wait()
+		b.create("t")
+		time.Sleep(time.Minute)
+		b.expectChannels("early")
+		b.expectChannels("t")
+		if n := b.log.count("too many channels"); n != 2 || lib.asked.Load() != 2 {
+			t.Errorf("for two topics, it was asked %d times and complained of %d times", lib.asked.Load(), n)
+		}
+		if got := b.link("l:4160"); got.Tardy || got.Awaited != 0 {
+			t.Errorf("it is told as %+v", got)
+		}
+	})
+}
+
+// A channel that the disk does not take is created when it does, and the lookupd is
+// not blamed.
+func TestLearningOnABadDisk(t *testing.T) {
+	disk := disktest.New()
+	inBubbleWith(t, []string{"l:4160"}, func(_ *bench, _ *peers.Config, s *broker.Settings) {
+		s.FS, s.Durability = disk, broker.Disk
+		expectNil(t, disk.MkdirAll(s.DataPath))
+	}, func(b *bench) {
+		b.create("t")
+		disk.FailAlways(0)
+		lib := newLibrary(0, `"a"`)
+		b.withLibrary(lib)
+		b.start()
+		time.Sleep(time.Minute)
+		if got := b.link("l:4160"); got.Tardy || got.LastError != "" || got.Awaited != 1 {
+			t.Errorf("it is told as %+v", got)
+		}
+		if n := lib.asked.Load(); n < 2 || n > 20 {
+			t.Errorf("it was asked %d times in a minute", n)
+		}
+		if n := b.log.count("cannot create channels"); n != 1 {
+			t.Errorf("it is complained of %d times, want once", n)
+		}
+		disk.Heal()
+		time.Sleep(16 * time.Second)
+		b.expectChannels("t", "a")
+		if got := b.link("l:4160").Awaited; got != 0 {
+			t.Errorf("%d topics are still awaited", got)
 		}
 	})
 }

@@ -72,7 +72,7 @@ type Peers struct {
 	mu        sync.Mutex // guards what follows; before link.mu
 	addresses []string   // as they were given
 	links     map[string]*link
-	owed      map[*broker.Topic][]string // new topics, and the lookupds that have to be asked about their channels
+	broker    *broker.Broker // nil before Run
 }
 
 // New returns Peers without links. Channels can be called from now on, and
@@ -132,14 +132,14 @@ func (p *Peers) SetState(s protocol.PeerState) {
 // Links returns how the daemon stands with each lookupd, in the order of their
 // addresses.
 func (p *Peers) Links() []Link {
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	awaited := make(map[string]int)
-	for _, owed := range p.owed {
-		for _, address := range owed {
+	for _, t := range p.learning() {
+		for _, address := range t.Unheard() {
 			awaited[address]++
 		}
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	addresses := p.distinct()
 	all := make([]Link, 0, len(addresses))
 	for _, address := range addresses {
@@ -161,6 +161,9 @@ func (p *Peers) Links() []Link {
 func (p *Peers) Run(ctx context.Context, b *broker.Broker) error {
 	changes, cancel := b.Watch()
 	defer cancel()
+	p.mu.Lock()
+	p.broker = b
+	p.mu.Unlock()
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	for {
@@ -169,7 +172,7 @@ func (p *Peers) Run(ctx context.Context, b *broker.Broker) error {
 			p.roster.Store(take(b))
 		}
 		p.appoint(ctx, &wg)
-		p.reckon(b.Learning())
+		p.reckon()
 		// While changes come without a pause, rosters of very many topics take
 		// a fifth of a core at most.
 		wait(ctx, 4*time.Since(began))
