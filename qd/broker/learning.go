@@ -58,7 +58,7 @@ func (b *Broker) Learning() []*Topic {
 func (t *Topic) Unheard() []string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.learning == nil {
+	if t.gone || t.learning == nil {
 		return nil
 	}
 	return t.learning.unheard

@@ -26,9 +26,9 @@ const (
 
 // Channels returns the channels that other daemons have for topic, sorted and
 // without the ephemeral ones, as far as lookupds say so in time, and the addresses
-// of the lookupds that do not. It asks all that are linked at once and takes what
-// it has after a fifth of a second. It does not wait for those that have failed to
-// answer within that time before, until one does.
+// of the lookupds that do not, or may not know them yet. It asks all that are
+// linked at once and takes what it has after a fifth of a second. It does not wait
+// for those that have failed to answer within that time before, until one does.
 //
 // It goes on when ctx ends: whoever publishes first and gives up must not leave
 // a topic behind that lacks channels.
@@ -48,7 +48,9 @@ func (p *Peers) Channels(ctx context.Context, topic string) (channels, unheard [
 	for i, l := range links {
 		if err := failures[i]; err != nil {
 			l.tardy(err)
-			unheard = append(unheard, l.address)
+			if !slices.Contains(unheard, l.address) {
+				unheard = append(unheard, l.address)
+			}
 		}
 	}
 	channels = slices.Concat(answers...)
@@ -57,26 +59,29 @@ func (p *Peers) Channels(ctx context.Context, topic string) (channels, unheard [
 }
 
 // prompt returns the links whose lookupds answer in time, and the addresses of
-// others that could answer.
-func (p *Peers) prompt() (links []*link, others []string) {
+// those that have to be asked later: others, and those that have not settled.
+func (p *Peers) prompt() (links []*link, later []string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, address := range p.distinct() {
 		l := p.links[address]
 		if l == nil {
-			others = append(others, address)
+			later = append(later, address)
 			continue
 		}
 		l.mu.Lock()
 		switch {
 		case !l.status.Linked || l.status.Tardy:
-			others = append(others, address)
+			later = append(later, address)
 		case l.face != "":
 			links = append(links, l)
+			if time.Since(l.status.Since) < settling {
+				later = append(later, address)
+			}
 		}
 		l.mu.Unlock()
 	}
-	return links, others
+	return links, later
 }
 
 // tardy notes that the lookupd did not answer, or not in time: nobody waits for

@@ -16,10 +16,13 @@ import (
 // which channels other daemons have. Each lookupd is asked when it can be.
 
 const (
-	// atOnce is how many such topics a lookupd is asked about at a time, and
-	// inARow after how many of them it is seen what there is to ask.
+	// atOnce is how many such topics a lookupd is asked about at a time.
 	atOnce = 4
-	inARow = 256
+
+	// settling is how long after it was linked a lookupd may not know everything: it
+	// may have been started just now, and all daemons come back to it one by one. Ours
+	// do within maxPause, nsqd does with its next PING.
+	settling = maxPause + 5*time.Second
 )
 
 // learning are the topics about whose channels not every lookupd has been heard.
@@ -50,56 +53,55 @@ func (p *Peers) reckon() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, l := range p.links {
-		signal(l.owes)
+		signal(l.asks)
 	}
 }
 
-// owed returns topics that the lookupd has to be asked about, some of them if they
-// are very many.
-func (l *link) owed() (topics []*broker.Topic) {
-	for _, t := range l.learning() {
-		if slices.Contains(t.Unheard(), l.address) {
-			if topics = append(topics, t); len(topics) == inARow {
-				break
-			}
-		}
-	}
-	return topics
+// owed returns the topics that the lookupd has to be asked about.
+func (l *link) owed() []*broker.Topic {
+	return slices.DeleteFunc(l.learning(), func(t *broker.Topic) bool { return !l.owes(t) })
 }
 
-// catchUp asks the lookupd, while it is linked, about the topics that it has not
-// said anything about yet.
+// owes reports whether the lookupd has to be asked about the topic.
+func (l *link) owes(t *broker.Topic) bool { return slices.Contains(t.Unheard(), l.address) }
+
+// catchUp asks the lookupd, which has just been linked, about the topics that it
+// has not said anything about yet: at once, and when it has settled.
 func (l *link) catchUp(ctx context.Context) {
-	pause, asked, created, unable := minPause, 0, 0, false
-	for ctx.Err() == nil {
+	settled := time.NewTimer(settling)
+	defer settled.Stop()
+	asked, final := false, false
+	pause, unable, created := minPause, false, 0
+	for {
 		topics := l.owed()
-		if len(topics) == 0 {
-			if asked > 0 {
-				l.Log.Info("lookupd has said which channels new topics have", "lookupd", l.address, "topics", asked, "created", created)
-				asked, created = 0, 0
-			}
+		if len(topics) == 0 || asked && !final {
 			select {
 			case <-ctx.Done():
-			case <-l.owes:
+				return
+			case <-settled.C:
+				final = true
+			case <-l.asks:
 			}
 			continue
 		}
-		learned, err := l.askAll(ctx, topics)
-		asked, created = asked+len(topics), created+learned
-		if err == nil {
-			pause, unable = minPause, false
-			continue
-		}
-		if ctx.Err() != nil {
+		some, err := l.askAll(ctx, topics, final)
+		created += some
+		switch {
+		case ctx.Err() != nil:
 			return
-		}
-		asked, created = 0, 0
-		if errors.Is(err, errUnable) {
+		case err == nil:
+			if final {
+				l.Log.Info("lookupd has said which channels new topics have", "lookupd", l.address, "topics", len(topics), "created", created)
+				created = 0
+			}
+			asked, pause, unable = true, minPause, false
+			continue
+		case errors.Is(err, errUnable):
 			if !unable {
 				l.Log.Error("trying again", "lookupd", l.address, "error", err)
 			}
 			unable = true
-		} else {
+		default:
 			l.tardy(err)
 			l.Log.Debug("lookupd still does not say which channels new topics have", "lookupd", l.address, "error", err)
 		}
@@ -109,8 +111,8 @@ func (l *link) catchUp(ctx context.Context) {
 }
 
 // askAll asks about topics, and creates the channels that they lack. It ends at
-// the first failure.
-func (l *link) askAll(ctx context.Context, topics []*broker.Topic) (created int, failed error) {
+// the first failure. final says that the answers are.
+func (l *link) askAll(ctx context.Context, topics []*broker.Topic, final bool) (created int, failed error) {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	var mu sync.Mutex // guards topics and created
@@ -131,6 +133,9 @@ func (l *link) askAll(ctx context.Context, topics []*broker.Topic) (created int,
 					stop(err)
 					return
 				}
+				if final {
+					t.Heard(l.address)
+				}
 				mu.Lock()
 				created += n
 				mu.Unlock()
@@ -147,8 +152,7 @@ var errUnable = errors.New("cannot create channels that other daemons have")
 // askLate asks about one topic. It fails if the lookupd does not answer, or with
 // errUnable.
 func (l *link) askLate(ctx context.Context, t *broker.Topic) (created int, err error) {
-	if l.faceless() {
-		t.Heard(l.address)
+	if !l.owes(t) || l.faceless() { // it was deleted, the lookupd was removed, or cannot be asked
 		return 0, nil
 	}
 	began := time.Now()
@@ -165,7 +169,6 @@ func (l *link) askLate(ctx context.Context, t *broker.Topic) (created int, err e
 	if err != nil && !errors.Is(err, broker.ErrGone) {
 		return 0, fmt.Errorf("%w: %w", errUnable, err)
 	}
-	t.Heard(l.address)
 	return len(learned), nil
 }
 

@@ -149,6 +149,7 @@ func TestChannelsAreLearnedWhenALookupdComesBack(t *testing.T) {
 		time.Sleep(16 * time.Second)
 		b.expectChannels("t", "b") // a and c were deleted here
 		b.expectChannels("again", "a", "b", "c", "z")
+		time.Sleep(20 * time.Second) // now it knows everything
 		if _, err := b.broker.Find("gone"); err != broker.ErrNoTopic {
 			t.Error("a topic has come back")
 		}
@@ -213,7 +214,7 @@ func TestLookupdsAreAskedOnce(t *testing.T) {
 		lib := newLibrary(0, `"a"`)
 		b.withLibrary(lib)
 		b.start()
-		synctest.Wait()
+		time.Sleep(30 * time.Second)
 		for i := range 10 {
 			b.create(fmt.Sprint("t", i))
 		}
@@ -231,8 +232,7 @@ func TestLookupdsAreAskedOnce(t *testing.T) {
 	})
 }
 
-// An answer that is too long would be so again: it is complained of, once, and asked
-// for no more.
+// An answer that is too long would be so again: it is an answer.
 func TestAnAnswerThatIsTooLong(t *testing.T) {
 	inBubble(t, []string{"l:4160"}, func(b *bench) {
 		lib := newLibrary(0, `"a","`+strings.Repeat("b", 1<<20)+`"`)
@@ -244,11 +244,36 @@ func TestAnAnswerThatIsTooLong(t *testing.T) {
 		time.Sleep(time.Minute)
 		b.expectChannels("early")
 		b.expectChannels("t")
-		if n := b.log.count("too many channels"); n != 2 || lib.asked.Load() != 2 {
+		// About each topic twice: the lookupd may not have known everything at first.
+		if n := b.log.count("too many channels"); n != 4 || lib.asked.Load() != 4 {
 			t.Errorf("for two topics, it was asked %d times and complained of %d times", lib.asked.Load(), n)
 		}
 		if got := b.link("l:4160"); got.Tardy || got.Awaited != 0 {
 			t.Errorf("it is told as %+v", got)
+		}
+	})
+}
+
+// A lookupd that was started just now does not know yet what other daemons have, which
+// come back to it later: it is asked again.
+func TestALookupdThatKnowsNothingYet(t *testing.T) {
+	inBubble(t, []string{"l:4160"}, func(b *bench) {
+		lib := newLibrary(0, "")
+		b.withLibrary(lib)
+		b.create("before")
+		b.start()
+		synctest.Wait()
+		b.create("after")
+		time.Sleep(17 * time.Second)
+		lib.set(0, `"a"`) // the last of the others is back
+		time.Sleep(4 * time.Second)
+		b.expectChannels("before", "a")
+		b.expectChannels("after", "a")
+		lib.set(0, `"a","b"`)
+		time.Sleep(time.Hour)
+		b.expectChannels("before", "a")
+		if n := len(b.broker.Learning()); n != 0 {
+			t.Errorf("%d topics are still to be learned about", n)
 		}
 	})
 }
@@ -277,7 +302,7 @@ func TestLearningOnABadDisk(t *testing.T) {
 			t.Errorf("it is complained of %d times, want once", n)
 		}
 		disk.Heal()
-		time.Sleep(16 * time.Second)
+		time.Sleep(30 * time.Second)
 		b.expectChannels("t", "a")
 		if got := b.link("l:4160").Awaited; got != 0 {
 			t.Errorf("%d topics are still awaited", got)

@@ -31,7 +31,7 @@ type link struct {
 	address string
 	dismiss context.CancelFunc
 	news    chan struct{} // there is something new to tell; anyone signals it
-	owes    chan struct{} // there are topics to be asked about; anyone signals it
+	asks    chan struct{} // there are topics to be asked about; anyone signals it
 	web     *http.Client  // of anyone
 	lost    bool          // and said so
 
@@ -43,7 +43,7 @@ type link struct {
 // newLink returns a link that nobody runs yet.
 func (p *Peers) newLink(address string) *link {
 	l := &link{
-		Peers: p, address: address, news: make(chan struct{}, 1), owes: make(chan struct{}, 1),
+		Peers: p, address: address, news: make(chan struct{}, 1), asks: make(chan struct{}, 1),
 		status: Link{Address: address, Since: time.Now()},
 	}
 	l.web = l.newWeb()
