@@ -13,7 +13,8 @@ import (
 )
 
 // This file is about topics that were created while not every lookupd could say
-// which channels other daemons have. Each lookupd is asked when it can be.
+// which channels other daemons have. Each lookupd is asked when it can be. Who has
+// to be is kept by the topics (broker.Topic.Unheard).
 
 const (
 	// atOnce is how many such topics a lookupd is asked about at a time.

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -204,6 +205,41 @@ func TestAFaceThatIsDead(t *testing.T) {
 		b.expectChannels("t", "a")
 		if got := b.link("l:4160"); got.Tardy || got.LastError != "" {
 			t.Errorf("it is told as %+v", got)
+		}
+	})
+}
+
+// Very many topics that are created at once wait for lookupds that hang together, not
+// one after the other; and ten lookupds cost no more time than one.
+func TestManyTopicsWaitTogether(t *testing.T) {
+	const topics = 50
+	var addresses []string
+	for i := range 10 {
+		addresses = append(addresses, fmt.Sprintf("l%d:4160", i))
+	}
+	inBubble(t, addresses, func(b *bench) {
+		for i, address := range addresses {
+			web := fmt.Sprintf("l%d:4161", i)
+			b.net.host(address, newLookupd(web).serve)
+			if b.net.host(web, newLibrary(0, `"a"`).serve); i%2 == 0 {
+				b.net.host(web, func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) })
+			}
+		}
+		b.start()
+		time.Sleep(time.Minute)
+		began := time.Now()
+		var wg sync.WaitGroup
+		for i := range topics {
+			wg.Go(func() { b.create(fmt.Sprint("t", i)) })
+		}
+		wg.Wait()
+		if took := time.Since(began); took != 200*time.Millisecond {
+			t.Errorf("%d topics take %s", topics, took)
+		}
+		b.expectChannels("t0", "a")
+		b.expectChannels(fmt.Sprint("t", topics-1), "a")
+		if took := b.createIn("next"); took != 0 {
+			t.Errorf("the next one waits for %s", took)
 		}
 	})
 }

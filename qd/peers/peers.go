@@ -55,7 +55,7 @@ type Link struct {
 	// done so since. Nobody waits for it.
 	Tardy bool `json:"tardy"`
 	// Awaited topics have been created while it could not say which channels they
-	// have. They may get some when it does.
+	// have, or might not have known all. They may get some when it does.
 	Awaited int `json:"awaited_topics"`
 	// LastError is what is wrong with it now; empty if nothing is.
 	LastError string `json:"last_error"`
