@@ -273,8 +273,8 @@ func TestAnAnswerThatIsTooLong(t *testing.T) {
 	inBubble(t, []string{"l:4160"}, func(b *bench) {
 		lib := newLibrary(0, `"a","`+strings.Repeat("b", 1<<20)+`"`)
 		b.withLibrary(lib)
-		b.start()
 		b.create("early") // asked about later
+		b.start()
 		synctest.Wait()
 		b.create("t")
 		time.Sleep(time.Minute)
