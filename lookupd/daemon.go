@@ -120,7 +120,7 @@ func (d *Daemon) Close() error {
 
 // Run serves until ctx ends, and returns nil then, or until one of the faces
 // fails, and returns why. First the listeners are closed; requests under way are
-// answered, for up to five seconds, and only then do daemons' conversations end,
+// answered, for up to a second, and only then do daemons' conversations end,
 // each with the replies to what it has said, so that no answer lacks them. When
 // Run returns all connections are closed and no goroutine is left. It can be
 // called once.

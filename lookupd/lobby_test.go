@@ -206,7 +206,7 @@ func TestAStopEndsHTTPFirst(t *testing.T) {
 		client.send("GET /lookup?topic=t HTTP/1.1\r\nHost: lookupd\r\n\r\n")
 		synctest.Wait()
 		stop()
-		time.Sleep(time.Second)
+		time.Sleep(time.Second / 2) // of the second that it has
 		p.say("PING")
 		answer, err := io.ReadAll(client.in)
 		if err != nil || !strings.Contains(string(answer), `"broadcast_address":"a"`) {

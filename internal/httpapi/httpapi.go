@@ -161,13 +161,17 @@ const (
 	headerTimeout = 10 * time.Second // from the first byte of a request to the end of its header
 	idleTimeout   = 2 * time.Minute  // between two requests of a connection
 
+	// stopGrace is for requests under way when a daemon ends: it has more to do
+	// within the ten seconds that docker leaves it.
+	stopGrace = time.Second
+
 	// maxHeader is most bytes of a request line and header; net/http allows for
 	// some more. A thousand connections must not be able to take a gigabyte.
 	maxHeader = 32 << 10
 )
 
 // Serve answers requests on l until ctx ends, lets those under way finish, ends
-// their connections after five seconds, and returns when no handler is left. It
+// their connections after a second, and returns when no handler is left. It
 // returns nil when ctx ended it.
 func Serve(ctx context.Context, l net.Listener, h http.Handler, log *slog.Logger) error {
 	// A server that is closed does not wait for its handlers, but what they use goes
@@ -199,7 +203,7 @@ func Serve(ctx context.Context, l net.Listener, h http.Handler, log *slog.Logger
 	done := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(done)
-		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopGrace)
 		defer cancel()
 		silent.end()
 		if s.Shutdown(grace) != nil {

@@ -127,3 +127,59 @@ func TestARefusalIsReadAfterALargeBody(t *testing.T) {
 		}
 	}
 }
+
+// A stop lets requests under way finish, but waits a second and no longer for who
+// reads nothing, sends nothing, or has it calculate.
+func TestAStopIsNotHeldUp(t *testing.T) {
+	for name, c := range map[string]struct {
+		request string
+		read    bool // else nothing
+		took    time.Duration
+	}{
+		"finishes":      {"GET /soon HTTP/1.1\r\nHost: a\r\n\r\n", true, 500 * time.Millisecond},
+		"reads nothing": {"GET /long HTTP/1.1\r\nHost: a\r\n\r\n", false, time.Second},
+		"sends nothing": {"POST /body HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n", false, time.Second},
+		"calculates":    {"GET /profile HTTP/1.1\r\nHost: a\r\n\r\n", true, time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := newPipes()
+				ctx, stop := context.WithCancel(t.Context())
+				defer stop()
+				h := http.NewServeMux()
+				h.HandleFunc("/soon", func(w http.ResponseWriter, _ *http.Request) {
+					time.Sleep(500 * time.Millisecond)
+					_, _ = io.WriteString(w, "OK")
+				})
+				h.HandleFunc("/long", func(w http.ResponseWriter, _ *http.Request) {
+					for err := error(nil); err == nil; {
+						_, err = w.Write(make([]byte, 1<<10))
+					}
+				})
+				h.HandleFunc("/body", func(_ http.ResponseWriter, r *http.Request) { _, _ = io.ReadAll(r.Body) })
+				h.HandleFunc("/profile", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+				ended := make(chan error)
+				go func() { ended <- Serve(ctx, l, h, slog.New(slog.DiscardHandler)) }()
+				client, far := net.Pipe()
+				defer client.Close()
+				l.conns <- far
+				if _, err := io.WriteString(client, c.request); err != nil {
+					t.Fatal(err)
+				}
+				if c.read {
+					go func() { _, _ = io.Copy(io.Discard, client) }()
+				}
+				synctest.Wait()
+				begun := time.Now()
+				stop()
+				if err := <-ended; err != nil {
+					t.Error(err)
+				}
+				// net/http looks at its connections at intervals of up to half a second.
+				if took := time.Since(begun); took < c.took || took >= c.took+500*time.Millisecond {
+					t.Errorf("the stop took %s, want %s", took, c.took)
+				}
+			})
+		})
+	}
+}

@@ -59,9 +59,15 @@ var errLine = errors.New("command line too long")
 // past is a deadline that wakes a read at once.
 var past = time.Unix(1, 0)
 
-// grace is how long a client is given to read what is still sent to it when
-// its connection ends.
-const grace = 5 * time.Second
+const (
+	// grace is how long a client is given to read what is still sent to it when
+	// its connection ends.
+	grace = 5 * time.Second
+	// stopGrace is likewise when all connections end: docker kills ten seconds after
+	// SIGTERM, of which a drain and a stop take seven at their defaults, and what is
+	// to be written to disk comes last.
+	stopGrace = time.Second
+)
 
 func newSession(s *Server, conn net.Conn) *session {
 	now := time.Now()
@@ -103,7 +109,7 @@ func (s *session) run(ctx context.Context) {
 	// each time that it sets the deadline, so it cannot miss this.
 	defer context.AfterFunc(ctx, func() {
 		_ = s.conn.SetReadDeadline(past)
-		cut.Reset(grace)
+		cut.Reset(stopGrace)
 	})()
 	s.log.Debug("connected")
 	err := s.converse(ctx)
