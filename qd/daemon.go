@@ -119,7 +119,10 @@ func (d *Daemon) HTTPAddr() net.Addr { return d.http.Addr() }
 // Terminate has Run end once consumers have finished all that there is, or
 // Settings.DrainTimeout is over; until then publishes are refused. It returns at
 // once, and may be called at any time.
-func (d *Daemon) Terminate() { d.drain.Begin(d.settings.DrainTimeout) }
+func (d *Daemon) Terminate() {
+	d.log.Info("told to end: a drain comes first", "timeout", d.settings.DrainTimeout)
+	d.drain.Begin(d.settings.DrainTimeout)
+}
 
 // Run serves until ctx ends, a drain is over, or something that it cannot do
 // without fails. Then it refuses publishes and delivers nothing new, waits for a

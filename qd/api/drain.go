@@ -82,15 +82,15 @@ func (a *api) beginDrain(_ *http.Request, q url.Values) (any, error) {
 			return nil, invalid("timeout", "must be a duration such as 90s or 5m; 0 ends the daemon now")
 		}
 	}
-	note := "a drain cannot be taken back; POST /drain with a timeout changes how long it may take"
-	if a.Broker.Refusal() != nil {
-		note = "the drain was under way already, and cannot be taken back; its time is as told here"
-	}
-	if timed {
-		a.Drain.Set(within)
-	} else {
-		a.Drain.Begin(drain.Forever)
-	}
 	a.Log.Info("drain asked for over HTTP", "timeout", q.Get("timeout"))
-	return a.progress(note), nil
+	first := false
+	if timed {
+		first = a.Drain.Set(within)
+	} else {
+		first = a.Drain.Begin(drain.Forever)
+	}
+	if !first {
+		return a.progress("the drain was under way already, and cannot be taken back; its time is as told here"), nil
+	}
+	return a.progress("a drain cannot be taken back; POST /drain with a timeout changes how long it may take"), nil
 }

@@ -46,15 +46,15 @@ func New(b *broker.Broker, log *slog.Logger) *Drain {
 
 // Begin begins the drain, which may take so long: Forever is any time, nothing
 // or less than that is none. If one is under way it must end within that time,
-// and is never given more.
-func (d *Drain) Begin(within time.Duration) {
-	d.set(func(was int64) int64 { return min(was, d.after(within)) })
+// and is never given more. first tells that none was.
+func (d *Drain) Begin(within time.Duration) (first bool) {
+	return d.set(func(was int64) int64 { return min(was, d.after(within)) })
 }
 
 // Set is Begin for somebody who decides: a drain that is under way is given as
 // much time from now on, be it less or more than it had.
-func (d *Drain) Set(within time.Duration) {
-	d.set(func(int64) int64 { return d.after(within) })
+func (d *Drain) Set(within time.Duration) (first bool) {
+	return d.set(func(int64) int64 { return d.after(within) })
 }
 
 // after is the broker's time so much later.
@@ -67,11 +67,10 @@ func (d *Drain) after(within time.Duration) int64 {
 }
 
 // set begins the drain, if need be, and moves its deadline.
-func (d *Drain) set(deadline func(was int64) int64) {
+func (d *Drain) set(deadline func(was int64) int64) (first bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	first := d.since == 0
-	if first {
+	if first = d.since == 0; first {
 		d.since, d.deadline = d.broker.Now(), noDeadline
 		d.broker.Drain()
 		close(d.begun)
@@ -81,6 +80,7 @@ func (d *Drain) set(deadline func(was int64) int64) {
 	case d.moved <- struct{}{}:
 	default:
 	}
+	return first
 }
 
 // Begun is closed when the drain begins. Publishes are refused by then.
@@ -139,6 +139,7 @@ func (d *Drain) Run(ctx context.Context) (over bool) {
 		look.Reset(min(wait, left))
 		select {
 		case <-ctx.Done():
+			d.tell("the drain is broken off by a stop: what is left stays on disk")
 			return false
 		case <-d.moved:
 		case <-look.C:

@@ -209,7 +209,9 @@ func TestDeferred(t *testing.T) {
 func TestMoved(t *testing.T) {
 	play(t, func(f *fixture) {
 		f.publish(1)
-		f.Begin(time.Hour)
+		if !f.Begin(time.Hour) || f.Begin(time.Hour) || f.Set(time.Hour) {
+			t.Error("only the first Begin is the first")
+		}
 		since := f.Progress().Since
 		f.within(false, time.Minute)
 		f.Begin(drain.Forever)
@@ -266,10 +268,15 @@ func TestCancelled(t *testing.T) {
 			f.publish(1)
 			if begin {
 				f.Begin(drain.Forever)
+				synctest.Wait() // Run has seen it
 			}
 			f.cancel()
 			if <-f.over {
 				t.Error("Run says that the drain is over")
+			}
+			const told = `msg="the drain is broken off by a stop: what is left stays on disk" messages=1`
+			if got := f.log.String(); strings.Contains(got, told) != begin {
+				t.Errorf("begun: %v; the log says\n%s", begin, got)
 			}
 		})
 	}
