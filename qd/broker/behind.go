@@ -15,7 +15,7 @@ import (
 
 // behindBy is how long what channels have done with their messages may wait to
 // be written down: a crash repeats no more than what was finished in that time,
-// and in the write that was under way.
+// and in the write or the sync that was under way.
 const behindBy = 200 * time.Millisecond
 
 // soil notes that there is something to be written behind. Under mu.
@@ -168,14 +168,35 @@ func (t *Topic) tryAgain() error {
 // writeBehind writes down how far each channel has come. With sync it survives
 // a power cut.
 func (t *Topic) writeBehind(sync bool) error {
+	u, begun := &t.logs.upkeep, t.broker.Now()
+	u.passed = begun
 	t.mu.Lock()
 	channels := append([]*queue.Channel(nil), t.core.Channels()...)
 	t.mu.Unlock()
 	var errs []error
-	for _, c := range channels {
+	for i, c := range channels {
+		if sync && i > 0 {
+			errs = append(errs, t.writeMeanwhile())
+		}
 		errs = append(errs, t.writeChannel(c, sync))
 	}
+	u.passed = t.broker.Now()
+	if !sync {
+		u.took = u.passed - begun
+	}
 	return errors.Join(errs...)
+}
+
+// writeMeanwhile is writeBehind between two syncs, if they have taken long: a
+// process that is killed need not have synced anything, so what channels do
+// meanwhile waits for one sync, not for all of them.
+func (t *Topic) writeMeanwhile() error {
+	u := &t.logs.upkeep
+	// However many channels there are, most of the time is for the syncs.
+	if t.broker.Now()-u.passed < max(int64(behindBy), u.took) {
+		return nil
+	}
+	return t.writeBehind(false)
 }
 
 // writeChannel writes down how far a channel has come.
@@ -289,6 +310,8 @@ type upkeep struct {
 	sweepNeed  uint64 // how many more have to be before it can be worth anything
 	loose      bool   // a channel's file was written and not synced
 	channelsAt int64  // when they were synced, at level disk
+	passed     int64  // when all of them had last been written
+	took       int64  // how long that took without a sync
 	moved      bool   // messages were moved since the channels' files were last written
 	failing    bool   // what is written behind cannot be; under Topic.mu
 	refusing   bool   // commits fail; under Topic.mu
@@ -338,7 +361,7 @@ func (t *Topic) sync() (again time.Duration, err error) {
 	}
 	l.unsynced = false
 	t.mu.Unlock()
-	err = errors.Join(t.wrap("log", t.syncLog(l.main)), t.wrap("side log", t.syncLog(l.side)))
+	err = errors.Join(t.writeMeanwhile(), t.wrap("log", t.syncLog(l.main)), t.writeMeanwhile(), t.wrap("side log", t.syncLog(l.side)))
 	t.mu.Lock()
 	l.upkeep.syncedAt = now
 	l.unsynced = l.unsynced || err != nil
