@@ -187,6 +187,19 @@ func (c *channel) arrived(daemon string) arrivals {
 	return c.arrivals[daemon]
 }
 
+// unfinished returns how many of the lane's messages were acknowledged and have
+// not been finished.
+func (c *channel) unfinished(l *lane) (n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for seq, o := range l.outcomes {
+		if o == acknowledged && !c.entry(ledger.Key{Lane: l.number, Seq: seq}).finished {
+			n++
+		}
+	}
+	return n
+}
+
 func (c *channel) fault(format string, args ...any) {
 	c.faults = append(c.faults, c.topic+"/"+c.name+": "+fmt.Sprintf(format, args...))
 }

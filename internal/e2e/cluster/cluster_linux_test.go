@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -39,13 +40,17 @@ type cluster struct {
 	wires   wires
 	readers []*reader
 
+	buried       sync.Map // by burial: a tombstone hides it
 	promises     []*promise
 	stopWatching func() // and wait until nobody asks any more
 }
 
+// flags are what daemons are started with beside their addresses.
+type flags struct{ qd, lookupd []string }
+
 // newCluster starts all daemons, creates the topic with its channels on each, and
 // waits until they answer. Everything ends with the test.
-func newCluster(t *testing.T) *cluster {
+func newCluster(t *testing.T, f flags) *cluster {
 	c := &cluster{t: t, seed: seed(t), hosts: map[string]*network.Host{}, books: new(books)}
 	names := []string{"q1", "q2", "q3", "l1", "l2", writers, reader1, reader2}
 	n, err := network.New(c.seed, names...)
@@ -60,7 +65,7 @@ func newCluster(t *testing.T) *cluster {
 	for _, h := range n.Hosts() {
 		c.hosts[h.Name()] = h
 	}
-	c.makeNodes()
+	c.makeNodes(f)
 	t.Cleanup(c.showNodes)
 	for _, node := range c.nodes() {
 		c.must(node.start())
@@ -88,20 +93,20 @@ func seed(t *testing.T) uint64 {
 	return s
 }
 
-func (c *cluster) makeNodes() {
+func (c *cluster) makeNodes(f flags) {
 	dir, err := programs()
 	c.must(err)
-	var lookups []string
+	common := slices.Clone(f.qd) // to all qd
 	for _, name := range []string{"l1", "l2"} {
 		h := c.hosts[name]
-		lookups = append(lookups, "--lookupd-tcp-address="+h.Address()+":"+lookupTCP)
-		c.lookups = append(c.lookups, newNode(h, filepath.Join(dir, "lookupd"), lookupHTTP, c.t.TempDir(),
-			"--tcp-address="+h.Address()+":"+lookupTCP, "--http-address="+h.Address()+":"+lookupHTTP))
+		common = append(common, "--lookupd-tcp-address="+h.Address()+":"+lookupTCP)
+		args := []string{"--tcp-address=" + h.Address() + ":" + lookupTCP, "--http-address=" + h.Address() + ":" + lookupHTTP}
+		c.lookups = append(c.lookups, newNode(h, filepath.Join(dir, "lookupd"), lookupHTTP, c.t.TempDir(), append(args, f.lookupd...)...))
 	}
 	for _, name := range []string{"q1", "q2", "q3"} {
 		h := c.hosts[name]
 		args := []string{"--tcp-address=" + h.Address() + ":" + qdTCP, "--http-address=" + h.Address() + ":" + qdHTTP, "--data-path=."}
-		c.daemons = append(c.daemons, newNode(h, filepath.Join(dir, "qd"), qdHTTP, c.t.TempDir(), append(args, lookups...)...))
+		c.daemons = append(c.daemons, newNode(h, filepath.Join(dir, "qd"), qdHTTP, c.t.TempDir(), append(args, common...)...))
 	}
 }
 

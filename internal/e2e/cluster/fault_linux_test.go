@@ -75,6 +75,24 @@ func (c *cluster) play(p plan) {
 	}
 }
 
+// mustBegin begins faults that last until heal is called.
+func (c *cluster) mustBegin(p plan) (heal func()) {
+	c.t.Helper()
+	var heals []func() error
+	for _, f := range p {
+		c.t.Logf("%v", f)
+		one, err := c.begin(f)
+		c.must(err)
+		heals = append(heals, one)
+	}
+	return func() {
+		c.t.Helper()
+		for _, one := range heals {
+			c.must(one())
+		}
+	}
+}
+
 // begin begins a fault. heal ends it.
 func (c *cluster) begin(f fault) (heal func() error, err error) {
 	switch f.what {

@@ -98,10 +98,15 @@ func (n *node) kill() error {
 
 // stop stops the process in an orderly way.
 func (n *node) stop() error {
-	cmd, exited := n.running()
 	if err := n.signal(syscall.SIGTERM); err != nil {
 		return err
 	}
+	return n.ended()
+}
+
+// ended waits until the process has ended by itself, as it was told to.
+func (n *node) ended() error {
+	cmd, exited := n.running()
 	select {
 	case <-exited:
 	case <-time.After(patience):

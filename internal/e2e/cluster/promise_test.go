@@ -52,7 +52,7 @@ func TestPromise(t *testing.T) {
 			}}
 			for _, a := range tt.asked {
 				now = a.at
-				if got := p.judge(at(a.at), p.since(), at(a.at), a.held); got != time.Duration(a.broken)*time.Second {
+				if got, _ := p.judge(at(a.at), p.since(), at(a.at), a.held); got != time.Duration(a.broken)*time.Second {
 					t.Errorf("at %d s it is broken for %v, want %d s", a.at, got, a.broken)
 				}
 			}
@@ -83,7 +83,7 @@ func TestPromiseAskedAcrossFault(t *testing.T) {
 	since := p.since()
 	w.breaks("q1")
 	w.heals("q1")
-	if got := p.judge(time.Now(), since, time.Now(), false); got != 0 {
+	if got, _ := p.judge(time.Now(), since, time.Now(), false); got != 0 {
 		t.Errorf("it is broken for %v", got)
 	}
 	if p.holds() {

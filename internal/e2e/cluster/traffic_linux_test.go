@@ -15,10 +15,11 @@ import (
 )
 
 // Topics. That of orders is there from the beginning; newcomers is made while
-// something is broken.
+// something is broken, and lonely while there is no lookupd.
 const (
 	orders    = "orders"
 	newcomers = "newcomers"
+	lonely    = "lonely"
 )
 
 // channelNames are the channels that topics have. The first is strict.
@@ -96,6 +97,7 @@ type reader struct {
 	*millrace.Reader
 	host    *network.Host
 	channel *channel
+	gate    sync.RWMutex // while it is locked nothing is handled
 }
 
 // newReader returns a reader that asks both lookupds for daemons.
@@ -130,6 +132,8 @@ var errAgain = errors.New("once more")
 // are to come again.
 func (r *reader) handle(_ context.Context, m *millrace.Message) error {
 	k, ok := r.channel.receive(m.Address, m.Attempts, m.Body)
+	r.gate.RLock()
+	defer r.gate.RUnlock()
 	switch {
 	case !ok:
 	case !r.channel.strict && m.Attempts == 1 && k.Seq%97 == 0:

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/http"
 	"strings"
@@ -12,7 +13,12 @@ import (
 const (
 	listedWithin    = 25 * time.Second
 	connectedWithin = 30 * time.Second
+	offeredWithin   = 5 * time.Second // after a drain's beginning a daemon is offered to publishers no longer than that
 )
+
+// onceWithin is how long a daemon may be in a list twice: an old connection that
+// is dead may still have something to say.
+const onceWithin = 2 * time.Second
 
 // flowsWithin is how long it takes, after that, for a message that is published
 // to a daemon to be in the hands of a reader.
@@ -29,19 +35,28 @@ type check[T any] struct {
 
 // watch checks the promises until the test ends, or stopWatching is called.
 func (c *cluster) watch() {
-	var polls []func(context.Context)
+	polls := []func(context.Context){poll(c, c.askAll, c.agreement())}
 	for _, l := range c.lookups {
-		polls = append(polls, poll(c, l, "/lookup?topic="+orders, c.listings(l)))
+		polls = append(polls,
+			poll(c, get[lookupAnswer](l, "/lookup?topic="+orders), c.listings(l, "a lookupd lists a daemon", "lists")),
+			poll(c, get[lookupAnswer](l, "/producers/available"), c.listings(l, "a lookupd offers a daemon to publishers", "offers")))
 	}
 	for _, q := range c.daemons {
-		polls = append(polls, poll(c, q, "/stats?format=json&topic="+orders, c.connections(q)))
+		polls = append(polls, poll(c, get[statsAnswer](q, "/stats?format=json&topic="+orders), c.connections(q)))
 	}
 	c.stopWatching = c.together(polls)
 }
 
-// poll returns what asks a daemon again and again, and judges its promises by the
-// answer. That it does not answer is as if nothing held.
-func poll[T any](c *cluster, n *node, path string, checks []check[T]) func(context.Context) {
+// get returns what asks a daemon.
+func get[T any](n *node, path string) func(context.Context) (T, error) {
+	return func(ctx context.Context) (answer T, err error) {
+		return answer, n.ask(ctx, http.MethodGet, path, nil, &answer)
+	}
+}
+
+// poll returns what asks again and again, and judges promises by the answer. That
+// there is none is as if nothing held.
+func poll[T any](c *cluster, ask func(context.Context) (T, error), checks []check[T]) func(context.Context) {
 	for _, ch := range checks {
 		c.promises = append(c.promises, ch.promise)
 	}
@@ -52,44 +67,22 @@ func poll[T any](c *cluster, n *node, path string, checks []check[T]) func(conte
 			for i, ch := range checks {
 				before[i] = ch.since()
 			}
-			var answer T
-			err := n.ask(ctx, http.MethodGet, path, nil, &answer)
+			answer, err := ask(ctx)
 			if ctx.Err() != nil {
 				return
 			}
 			now := time.Now()
 			for i, ch := range checks {
-				if broken := ch.judge(asked, before[i], now, err == nil && ch.held(answer, asked, before[i])); broken > 0 {
-					c.t.Errorf("%s: %s not for %v, more than %v (%v)", ch.kind, ch.of, broken.Round(time.Millisecond), ch.within, err)
+				broken, lapsed := ch.judge(asked, before[i], now, err == nil && ch.held(answer, asked, before[i]))
+				if broken > 0 {
+					c.t.Errorf("%s: %s not for %v, more than %v: %v, %.2000s", ch.kind, ch.of, broken.Round(time.Millisecond), ch.within, err, fmt.Sprintf("%+v", answer))
+				}
+				if lapsed {
+					c.t.Logf("%s: %s no longer, %v after the last fault: %v, %.2000s", ch.kind, ch.of, asked.Sub(before[i]).Round(time.Millisecond), err, fmt.Sprintf("%+v", answer))
 				}
 			}
 		}
 	}
-}
-
-type lookupAnswer struct {
-	Producers []struct {
-		BroadcastAddress string `json:"broadcast_address"`
-	} `json:"producers"`
-}
-
-// listings are the promises that a lookupd lists each daemon.
-func (c *cluster) listings(l *node) (checks []check[lookupAnswer]) {
-	for _, q := range c.daemons {
-		p := &promise{
-			kind: "a lookupd lists a daemon", of: l.name() + " lists " + q.name(), within: listedWithin,
-			since: func() time.Time { return c.world.since(q.name(), l.name(), pair(q.name(), l.name())) },
-		}
-		checks = append(checks, check[lookupAnswer]{p, func(answer lookupAnswer, _, _ time.Time) bool {
-			for _, producer := range answer.Producers {
-				if producer.BroadcastAddress == q.host.Address() {
-					return true
-				}
-			}
-			return false
-		}})
-	}
-	return checks
 }
 
 type statsAnswer struct {

@@ -74,15 +74,17 @@ type promise struct {
 	held    time.Time  // when it was last found to hold
 	told    time.Time  // that it has not held since missing; zero: nobody was
 	slowest time.Duration
-	lapses  int // times that it ceased to hold without a fault
+	lapses  int // times that it ceased to hold, and there was no fault that it could be the late work of
 }
 
 // judge takes down whether the promise held when that was asked for, at the time
 // given. broken says for how long it has not held, if that is too long; it is 0
-// else, and is not said again before as much time has passed again.
-func (p *promise) judge(asked, since, now time.Time, held bool) (broken time.Duration) {
+// else, and is not said again before as much time has passed again. lapsed says
+// that it has ceased to hold. That is no wonder within its time of a fault: a
+// connection that survived a cut may be found to be dead after it.
+func (p *promise) judge(asked, since, now time.Time, held bool) (broken time.Duration, lapsed bool) {
 	if since.IsZero() || asked.Before(since) || !p.since().Equal(since) {
-		return 0 // asked while there was a fault
+		return 0, false // asked while there was a fault
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -101,11 +103,13 @@ func (p *promise) judge(asked, since, now time.Time, held bool) (broken time.Dur
 		p.missing = time.Time{}
 	case p.missing.IsZero():
 		p.missing, p.told = asked, time.Time{}
-		p.lapses++
+		if lapsed = asked.Sub(since) > p.within; lapsed {
+			p.lapses++
+		}
 	case asked.Sub(latest(p.missing, p.told)) > p.within:
 		broken, p.told = asked.Sub(p.missing), asked
 	}
-	return broken
+	return broken, lapsed
 }
 
 // holds reports whether the promise was found to hold since the last fault.
