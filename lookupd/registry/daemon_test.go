@@ -164,6 +164,13 @@ func TestTombstonesAndGenerations(t *testing.T) {
 			w.says("new", "t", "c", 5)
 			w.synced("new")
 		}, "[c] []"},
+		"the old connection had something left to say": {0, func(w *world) {
+			w.connect("new", "a")
+			w.Seen(w.peers["a"], w.now)
+			w.says("new", "t", "c", 5)
+			w.synced("new")
+			leave(w, "a")
+		}, "[c] []"},
 		"set while it was away": {4, func(w *world) {
 			leave(w, "a")
 			w.Tombstone("t", "a:4151", 0, w.now)

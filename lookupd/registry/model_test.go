@@ -64,14 +64,19 @@ func (m *model) heard(p *said, now time.Time) bool {
 	return was
 }
 
-// before returns the peers that p has taken the place of.
+// before returns the earlier peers of p's daemon.
 func (m *model) before(p *said) (earlier []*said) {
 	for _, q := range m.peers {
-		if p.identity != "" && q.identity == p.identity && q.number < p.number && (q.left || q.superseded) {
+		if p.identity != "" && q.identity == p.identity && q.number < p.number {
 			earlier = append(earlier, q)
 		}
 	}
 	return earlier
+}
+
+// replaced returns the peers that p has taken the place of.
+func (m *model) replaced(p *said) []*said {
+	return slices.DeleteFunc(m.before(p), func(q *said) bool { return !q.left && !q.superseded })
 }
 
 func (m *model) anybodyHas(topic string) bool {
@@ -270,14 +275,14 @@ func (m *model) fate(p *said) string {
 	}) {
 		return "replaced"
 	}
-	if !p.synced && len(m.before(p)) > 0 {
+	if !p.synced && len(m.replaced(p)) > 0 {
 		return "forgotten"
 	}
 	return "away"
 }
 
 func (m *model) sync(p *said, limit int) (n int) {
-	for _, q := range m.before(p) {
+	for _, q := range m.replaced(p) {
 		if taken := m.dissolve(q, limit-n, true); taken > 0 {
 			n += taken
 			q.robbed()

@@ -49,7 +49,9 @@ func (r *Registry) Register(p *Peer, reg Registration) (news bool) {
 }
 
 // inherit buries row i, which is new, if there is a tombstone for its generation:
-// its own, or one of an earlier peer of the same daemon. The latest counts.
+// its own, or one of an earlier peer of the same daemon, even one that is shown: it
+// may be an old connection that still had something to say, and is about to end.
+// The latest counts.
 func (r *Registry) inherit(p *Peer, t *topic, i int) {
 	if len(r.tombstones) == 0 {
 		return
@@ -58,7 +60,7 @@ func (r *Registry) inherit(p *Peer, t *topic, i int) {
 	var latest grave
 	for _, q := range r.identities[p.identity] {
 		g, buried := r.tombstones[burial{t.id, q.slot}]
-		if buried && (q == p || p.earlier(q)) && g.upTo >= t.rows[i].generation && g.after(latest) {
+		if buried && q.number <= p.number && g.upTo >= t.rows[i].generation && g.after(latest) {
 			latest = g
 		}
 	}
