@@ -18,15 +18,14 @@ func TestClusterDrain(t *testing.T) {
 	c.consume(orders)
 	stopReaders, stopWriters := c.read(c.readers), c.produce()
 	q := c.daemons[1]
-	// Of the two, one publishes there alone, the other wherever it can.
-	only, any := c.newWriter(orders, 1, q), c.newWriter(orders, 1, q, c.daemons[0])
-	stopOnly := c.together([]func(context.Context){only.run})
-	stored, stopAny := c.neverFails(any)
+	there, anywhere := c.newWriter(orders, 1, q), c.newWriter(orders, 1, q, c.daemons[0])
+	stopThere := c.together([]func(context.Context){there.run})
+	stored, stopAnywhere := c.neverFails(anywhere)
 	c.watch()
 	c.settle()
 
 	open := c.hold(c.readers[0])
-	c.eventually("a backlog", func() bool { return c.readers[0].channel.unfinished(only.lane) > 100 })
+	c.eventually("a backlog", func() bool { return c.readers[0].channel.unfinished(there.lane) > 100 })
 	c.world.breaks(q.name())
 	began := time.Now()
 	c.must(q.signal(syscall.SIGTERM))
@@ -53,15 +52,15 @@ func TestClusterDrain(t *testing.T) {
 	}
 	open()
 	c.must(q.ended())
-	stopOnly()
+	stopThere()
 	for _, r := range c.readers {
-		if left := r.channel.unfinished(only.lane); left > 0 {
+		if left := r.channel.unfinished(there.lane); left > 0 {
 			t.Errorf("it ended, and %s has not got %d messages", r.channel.name, left)
 		}
 	}
 	c.must(q.start())
 	c.world.heals(q.name())
-	c.finish(func() { stopWriters(); stopAny() }, stopReaders)
+	c.finish(func() { stopWriters(); stopAnywhere() }, stopReaders)
 }
 
 // hold keeps a reader from handling anything until open is called.

@@ -91,7 +91,7 @@ func (c *cluster) agreement() []check[accounts] {
 			since: func() time.Time { return c.world.since(names...) },
 		},
 		func(a accounts, _, _ time.Time) bool {
-			return !slices.ContainsFunc(slices.Collect(maps.Values(a.lookups)), func(said string) bool { return said != a.daemons })
+			return len(a.lookups) > 0 && !slices.ContainsFunc(slices.Collect(maps.Values(a.lookups)), func(said string) bool { return said != a.daemons })
 		},
 	}}
 }
@@ -119,9 +119,11 @@ func (c *cluster) askAll(ctx context.Context) (accounts, error) {
 			have, failed = append(have, had...), errors.Join(failed, err)
 		})
 	}
-	wg.Wait()
+	if wg.Wait(); failed != nil {
+		return accounts{}, failed
+	}
 	a.daemons = have.in()
-	return a, failed
+	return a, nil
 }
 
 // saidBy returns what a lookupd says of all topics.

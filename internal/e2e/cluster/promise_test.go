@@ -28,6 +28,10 @@ func TestPromise(t *testing.T) {
 		{name: "it lapses", asked: []asked{{at: 1, held: true}, {at: 20}, {at: 29}, {at: 30, held: true}}, slowest: 10, lapses: 1, holds: true},
 		{name: "it lapses for too long", asked: []asked{{at: 1, held: true}, {at: 20}, {at: 31, broken: 11}}, slowest: 1, lapses: 1},
 		{
+			name: "a fault works late", faults: map[int]int{2: 30},
+			asked: []asked{{at: 31, held: true}, {at: 35}, {at: 36, held: true}}, slowest: 1, holds: true,
+		},
+		{
 			name: "not while there is a fault", faults: map[int]int{2: 30},
 			asked: []asked{{at: 1, held: true}, {at: 3}, {at: 29}, {at: 31}, {at: 39, held: true}}, slowest: 9, holds: true,
 		},

@@ -54,8 +54,8 @@ func get[T any](n *node, path string) func(context.Context) (T, error) {
 	}
 }
 
-// poll returns what asks again and again, and judges promises by the answer. That
-// there is none is as if nothing held.
+// poll returns what asks again and again, and judges promises by the answer. One
+// that does not come is an empty one.
 func poll[T any](c *cluster, ask func(context.Context) (T, error), checks []check[T]) func(context.Context) {
 	for _, ch := range checks {
 		c.promises = append(c.promises, ch.promise)
@@ -73,7 +73,7 @@ func poll[T any](c *cluster, ask func(context.Context) (T, error), checks []chec
 			}
 			now := time.Now()
 			for i, ch := range checks {
-				broken, lapsed := ch.judge(asked, before[i], now, err == nil && ch.held(answer, asked, before[i]))
+				broken, lapsed := ch.judge(asked, before[i], now, ch.held(answer, asked, before[i]))
 				if broken > 0 {
 					c.t.Errorf("%s: %s not for %v, more than %v: %v, %.2000s", ch.kind, ch.of, broken.Round(time.Millisecond), ch.within, err, fmt.Sprintf("%+v", answer))
 				}
