@@ -49,7 +49,7 @@ func newNode(host *network.Host, program, port, dir string, args ...string) *nod
 }
 
 // askTimeout is how long a process that runs may take to answer.
-const askTimeout = 5 * time.Second
+const askTimeout = 15 * time.Second
 
 func (n *node) name() string { return n.host.Name() }
 
