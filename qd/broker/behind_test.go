@@ -2,6 +2,8 @@ package broker
 
 import (
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,13 +17,17 @@ func TestSlowSyncs(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, dir, Disk)
-		begun, pause := time.Now(), time.Duration(0)
+		begun := time.Now()
+		var pause atomic.Int64 // of each sync, ns
+		var mu sync.Mutex      // guards last and longest
 		last, longest := make(map[string]time.Duration), time.Duration(0)
 		w.fs = hooked{w.disk, func(op, path string) error {
 			if op == "sync" {
-				time.Sleep(pause)
+				time.Sleep(time.Duration(pause.Load()))
 			}
 			if op == "write" && strings.Contains(path, "/acks/") {
+				mu.Lock()
+				defer mu.Unlock()
 				path, now := strings.TrimSuffix(path, ".tmp"), time.Since(begun)
 				longest = max(longest, now-last[path])
 				last[path] = now
@@ -51,14 +57,19 @@ func TestSlowSyncs(t *testing.T) {
 		for range 50 { // the files are there
 			step()
 		}
-		pause, longest = slow, 0
+		mu.Lock()
+		longest = 0
+		mu.Unlock()
+		pause.Store(int64(slow))
 		for range 1000 {
 			step()
 		}
-		pause = 0
+		pause.Store(0)
+		mu.Lock()
 		if most := behindBy + 4*slow; longest > most || len(last) < channels {
 			t.Errorf("a channel's file was not written for %s, want %s at most; %d were", longest, most, len(last))
 		}
+		mu.Unlock()
 		for _, c := range consumers {
 			c.close()
 		}

@@ -227,6 +227,7 @@ func send(to *batch, descs []*prometheus.Desc, kind prometheus.ValueType, values
 var (
 	buildDesc       = daemonDesc("build_info", "1, with the versions of the program, of NSQ as which it speaks, and of Go.", "version", "nsq_version", "go_version")
 	healthyDesc     = daemonDesc("healthy", "1 while the disk can be used; 0 is what /ping calls NOK.")
+	drainingDesc    = daemonDesc("draining", "1 from when the daemon takes no more publishes, for it is to end.")
 	topicsDesc      = daemonDesc("topics", "Topics.")
 	channelsDesc    = daemonDesc("channels", "Channels of all topics.")
 	hiddenDesc      = daemonDesc("metrics_hidden_topics", "Topics without series of their own: they are summed as _other.")
@@ -243,7 +244,7 @@ var (
 	linkFailDesc    = daemonDesc("link_failures_total", "Connections to the lookupd that were lost, or could not be made.", "lookupd")
 
 	daemonDescs = []*prometheus.Desc{
-		buildDesc, healthyDesc, topicsDesc, channelsDesc, hiddenDesc, hiddenChDesc, connectionsDesc, producersDesc,
+		buildDesc, healthyDesc, drainingDesc, topicsDesc, channelsDesc, hiddenDesc, hiddenChDesc, connectionsDesc, producersDesc,
 		memoryDesc, memoryLimitDesc, floorDesc, freeDesc, syncDesc, writeDesc,
 		linkUpDesc, linkFailDesc,
 	}
@@ -260,6 +261,7 @@ func (c *collector) sendDaemon(to *batch, all *stats.Daemon, channels int) {
 	}
 	gauge(buildDesc, 1, program.Version, protocol.Version, runtime.Version())
 	gauge(healthyDesc, truth(all.Health == "OK"))
+	gauge(drainingDesc, truth(c.source.Broker.Refusal() != nil))
 	gauge(topicsDesc, float64(len(all.Topics)))
 	gauge(channelsDesc, float64(channels))
 	hidden := c.few.hidden

@@ -96,6 +96,10 @@ func TestOthers(t *testing.T) {
 	if all["millrace_healthy"] != 1 {
 		t.Errorf("healthy is %v", all["millrace_healthy"])
 	}
+	d.broker.Drain()
+	if after := d.scrape(); all["millrace_draining"] != 0 || after["millrace_draining"] != 1 {
+		t.Errorf("draining is %v, and after the drain began %v", all["millrace_draining"], after["millrace_draining"])
+	}
 }
 
 func TestOpenMetrics(t *testing.T) {
