@@ -36,7 +36,7 @@ type Host struct {
 func newHost(index int, name string, address netip.Addr) (*Host, error) {
 	h := &Host{name: name, index: index, address: address, calls: make(chan func()), gone: make(chan struct{})}
 	settled := make(chan error)
-	go h.live(settled)
+	go apart(func() { h.live(settled) })
 	if err := <-settled; err != nil {
 		<-h.gone
 		return nil, err
@@ -44,13 +44,28 @@ func newHost(index int, name string, address netip.Addr) (*Host, error) {
 	return h, nil
 }
 
-// live is the host's goroutine: it moves into a new namespace and runs there
-// what it is given.
+// apart runs f on a thread of its own, which ends with it: it is of use to nobody
+// else. It is not the main thread, for Go never ends that one: it would stay in the
+// namespace, and what it has started would not be killed by its end.
+func apart(f func()) {
+	runtime.LockOSThread()
+	if unix.Gettid() != unix.Getpid() {
+		f()
+		return
+	}
+	done := make(chan struct{})
+	go func() { // not on this thread, which is locked
+		defer close(done)
+		apart(f)
+	}()
+	<-done
+	runtime.UnlockOSThread()
+}
+
+// live is the host's goroutine, to be run apart: it moves into a new namespace and
+// runs there what it is given.
 func (h *Host) live(settled chan<- error) {
 	defer close(h.gone)
-	// Never unlocked: the thread, which is of use to nobody else, ends with the
-	// goroutine.
-	runtime.LockOSThread()
 	err := h.settle()
 	settled <- err
 	if err != nil {
@@ -119,17 +134,15 @@ func (h *Host) DialContext(ctx context.Context, network, address string) (net.Co
 		err  error
 	}
 	done := make(chan result, 1)
-	go func() { // ends when ctx does, at the latest
-		// A socket belongs to the namespace of the thread that makes it. This one is
-		// not unlocked either, and ends with the goroutine.
-		runtime.LockOSThread()
+	go apart(func() { // ends when ctx does, at the latest
+		// A socket belongs to the namespace of the thread that makes it.
 		if err := unix.Setns(h.namespace, unix.CLONE_NEWNET); err != nil {
 			done <- result{err: fmt.Errorf("entering the namespace of %s: %w", h.name, err)}
 			return
 		}
 		conn, err := new(net.Dialer).DialContext(ctx, network, address)
 		done <- result{conn, err}
-	}()
+	})
 	r := <-done
 	return r.conn, r.err
 }

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"golang.org/x/sys/unix"
 )
 
 // patience is how long anything that must happen may take.
@@ -215,6 +217,18 @@ func TestLoss(t *testing.T) {
 }
 
 // A process starts on the host, and dies with the network.
+// threadApart is the thread that apart takes on the main thread, where init runs.
+var threadApart = func() (id int) {
+	apart(func() { id = unix.Gettid() })
+	return id
+}()
+
+func TestTheMainThreadIsNoHost(t *testing.T) {
+	if threadApart == 0 || threadApart == unix.Getpid() {
+		t.Errorf("a host would live on thread %d of process %d", threadApart, unix.Getpid())
+	}
+}
+
 func TestProcess(t *testing.T) {
 	n := made(t, "a")
 	a := n.Hosts()[0]
