@@ -19,7 +19,8 @@ import (
 
 // FuzzConversation lets a peer say anything after the magic. Whatever it says,
 // it gets whole replies, one for a command, of which at most the last is an
-// error; no name out of rule is registered; and nothing of it stays.
+// error; no name out of rule is registered; and nothing of it stays, for here lost
+// daemons are remembered for no time.
 func FuzzConversation(f *testing.F) {
 	const who = `{"broadcast_address":"a","tcp_port":1,"http_port":2,"version":"1"}`
 	join := string(protocol.AppendIdentify(nil, []byte(who)))
@@ -27,6 +28,7 @@ func FuzzConversation(f *testing.F) {
 	extended := string(protocol.AppendIdentify(nil, []byte(qd)))
 	for _, seed := range []string{
 		extended + "REGISTER t c 5 paused\nREGISTER t  5\nREGISTER t  7\nUNREGISTER t c 7\nUNREGISTER t  7\nSTATE failing\nSYNCED\nPING\n",
+		extended + "REGISTER t c 5\n",
 		extended + "REGISTER t  18446744073709551616\n", extended + "REGISTER t c 1 pause\n", extended + "STATE \n", join + "STATE ready\n",
 		"", "PING\n", "\n", " ", "REGISTER t c\n", join, join + join,
 		join + "REGISTER t c\nUNREGISTER t c\nUNREGISTER t\nPING\r\n",
@@ -41,7 +43,7 @@ func FuzzConversation(f *testing.F) {
 		var told bytes.Buffer
 		self := protocol.PeerInfo{BroadcastAddress: "l", TCPPort: 1, HTTPPort: 2, Version: "1", Extended: true}
 		s := &session{
-			peerServer: newPeerServer(newDirectory(registry.Config{Inactive: time.Minute, Tombstone: time.Minute}), self, time.Minute, slog.New(slog.DiscardHandler)),
+			peerServer: newPeerServer(newDirectory(registry.Config{Inactive: time.Minute}), self, time.Minute, slog.New(slog.DiscardHandler)),
 			ctx:        t.Context(),
 			remote:     &net.TCPAddr{},
 			arm:        func(time.Duration) {},
