@@ -92,6 +92,7 @@ type Broker struct {
 	drawn    atomic.Uint64 // the last number drawn
 	reserved atomic.Uint64 // numbers up to this one are written down as drawn
 	phase    atomic.Int32  // of its life: taking, draining, exiting
+	intents  sync.Pool     // of publishers to logs; its own, since a channel cannot leave its synctest bubble
 	halted   atomic.Bool   // deliveries are held back
 	stopping chan struct{} // closed by end: the disk workers end
 	end      func()        // closes stopping, once
@@ -133,6 +134,7 @@ func Open(s Settings) (*Broker, error) {
 		watchers:  make(map[chan struct{}]struct{}),
 		leftovers: make(map[string][]string),
 	}
+	b.intents.New = func() any { return newIntent() }
 	b.diskTimes = newDiskTimes()
 	b.free.Store(-1)
 	b.end = sync.OnceFunc(func() { close(b.stopping) })

@@ -38,7 +38,7 @@ func (p *intent) size() (n int) {
 	return n
 }
 
-var intents = sync.Pool{New: func() any { return &intent{done: make(chan struct{}, 1)} }}
+func newIntent() *intent { return &intent{done: make(chan struct{}, 1)} }
 
 // commits is the queue of those who want to write to a topic's logs. The first
 // to come leads: it writes for all who wait meanwhile, in one go, and hands the
@@ -344,25 +344,27 @@ func fail(batch []*intent, err error) {
 
 // alone carries something out between two commits.
 func (t *Topic) alone(do func() error) error {
-	return t.commit(&intent{do: do, done: make(chan struct{}, 1)})
+	p := newIntent()
+	p.do = do
+	return t.commit(p)
 }
 
 // publishLogged is Publish for a topic with a log.
 func (t *Topic) publishLogged(bodies [][]byte) error {
-	p := intents.Get().(*intent)
+	p := t.broker.intents.Get().(*intent)
 	p.bodies, p.later, p.do = bodies, nil, nil
 	err := t.commit(p)
 	p.bodies = nil
-	intents.Put(p)
+	t.broker.intents.Put(p)
 	return err
 }
 
 // deferLogged is DeferAll for a topic with a log.
 func (t *Topic) deferLogged(messages []Later) error {
-	p := intents.Get().(*intent)
+	p := t.broker.intents.Get().(*intent)
 	p.bodies, p.later, p.do = nil, messages, nil
 	err := t.commit(p)
 	p.later = nil
-	intents.Put(p)
+	t.broker.intents.Put(p)
 	return err
 }

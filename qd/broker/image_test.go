@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -28,7 +27,6 @@ func (w *world) image(left *disktest.Disk, what string, power bool) image {
 func (i image) audit(t *testing.T, path string, level Level) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		intents = sync.Pool{New: intents.New}
 		time.Sleep(time.Duration(i.when - time.Now().UnixNano()))
 		w := world{level: level}
 		r, err := launch(t, path, i.disk, w.settings)

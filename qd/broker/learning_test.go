@@ -18,17 +18,6 @@ func partly(s *Settings) {
 	s.Channels = func(context.Context, string) ([]string, []string) { return nil, []string{"l"} }
 }
 
-// bubble runs test under a fake clock. Channels in the pool of intents are of one
-// bubble, or of none.
-func bubble(t *testing.T, test func(t *testing.T)) {
-	reset := func() { intents = sync.Pool{New: intents.New} }
-	defer reset()
-	synctest.Test(t, func(t *testing.T) {
-		reset()
-		test(t)
-	})
-}
-
 // learn checks which channels are created.
 func learn(t *testing.T, topic *Topic, names []string, want ...string) {
 	t.Helper()
@@ -53,7 +42,7 @@ func TestLateChannels(t *testing.T) {
 		{Disk, time.Minute + time.Second, func(n int) bool { return n < messages/2 }},
 		{Memory, time.Second, func(n int) bool { return n == 0 }},
 	} {
-		bubble(t, func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
 			m := boot(t, c.level, partly)
 			topic := m.topic("t")
 			first := subscribe(t, topic, "first", 2500)
@@ -94,7 +83,7 @@ func TestLateChannels(t *testing.T) {
 // TestLearnedFreesTheLog keeps no longer than it must what nobody needs.
 func TestLearnedFreesTheLog(t *testing.T) {
 	for _, all := range []bool{false, true} {
-		bubble(t, func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
 			m := boot(t, Disk, partly)
 			topic := m.topic("t")
 			c := subscribe(t, topic, "c", 2500)
@@ -256,7 +245,7 @@ func TestLearningWhilePublishing(t *testing.T) {
 // TestAFullDiskHoldsNothing lets go, on a disk that is full, of what is kept for
 // channels that may still come: publishes matter more.
 func TestAFullDiskHoldsNothing(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		const floor = 1 << 20
 		m := boot(t, Disk, func(s *Settings) { partly(s); s.MinFree = floor })
 		topic := m.topic("t")

@@ -31,8 +31,6 @@ func seeded(n int) *rand.Rand { return rand.New(rand.NewPCG(uint64(n), 11)) }
 
 // newWorld has a disk on which nothing was done yet.
 func newWorld(t *testing.T, path string, level Level) *world {
-	// An intent of another bubble must not be used in this one.
-	intents = sync.Pool{New: intents.New}
 	w := &world{t: t, level: level, path: path, disk: disktest.New()}
 	if err := w.disk.MkdirAll(path); err != nil {
 		t.Fatal(err)
