@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/millrace-mq/millrace/internal/access"
@@ -96,8 +95,7 @@ func (a *api) createTopic(_ *http.Request, q url.Values) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	kept := strings.Clone(topic) // or all of the request's line would stay with it
-	a.dir.change(func(r *registry.Registry, _ time.Time) { r.CreateTopic(kept) })
+	a.dir.change(func(r *registry.Registry, _ time.Time) { r.CreateTopic(topic) })
 	a.log.Info("topic created", "topic", topic)
 	return nil, nil
 }
@@ -158,8 +156,7 @@ func (a *api) createChannel(_ *http.Request, q url.Values) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	keptTopic, keptChannel := strings.Clone(topic), strings.Clone(channel)
-	a.dir.change(func(r *registry.Registry, _ time.Time) { r.CreateChannel(keptTopic, keptChannel) })
+	a.dir.change(func(r *registry.Registry, _ time.Time) { r.CreateChannel(topic, channel) })
 	a.log.Info("channel created", "topic", topic, "channel", channel)
 	return nil, nil
 }
