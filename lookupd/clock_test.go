@@ -2,11 +2,13 @@ package lookupd_test
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -100,6 +102,17 @@ func (b *bubble) expectHosts(path, want string) {
 	}
 }
 
+// expectDaemons looks at the gauge of daemons that do not say how they are.
+func (b *bubble) expectDaemons(unsaid, inactive int) {
+	b.t.Helper()
+	_, _, body := call(b.t, b.client, "GET", "http://lookupd/metrics")
+	for state, n := range map[string]int{"unsaid": unsaid, "inactive": inactive} {
+		if want := fmt.Sprintf("millrace_lookupd_daemons{state=%q} %d\n", state, n); !strings.Contains(body, want) {
+			b.t.Errorf("/metrics has no %s", want)
+		}
+	}
+}
+
 func TestSilentConnectionsAreClosed(t *testing.T) {
 	s := lookupd.DefaultSettings()
 	inBubble(t, s, func(b *bubble) {
@@ -131,8 +144,10 @@ func TestInactiveDaemonsAreLeftOut(t *testing.T) {
 		for _, path := range []string{"/lookup?topic=t", "/nodes"} {
 			time.Sleep(s.InactiveProducerTimeout)
 			b.expectHosts(path, "a")
+			b.expectDaemons(1, 0)
 			time.Sleep(time.Nanosecond)
 			b.expectHosts(path, "")
+			b.expectDaemons(0, 1)
 			p.say("PING")
 			b.expectHosts(path, "a")
 		}

@@ -228,7 +228,7 @@ func TestCutOffAgainAndAgain(t *testing.T) {
 		}
 		leave(w, "a")
 	}
-	if c := w.Counts(); c.Away != 1 {
+	if c := w.Counts(w.now); c.Away != 1 {
 		t.Errorf("%d are away", c.Away)
 	}
 }
@@ -298,7 +298,7 @@ func TestManyNames(t *testing.T) {
 	leave(w, "a")
 	leave(w, "b")
 	check("topics that nobody has", all(), kept)
-	if c := w.Counts(); c.Registrations != 0 || c.Topics != len(kept) {
+	if c := w.Counts(w.now); c.Registrations != 0 || c.Topics != len(kept) {
 		t.Errorf("counted: %+v", c)
 	}
 }
@@ -315,7 +315,7 @@ func TestRememberedForAWhile(t *testing.T) {
 	}{{away - 1, 1}, {1, 0}} {
 		w.now = w.now.Add(c.after)
 		w.Expire(w.now, 100)
-		if n := w.Counts().Away; n != c.want {
+		if n := w.Counts(w.now).Away; n != c.want {
 			t.Errorf("%d are remembered, want %d", n, c.want)
 		}
 	}

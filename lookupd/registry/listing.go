@@ -217,28 +217,35 @@ func (r *Registry) Registrations(topicName string, now time.Time) []Record {
 
 // Counts is how much there is.
 type Counts struct {
-	Ready, Draining, Failing int // connected peers by state; the ready may not have said
-	Superseded               int // connected peers that are hidden, and not counted above
-	Away                     int // peers that have left and are remembered
-	Topics, Channels         int
-	Registrations            int    // of topics, by connected peers
-	Tombstones               uint64 // registrations that were buried since the start
+	// Connected peers, each in one of these.
+	Ready, Draining, Failing, Unsaid int // by state; the unsaid have said none
+	Inactive                         int // silent for too long, whatever they last said
+	Superseded                       int // hidden by a later connection of the same daemon
+
+	Away             int // peers that have left and are remembered
+	Topics, Channels int
+	Registrations    int    // of topics, by connected peers
+	Tombstones       uint64 // registrations that were buried since the start
 }
 
 // Counts returns them. It looks at each peer, and at nothing else.
-func (r *Registry) Counts() Counts {
+func (r *Registry) Counts(now time.Time) Counts {
 	c := Counts{Away: len(r.away), Topics: len(r.ids), Channels: r.channels, Tombstones: r.buried}
 	for _, p := range r.joined {
 		c.Registrations += p.topics.n
 		switch {
 		case p.superseded:
 			c.Superseded++
+		case !r.active(p, now):
+			c.Inactive++
 		case p.state == protocol.PeerDraining:
 			c.Draining++
 		case p.state == protocol.PeerFailing:
 			c.Failing++
-		default:
+		case p.state == protocol.PeerReady:
 			c.Ready++
+		default:
+			c.Unsaid++
 		}
 	}
 	return c

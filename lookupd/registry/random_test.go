@@ -262,7 +262,7 @@ func (w *walk) listed(say func(format string, args ...any)) {
 			return w.r.PeerTopics(p, after, limit, w.now)
 		}, func(t registry.PeerTopic) string { return t.Name }))
 	}
-	say("%+v", w.r.Counts())
+	say("%+v", w.r.Counts(w.now))
 }
 
 // pages puts a list together.
@@ -316,11 +316,14 @@ func (w *walk) modelled(say func(format string, args ...any)) {
 			continue
 		}
 		counts.Registrations += len(p.topics)
-		count := map[protocol.PeerState]*int{"": &counts.Ready, "ready": &counts.Ready, "draining": &counts.Draining, "failing": &counts.Failing}[p.state]
-		if p.superseded {
-			count = &counts.Superseded
+		switch {
+		case p.superseded:
+			counts.Superseded++
+		case !w.shown(p):
+			counts.Inactive++
+		default:
+			*map[protocol.PeerState]*int{"": &counts.Unsaid, "ready": &counts.Ready, "draining": &counts.Draining, "failing": &counts.Failing}[p.state]++
 		}
-		*count++
 		say("peer %s %s %s %v", p.remote, p.seen, p.state, p.superseded)
 		list := []registry.PeerTopic{}
 		for _, topic := range slices.Sorted(maps.Keys(p.topics)) {
