@@ -10,7 +10,6 @@ import (
 	"net"
 	"os"
 	"runtime"
-	"slices"
 	"strings"
 	"time"
 
@@ -151,7 +150,7 @@ func (s *session) change(f func(r *registry.Registry)) {
 			s.revived = now
 		}
 		if !s.revived.IsZero() && now.Sub(s.revived) >= minPeerTimeout {
-			twin, s.revived = s.hasTwin(r), time.Time{}
+			twin, s.revived = r.HasTwin(s.peer, s.revived), time.Time{}
 		}
 		f(r)
 	})
@@ -160,17 +159,6 @@ func (s *session) change(f func(r *registry.Registry)) {
 			"give each a data path of its own, or at least a --broadcast-address",
 			"daemon", s.peer, "remote", s.who.Remote, "instance", s.peer.Info.Instance)
 	}
-}
-
-// hasTwin reports whether a later connection that says it is the same daemon has gone on
-// since this one was revived, as well. One that lives has; what was cut off only seems
-// to, if its last bytes are read late.
-func (s *session) hasTwin(r *registry.Registry) bool {
-	mine := s.peer.Info
-	return slices.ContainsFunc(r.Peers(), func(q *registry.Peer) bool {
-		same := q.Info.Instance == mine.Instance && q.Info.BroadcastAddress == mine.BroadcastAddress && q.Info.TCPPort == mine.TCPPort
-		return same && q.Number() > s.peer.Number() && r.LastSeen(q).After(s.revived)
-	})
 }
 
 func (s *session) identify([]string) ([]byte, error) {

@@ -256,6 +256,7 @@ func (w *walk) listed(say func(format string, args ...any)) {
 	nodes := pages(limit, func(after uint64) []*registry.Peer { return w.r.Nodes(after, limit, w.now) }, (*registry.Peer).Number)
 	say("nodes %q", remotes(nodes))
 	say("peers %q", remotes(w.r.Peers()))
+	say("twins %q", remotes(slices.DeleteFunc(w.r.Peers(), func(p *registry.Peer) bool { return !w.r.HasTwin(p, w.r.LastSeen(p)) })))
 	for _, p := range w.r.Peers() {
 		say("peer %s %s %s %v", p.RemoteAddress, w.r.LastSeen(p), w.r.State(p), w.r.Superseded(p))
 		say("topics of %s %v", p.RemoteAddress, pages(limit, func(after string) []registry.PeerTopic {
@@ -310,6 +311,11 @@ func (w *walk) modelled(say func(format string, args ...any)) {
 	}
 	say("nodes %q", w.which(w.shown))
 	say("peers %q", w.which(func(p *said) bool { return !p.left }))
+	say("twins %q", w.which(func(p *said) bool {
+		return !p.left && p.identity != "" && slices.ContainsFunc(m.peers, func(q *said) bool {
+			return q.identity == p.identity && !q.left && q.number > p.number && q.seen.After(p.seen)
+		})
+	}))
 	for _, p := range m.peers {
 		if p.left {
 			counts.Away++

@@ -184,6 +184,15 @@ func (r *Registry) Seen(p *Peer, now time.Time) (shared bool) {
 	return shared
 }
 
+// HasTwin reports whether a later connection that says it is the same daemon has been
+// heard of after since, such as when the peer came back from being superseded.
+// One that lives has; what was cut off only seems to, if its last bytes are read late.
+func (r *Registry) HasTwin(p *Peer, since time.Time) bool {
+	return slices.ContainsFunc(r.identities[p.identity], func(q *Peer) bool {
+		return !q.left && q.number > p.number && q.seen.After(since)
+	})
+}
+
 // Resync reports whether the peer is to be asked for everything again, because
 // somebody else has changed what it registered. It says so once.
 func (r *Registry) Resync(p *Peer) bool {
