@@ -45,7 +45,7 @@ func run(t *testing.T, d *lookupd.Daemon) {
 		}
 		// A goroutine that has said it is done may have an instruction to go.
 		left := stacks()
-		for deadline := time.Now().Add(time.Second); left != "" && time.Now().Before(deadline); left = stacks() {
+		for deadline := time.Now().Add(30 * time.Second); left != "" && time.Now().Before(deadline); left = stacks() {
 			time.Sleep(time.Millisecond)
 		}
 		if left != "" {

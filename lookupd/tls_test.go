@@ -26,7 +26,7 @@ import (
 // welcome; and so notes who has asked for what.
 type gate struct {
 	welcome string
-	delay   time.Duration // it takes to say so
+	delay   time.Duration // it takes to say so; for tests under a fake clock alone
 
 	mu    sync.Mutex
 	asked []access.Who
@@ -180,7 +180,9 @@ func TestCertificatesAreReadAnew(t *testing.T) {
 	}
 	config := &tls.Config{RootCAs: renewed.Pool()}
 	for _, face := range []net.Addr{d.TCPAddr(), d.HTTPSAddr()} {
-		for began := time.Now(); ; time.Sleep(50 * time.Millisecond) { // files are looked at once a second
+		// Files are looked at once a second of the real clock, and nothing tells of it but
+		// a handshake: one is tried again and again, with a moment in between.
+		for began := time.Now(); ; time.Sleep(50 * time.Millisecond) {
 			conn, err := tls.Dial("tcp", face.String(), config)
 			if err == nil {
 				_ = conn.Close()

@@ -87,7 +87,7 @@ func TestLookupdOverTLS(t *testing.T) {
 			if time.Now().After(deadline) {
 				t.Fatalf("%d %s", status, answer)
 			}
-			time.Sleep(time.Millisecond)
+			time.Sleep(time.Millisecond) // a moment between two looks; nothing else tells of the link
 		}
 		if err := stop(); err != nil {
 			t.Error(err)

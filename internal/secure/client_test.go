@@ -33,7 +33,7 @@ func TestClient(t *testing.T) {
 			}
 		}
 		write(t, own.RootCA, others.PEM)
-		time.Sleep(time.Second)
+		time.Sleep(time.Second) // of the fake clock: files are looked at once a second
 		if _, _, theirs := shake(server, client("server")); theirs == nil {
 			t.Error("the changed root is not looked at")
 		}

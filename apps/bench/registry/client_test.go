@@ -35,7 +35,7 @@ func TestClient(t *testing.T) {
 			w.Header().Set("Content-Length", "3")
 			_, _ = w.Write([]byte("no"))
 		case "/never":
-			time.Sleep(200 * time.Millisecond)
+			<-r.Context().Done() // the client has gone
 		default:
 			http.Error(w, "TOPIC_NOT_FOUND", http.StatusNotFound)
 		}
