@@ -256,6 +256,7 @@ func (d *Daemon) handler() http.Handler {
 		Lookupds:      d.peers,
 		LogLevel:      d.level,
 		Drain:         d.drain,
+		Policy:        s.Policy,
 		Log:           d.log,
 	})
 }

@@ -61,6 +61,9 @@ func (d *Daemon) tellWhatIsOpen() {
 	if !verified && len(s.AuthHTTPAddresses) == 0 {
 		tell(d.tcp, "tcp-address", "anybody may publish and consume", "--auth-http-address, or --tls-client-auth-policy=require-verify")
 	}
+	if s.Policy != nil { // it is asked about what follows, and by TCP about nothing
+		return
+	}
 	if s.RequiresTLS() != "true" {
 		tell(d.http, "http-address", "anybody may publish, look, empty and delete", "listen on loopback, or --tls-required=true")
 	}

@@ -146,6 +146,10 @@ func TestWhatIsOpenIsTold(t *testing.T) {
 		"loopback": {func(s *qd.Settings) {}, ""},
 		"plain":    {func(s *qd.Settings) { s.TCPAddress, s.HTTPAddress = "0.0.0.0:0", "[::]:0" }, "tcp-address http-address"},
 		"auth":     {func(s *qd.Settings) { s.TCPAddress, s.AuthHTTPAddresses = "0.0.0.0:0", []string{"127.0.0.1:1"} }, ""},
+		"policy": {func(s *qd.Settings) {
+			s.TCPAddress, s.HTTPAddress, s.HTTPSAddress = "0.0.0.0:0", "0.0.0.0:0", "0.0.0.0:0"
+			s.TLSCert, s.TLSKey, s.Policy = cert, key, lookers{}
+		}, "tcp-address"}, // the policy is HTTP's
 		"TLS": {func(s *qd.Settings) {
 			s.TCPAddress, s.HTTPAddress, s.HTTPSAddress = "0.0.0.0:0", "0.0.0.0:0", "0.0.0.0:0"
 			s.TLSCert, s.TLSKey, s.TLSRequired = cert, key, "true"

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/millrace-mq/millrace/internal/access"
 	"github.com/millrace-mq/millrace/internal/listen"
 	"github.com/millrace-mq/millrace/internal/secure"
 	"github.com/millrace-mq/millrace/protocol"
@@ -82,6 +83,10 @@ type Settings struct {
 	// there are any, clients must AUTH before they publish or subscribe.
 	AuthHTTPAddresses     []string
 	AuthHTTPRequestMethod string // get or post
+
+	// Policy decides who may do what over HTTP and HTTPS; nil lets everybody do
+	// everything. It is not asked about TCP clients: AuthHTTPAddresses are.
+	Policy access.Policy
 
 	// Where this daemon is, and what of it is on trial; the one experiment that
 	// there is prefers consumers of the same zone, then region.

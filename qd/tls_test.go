@@ -1,7 +1,9 @@
 package qd_test
 
 import (
+	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -9,7 +11,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/millrace-mq/millrace/internal/access"
 	"github.com/millrace-mq/millrace/internal/secure/securetest"
+	"github.com/millrace-mq/millrace/protocol"
 	"github.com/millrace-mq/millrace/qd"
 )
 
@@ -69,6 +73,66 @@ func TestHTTPS(t *testing.T) {
 		if err := stop(); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// lookers is a policy that lets everybody look, and do nothing else.
+type lookers struct{}
+
+func (lookers) Allow(_ context.Context, _ access.Who, action access.Action, _, _ string) error {
+	if action != access.Look {
+		return errors.New("you may only look")
+	}
+	return nil
+}
+
+// TestPolicy wants it asked by both HTTP addresses, and not by TCP.
+func TestPolicy(t *testing.T) {
+	a, err := securetest.NewAuthority("ours")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := settings(t)
+	s.HTTPSAddress, s.Policy = "127.0.0.1:0", lookers{}
+	if s.TLSCert, s.TLSKey, s.TLSRootCAFile, err = a.Write(t.TempDir(), "server"); err != nil {
+		t.Fatal(err)
+	}
+	d, stop := start(t, s)
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: a.Pool()}, DisableKeepAlives: true}}
+	for _, face := range []string{"http://" + d.HTTPAddr().String(), "https://" + d.HTTPSAddr().String()} {
+		for _, c := range []struct {
+			method, path, want string
+		}{
+			{"GET", "/ping", "200 OK"},
+			{"GET", "/info", "200 {"},
+			{"POST", "/pub?topic=t", `403 {"message":"FORBIDDEN: you may only look"}`},
+			{"POST", "/topic/create?topic=t", `403 {"message":"FORBIDDEN: you may only look"}`},
+		} {
+			q, err := http.NewRequest(c.method, face+c.path, strings.NewReader("x"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			r, err := client.Do(q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			body, _ := io.ReadAll(r.Body)
+			_ = r.Body.Close()
+			if got := fmt.Sprintf("%d %s", r.StatusCode, body); !strings.HasPrefix(got, c.want) {
+				t.Errorf("%s %s%s is answered %s, want %s", c.method, face, c.path, got, c.want)
+			}
+		}
+	}
+	consumer := subscribe(t, d)
+	consumer.say(append(protocol.AppendRdy(nil, 0), "PUB t\n\x00\x00\x00\x01x"...))
+	if kind, answer := consumer.frame(); kind != protocol.FrameResponse || string(answer) != protocol.OK {
+		t.Errorf("over TCP, PUB is answered %s %s", kind, answer)
+	}
+	if err := consumer.conn.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := stop(); err != nil {
+		t.Error(err)
 	}
 }
 
