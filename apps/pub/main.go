@@ -104,13 +104,13 @@ func (s *settings) publish(ctx context.Context, std program.Stdio) error {
 func connectOnce(address string) (publisher, error) {
 	var used atomic.Bool
 	return millrace.NewWriter(millrace.WriterConfig{
-		Addresses: []string{address}, MaxInFlight: window, UserAgent: "pub/" + program.Version,
-		Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+		Addresses: []string{address}, MaxInFlight: window,
+		Connection: millrace.Connection{UserAgent: "pub/" + program.Version, Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
 			if used.Swap(true) {
 				return nil, errLost
 			}
 			return new(net.Dialer).DialContext(ctx, network, address)
-		},
+		}},
 	})
 }
 

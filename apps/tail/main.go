@@ -103,7 +103,7 @@ func (s *settings) show(ctx context.Context, std program.Stdio) error {
 		r, err := millrace.NewReader(millrace.ReaderConfig{
 			Topic: topic, Channel: s.channel,
 			Addresses: s.daemons, Lookupds: s.lookupds, LookupInterval: s.lookupInterval,
-			MaxInFlight: s.inFlight(), UserAgent: "tail/" + program.Version, Log: log,
+			MaxInFlight: s.inFlight(), Connection: millrace.Connection{UserAgent: "tail/" + program.Version, Log: log},
 			Handler: millrace.HandlerFunc(func(_ context.Context, m *millrace.Message) error {
 				out.add(line{prefix, m.Body, m})
 				return millrace.ErrAnswerLater

@@ -142,6 +142,6 @@ func (s *settings) stream(topic, hostname string, pid int, log *slog.Logger) (*s
 	return newStream(files, millrace.ReaderConfig{
 		Topic: topic, Channel: s.channel,
 		Addresses: s.daemons, Lookupds: s.lookupds, LookupInterval: s.lookupInterval,
-		MaxInFlight: s.maxInFlight, UserAgent: "to_file/" + program.Version, Log: log,
+		MaxInFlight: s.maxInFlight, Connection: millrace.Connection{UserAgent: "to_file/" + program.Version, Log: log},
 	}, &recorder{interval: s.syncInterval, gap: gap, skipEmpty: s.skipEmpty})
 }

@@ -161,7 +161,7 @@ func TestADaemonThatIsAwayIsSaidOnce(t *testing.T) {
 		var said strings.Builder
 		log := slog.New(slog.NewTextHandler(&said, nil))
 		var rec recorder
-		r := startReader(t, n, ReaderConfig{Addresses: []string{"q:1"}, Handler: &rec, Log: log})
+		r := startReader(t, n, ReaderConfig{Addresses: []string{"q:1"}, Handler: &rec, Connection: Connection{Log: log}})
 		pass(time.Hour)
 		b := newBroker(t)
 		b.start(n.listen("q:1"))
@@ -196,7 +196,7 @@ func TestWrongAddresses(t *testing.T) {
 				_, _ = io.Copy(io.Discard, c)
 				_ = c.Close()
 			}()
-			w, err := NewWriter(WriterConfig{Addresses: []string{"wrong:1"}, Dial: n.dial})
+			w, err := NewWriter(WriterConfig{Addresses: []string{"wrong:1"}, Connection: Connection{Dial: n.dial}})
 			noError(t, err)
 			err = w.Publish(t.Context(), "t", []byte("x"))
 			want(t, name, fmt.Sprint(err), "greeting wrong:1: what answers is not a qd's TCP side")

@@ -26,6 +26,45 @@ func (e *UncertainError) Error() string {
 
 func (e *UncertainError) Unwrap() error { return e.Err }
 
+// UnavailableError says that a publish is certainly not stored, because no
+// daemon took it for as long as it was tried: none could be reached, or those that were
+// had no room. Publishing it again later may succeed.
+type UnavailableError struct {
+	Topic string
+	Err   error // the last daemon's reason, and a context's error if that ended the trying
+}
+
+func (e *UnavailableError) Error() string {
+	return fmt.Sprintf("publish to %s was not stored: %v", e.Topic, e.Err)
+}
+
+func (e *UnavailableError) Unwrap() error { return e.Err }
+
+// RefusedError says that a publish is certainly not stored, and would be refused
+// again: a name out of rule, a message that is empty or too large, a right that is missing.
+type RefusedError struct {
+	Topic   string
+	Address string // the daemon that refused it; "" if the client did
+	Err     error  // a *protocol.Error if a daemon did
+}
+
+func (e *RefusedError) Error() string {
+	if e.Address == "" {
+		return fmt.Sprintf("publish to %s was refused: %v", e.Topic, e.Err)
+	}
+	return fmt.Sprintf("publish to %s was refused by %s: %v", e.Topic, e.Address, e.Err)
+}
+
+func (e *RefusedError) Unwrap() error { return e.Err }
+
+// PanicError is what a handler's panic is reported as. Its message is requeued.
+type PanicError struct {
+	Value any
+	Stack []byte
+}
+
+func (e *PanicError) Error() string { return fmt.Sprintf("the handler panicked: %v", e.Value) }
+
 // notStoredError is how a connection fails a publish that the daemon certainly
 // did not execute, and which may therefore be tried elsewhere.
 type notStoredError struct {

@@ -76,3 +76,30 @@ type HandlerFunc func(ctx context.Context, m *Message) error
 
 // Handle calls f.
 func (f HandlerFunc) Handle(ctx context.Context, m *Message) error { return f(ctx, m) }
+
+// BatchHandler handles messages many at a time, at least one. Handle is called by as
+// many goroutines at once as the Reader's Concurrency says.
+//
+// What it returns is the answer to those that it did not answer itself: nil finishes
+// them, an error requeues them. The slice, the messages and their bodies are the
+// Reader's, which uses them again after HandleBatch has returned; Message.Clone keeps
+// one. With ErrAnswerLater they stay valid, and unanswered.
+type BatchHandler interface {
+	HandleBatch(ctx context.Context, batch []*Message) error
+}
+
+// BatchHandlerFunc is a BatchHandler of one function.
+type BatchHandlerFunc func(ctx context.Context, batch []*Message) error
+
+// HandleBatch calls f.
+func (f BatchHandlerFunc) HandleBatch(ctx context.Context, batch []*Message) error {
+	return f(ctx, batch)
+}
+
+// Start is where a channel begins that is made by subscribing.
+type Start uint8
+
+const (
+	StartLatest   Start = iota // with what is published from then on, as in NSQ
+	StartEarliest              // with the earliest message that the topic keeps
+)

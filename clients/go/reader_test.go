@@ -300,7 +300,7 @@ func TestReaderHeartbeats(t *testing.T) {
 	inBubble(t, func(t *testing.T, n *pipeNet) {
 		b := startBroker(t, n.listen("q:1"))
 		var rec recorder
-		startReader(t, n, ReaderConfig{Addresses: []string{"q:1"}, HeartbeatInterval: 5 * time.Second, Handler: &rec})
+		startReader(t, n, ReaderConfig{Addresses: []string{"q:1"}, Handler: &rec, Connection: Connection{HeartbeatInterval: 5 * time.Second}})
 		pass(time.Hour)
 		want(t, "connections after an hour's silence", n.dialled("q:1"), 1)
 

@@ -98,7 +98,7 @@ func TestWriterRefusesWhatTheDaemonWould(t *testing.T) {
 }
 
 func TestConfigErrorsComeTogether(t *testing.T) {
-	_, err := NewWriter(WriterConfig{Addresses: []string{"noport"}, MaxInFlight: -1, HeartbeatInterval: time.Millisecond})
+	_, err := NewWriter(WriterConfig{Addresses: []string{"noport"}, MaxInFlight: -1, Connection: Connection{HeartbeatInterval: time.Millisecond}})
 	for _, s := range []string{"noport", "MaxInFlight", "HeartbeatInterval"} {
 		if err == nil || !strings.Contains(err.Error(), s) {
 			t.Errorf("%v does not tell of %s", err, s)
@@ -310,7 +310,7 @@ func TestWriterClose(t *testing.T) {
 func TestWriterHeartbeats(t *testing.T) {
 	inBubble(t, func(t *testing.T, n *pipeNet) {
 		b := startBroker(t, n.listen("q:1"))
-		w := openWriter(t, n, WriterConfig{Addresses: []string{"q:1"}, HeartbeatInterval: 10 * time.Second})
+		w := openWriter(t, n, WriterConfig{Addresses: []string{"q:1"}, Connection: Connection{HeartbeatInterval: 10 * time.Second}})
 		noError(t, w.Publish(t.Context(), "t", []byte("x")))
 		time.Sleep(time.Hour)
 		noError(t, w.Publish(t.Context(), "t", []byte("x")))
@@ -337,7 +337,7 @@ func TestWriterDaemonDoesNotRead(t *testing.T) {
 			}
 			return false
 		}
-		w := openWriter(t, n, WriterConfig{Addresses: []string{"q:1"}, MaxInFlight: 1000, WriteTimeout: 3 * time.Second})
+		w := openWriter(t, n, WriterConfig{Addresses: []string{"q:1"}, MaxInFlight: 1000, Connection: Connection{WriteTimeout: 3 * time.Second}})
 		body := [][]byte{make([]byte, 100<<10)}
 		accepted, sure, unsure := 0, 0, 0
 		for {

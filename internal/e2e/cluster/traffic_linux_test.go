@@ -3,7 +3,6 @@ package cluster
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"net"
 	"slices"
 	"sync"
@@ -51,8 +50,10 @@ func (c *cluster) newWriter(topic string, batch int, daemons ...*node) *writer {
 		addresses = append(addresses, tcp(q))
 	}
 	w, err := millrace.NewWriter(millrace.WriterConfig{
-		Addresses: addresses, Dial: c.hosts[writers].DialContext,
-		DialTimeout: dialTimeout, WriteTimeout: dialTimeout, HeartbeatInterval: heartbeat,
+		Addresses: addresses,
+		Connection: millrace.Connection{
+			Dial: c.hosts[writers].DialContext, DialTimeout: dialTimeout, WriteTimeout: dialTimeout, HeartbeatInterval: heartbeat,
+		},
 	})
 	c.must(err)
 	return &writer{c.books.addLane(topic), batch, w}
@@ -110,9 +111,11 @@ func (c *cluster) newReader(host string, channel *channel, concurrency int) *rea
 	var err error
 	r.Reader, err = millrace.NewReader(millrace.ReaderConfig{
 		Topic: channel.topic, Channel: channel.name, Lookupds: lookups, LookupInterval: lookupInterval,
-		Dial: r.dial, DialTimeout: dialTimeout, WriteTimeout: dialTimeout, HeartbeatInterval: heartbeat,
 		MaxInFlight: 300, Concurrency: concurrency, RequeueDelay: 50 * time.Millisecond,
-		Handler: millrace.HandlerFunc(r.handle), Log: slog.New(slog.DiscardHandler),
+		Handler: millrace.HandlerFunc(r.handle),
+		Connection: millrace.Connection{
+			Dial: r.dial, DialTimeout: dialTimeout, WriteTimeout: dialTimeout, HeartbeatInterval: heartbeat,
+		},
 	})
 	c.must(err)
 	return r

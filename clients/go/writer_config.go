@@ -1,0 +1,74 @@
+package millrace
+
+import (
+	"errors"
+	"time"
+)
+
+// WriterConfig says how a Writer works. Addresses or Lookupds must be set.
+type WriterConfig struct {
+	// Addresses are the TCP addresses (host:port) of queue daemons. Publishes
+	// are spread over those that answer. Those that lookupds list are added.
+	Addresses []string
+
+	// Lookupds are HTTP addresses of lookup daemons, as host:port or as a URL.
+	// All are asked, when the Writer begins and then every LookupInterval (0
+	// stands for 60 s), which daemons take publishes; a lookupd that does not
+	// answer counts for what it said last.
+	Lookupds       []string
+	LookupInterval time.Duration
+
+	// MaxConnections is how many daemons a Writer is connected to at once, of
+	// those that it knows; 0 stands for 4.
+	MaxConnections int
+
+	// MaxInFlight is how many messages, and MaxInFlightBytes how many bytes of
+	// bodies, may be accepted and unanswered. More wait for their turn. 0 stands
+	// for 10,000 and 64 MiB. A batch, or a message, that is larger alone is taken
+	// when nothing else is in flight.
+	MaxInFlight      int
+	MaxInFlightBytes int
+
+	// Linger is how long a single message may wait for others to share an MPUB
+	// with, while the daemon owes answers to earlier ones: one that finds nothing
+	// on its way is sent at once. 0 stands for 1 ms, which is also the longest;
+	// below zero, every message is sent by itself. A batch has at most
+	// BatchMessages messages (0 stands for 1,000) and BatchBytes bytes (0 stands for
+	// 256 KiB).
+	Linger        time.Duration
+	BatchMessages int
+	BatchBytes    int
+
+	// RetryFor bounds how long a message is tried again after a failure that left it
+	// certainly not stored; 0 leaves it to the publish's context. Below zero,
+	// nothing is ever tried twice.
+	RetryFor time.Duration
+
+	// RetryUncertain has a message that may have been stored tried again, too: it
+	// is never lost for that reason, but may be there twice.
+	RetryUncertain bool
+
+	// Spool, if set, keeps what no daemon takes; see package spool. SpoolAfter is
+	// how long a message is tried first; 0 stands for 1 s.
+	Spool      Spool
+	SpoolAfter time.Duration
+
+	// CloseTimeout is how long Close waits for answers to what was accepted; 0
+	// stands for 10 s.
+	CloseTimeout time.Duration
+
+	// OnPublish, if set, is told of each answered MPUB, PUB and DPUB.
+	OnPublish func(Published)
+
+	Connection
+}
+
+func (c *WriterConfig) complete() error {
+	errs := checkAddresses(c.Addresses)
+	if len(c.Addresses) == 0 {
+		errs = append(errs, errors.New("no address is given"))
+	}
+	errs = append(errs, setDefault("MaxInFlight", &c.MaxInFlight, 100))
+	errs = append(errs, c.Connection.complete())
+	return errors.Join(errs...)
+}
