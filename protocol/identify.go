@@ -25,6 +25,8 @@ type IdentifyRequest struct {
 
 	TopologyRegion string `json:"topology_region,omitempty"`
 	TopologyZone   string `json:"topology_zone,omitempty"`
+
+	Extension *ExtensionRequest `json:"millrace,omitempty"` // nil: the client does not know it
 }
 
 // IdentifyResponse answers an IDENTIFY that asked for feature negotiation.
@@ -45,6 +47,8 @@ type IdentifyResponse struct {
 	OutputBufferTimeout int64  `json:"output_buffer_timeout"`
 	TopologyRegion      string `json:"topology_region"`
 	TopologyZone        string `json:"topology_zone"`
+
+	Extension *ExtensionResponse `json:"millrace,omitempty"` // nil unless it was asked for
 }
 
 // ParseIdentify reads the body of IDENTIFY.

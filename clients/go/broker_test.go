@@ -25,6 +25,7 @@ type broker struct {
 	address    string
 	maxRdy     int64
 	msgTimeout time.Duration
+	offers     offers
 
 	// intercept, if set, sees each command first and reports whether it dealt
 	// with it. It runs on the session's goroutine.
@@ -205,7 +206,7 @@ func (s *session) send(t protocol.FrameType, data string) {
 func (s *session) ok() { s.send(protocol.FrameResponse, protocol.OK) }
 
 func (s *session) readLoop(ended chan struct{}) *protocol.Error {
-	in := bufio.NewReader(s.nc)
+	in := bufio.NewReader(s) // through the layers that greet puts upon nc
 	magic := make([]byte, 4)
 	if _, err := io.ReadFull(in, magic); err != nil || string(magic) != protocol.MagicV2 {
 		return nil
@@ -259,6 +260,11 @@ func (s *session) execute(l protocol.Line, body []byte, ended chan struct{}) *pr
 	switch l.Verb {
 	case protocol.Identify:
 		return s.greet(body, ended)
+	case protocol.Auth:
+		if string(body) != s.offers.secret {
+			return protocol.Errorf(protocol.EUnauthorized, "AUTH no authorizations found")
+		}
+		s.send(protocol.FrameResponse, `{"identity":"","identity_url":"","permission_count":1}`)
 	case protocol.Sub:
 		s.mu.Lock()
 		s.topic = arg
@@ -305,10 +311,12 @@ func (s *session) greet(body []byte, ended chan struct{}) *protocol.Error {
 		s.t.Errorf("IDENTIFY %s: %v", body, err)
 	}
 	s.identify = r
-	answer, _ := json.Marshal(protocol.IdentifyResponse{
-		MaxRdyCount: s.maxRdy, Version: protocol.Version, MsgTimeout: s.msgTimeout.Milliseconds(),
-	})
-	s.send(protocol.FrameResponse, string(answer))
+	info := s.offers.to(r)
+	info.MaxRdyCount, info.Version, info.MsgTimeout = s.maxRdy, protocol.Version, s.msgTimeout.Milliseconds()
+	answer, _ := json.Marshal(info)
+	if err := s.upgrade(info, answer); err != nil {
+		return nil
+	}
 	interval := 30 * time.Second
 	if r.HeartbeatInterval > 0 {
 		interval = time.Duration(r.HeartbeatInterval) * time.Millisecond

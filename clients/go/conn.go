@@ -1,8 +1,6 @@
 package millrace
 
 import (
-	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -46,24 +44,16 @@ const (
 	soon urgency = false // with what follows, but within soonDelay
 )
 
-// A dialer makes connections that are greeted: connected and identified.
-type dialer struct {
-	dial         Dialer
-	timeout      time.Duration
-	writeTimeout time.Duration
-	heartbeat    time.Duration // 0: not asked for
-	identify     protocol.IdentifyRequest
-	subscribe    []byte // a command to say after IDENTIFY; may be empty
-}
-
 // conn is a connection to a daemon. What is sent on it is appended to a buffer,
 // which writeLoop, its one writer, swaps and writes: many commands take one
 // system call, and nobody holds a lock while the network is slow.
 type conn struct {
-	nc           net.Conn
+	nc           net.Conn // the socket
+	stack                 // between it and the protocol; complete when connect returns
 	address      string
 	info         protocol.IdentifyResponse
-	silence      time.Duration // of the daemon, after which it counts as dead
+	extension    *protocol.ExtensionResponse // nil unless the daemon speaks it
+	silence      time.Duration               // of the daemon, after which it counts as dead
 	writeTimeout time.Duration
 	drains       bool        // what the daemon has answered is read even after a write failed
 	broken       atomic.Bool // a write failed: Read has lingerDelay left
@@ -76,114 +66,15 @@ type conn struct {
 	out      []byte     // appended, not yet taken by writeLoop
 	spare    []byte     // the buffer that is not out, while writeLoop does not have it
 	appended int64      // bytes ever appended
-	sent     int64      // of those, bytes that the system took
+	sent     int64      // of those, bytes that the system took, or may have taken packed with others
 	last     bool       // writeLoop ends once out is written
 	err      error      // why the connection failed; nil while it has not
 	room     chan struct{}
 }
 
-// connect dials address and is greeted, within the dialer's timeout.
-func (d *dialer) connect(ctx context.Context, address string) (*conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, d.timeout)
-	defer cancel()
-	nc, err := d.dial(ctx, "tcp", address)
-	if err != nil {
-		return nil, fmt.Errorf("connecting to %s: %w", address, err)
-	}
-	// The handshake is stopped by its context through the connection.
-	stop := context.AfterFunc(ctx, func() { _ = nc.Close() })
-	c, err := d.greet(nc, address)
-	if !stop() && err == nil {
-		err = ctx.Err()
-	}
-	if err != nil {
-		_ = nc.Close()
-		if cause := ctx.Err(); cause != nil {
-			err = cause
-		}
-		return nil, fmt.Errorf("greeting %s: %w", address, err)
-	}
-	return c, nil
-}
-
-func (d *dialer) greet(nc net.Conn, address string) (*conn, error) {
-	c := &conn{
-		nc: nc, address: address, writeTimeout: d.writeTimeout, silence: 2 * d.heartbeat,
-		kick: make(chan struct{}, 1), dying: make(chan struct{}),
-	}
-	if c.silence == 0 {
-		c.silence = 2 * defaultHeartbeat
-	}
-	body, err := json.Marshal(d.identify)
-	if err != nil {
-		return nil, err
-	}
-	answer, err := c.exchange(protocol.AppendIdentify([]byte(protocol.MagicV2), body))
-	if err != nil {
-		return nil, err
-	}
-	if len(answer) == 0 || answer[0] != '{' {
-		answer = []byte("{}") // a daemon of old, or a sketch of one, says OK
-	}
-	if err := json.Unmarshal(answer, &c.info); err != nil {
-		return nil, fmt.Errorf("the answer to IDENTIFY: %w", err)
-	}
-	if c.info.MaxRdyCount <= 0 {
-		c.info.MaxRdyCount = 2500
-	}
-	if c.info.MsgTimeout <= 0 {
-		c.info.MsgTimeout = time.Minute.Milliseconds()
-	}
-	if len(d.subscribe) > 0 {
-		if _, err := c.exchange(d.subscribe); err != nil {
-			return nil, err
-		}
-	}
-	c.soon = time.NewTimer(time.Hour)
-	c.soon.Stop()
-	return c, nil
-}
-
-// errNotQD is what the TCP address of a lookupd or an HTTP address earn.
-var errNotQD = errors.New("what answers is not a qd's TCP side")
-
-// exchange writes a command and reads its answer, before the loops run. The
-// data returned is the caller's. An error frame is returned as its error.
-func (c *conn) exchange(command []byte) ([]byte, error) {
-	if _, err := c.nc.Write(command); err != nil {
-		return nil, err
-	}
-	for {
-		t, data, err := protocol.ReadFrame(c.nc, nil, 1<<20)
-		switch {
-		case errors.Is(err, protocol.ErrFrameSize):
-			return nil, errNotQD // "HTTP", read as a size, is of this kind
-		case err != nil:
-			return nil, err
-		case t == protocol.FrameError:
-			return nil, protocol.ParseError(data)
-		case t != protocol.FrameResponse:
-			return nil, errNotQD
-		case string(data) != protocol.Heartbeat:
-			return data, nil
-		}
-		if _, err := c.nc.Write(protocol.AppendNop(nil)); err != nil {
-			return nil, err
-		}
-	}
-}
-
-// Read reads from the connection. It fails when the daemon, which sends
+// Read reads what the topmost layer gives. It fails when the daemon, which sends
 // heartbeats, has been silent for two of them.
-func (c *conn) Read(p []byte) (int, error) {
-	if err := c.nc.SetReadDeadline(time.Now().Add(c.silence)); err != nil {
-		return 0, err
-	}
-	if c.broken.Load() { // writeLoop may have set its deadline before ours
-		_ = c.nc.SetReadDeadline(time.Now().Add(lingerDelay))
-	}
-	return c.nc.Read(p)
-}
+func (c *conn) Read(p []byte) (int, error) { return c.from.Read(p) }
 
 // appendedLocked must be called after out has grown from before bytes. It
 // counts the growth and sees to its being written.
@@ -245,7 +136,10 @@ func (c *conn) writeLoop() {
 			c.room = nil
 		}
 		c.mu.Unlock()
-		n, err := c.write(buf)
+		n, err := 0, error(nil)
+		if len(buf) > 0 {
+			n, err = c.to.Write(buf)
+		}
 		c.mu.Lock()
 		c.sent += int64(n)
 		if cap(buf) <= keptBuffer {
@@ -263,24 +157,13 @@ func (c *conn) writeLoop() {
 	}
 }
 
-func (c *conn) write(b []byte) (int, error) {
-	if len(b) == 0 {
-		return 0, nil
-	}
-	if err := c.nc.SetWriteDeadline(time.Now().Add(c.writeTimeout)); err != nil {
-		return 0, err
-	}
-	return c.nc.Write(b)
-}
-
 // closeWrite tells the daemon that nothing more comes. Closing instead, with
 // bytes of the daemon's unread, would be a TCP reset, which can overtake our
 // last commands.
 func (c *conn) closeWrite() {
-	if half, ok := c.nc.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
-		return
+	if !c.end() {
+		c.fail(errors.New("the connection was closed"))
 	}
-	c.fail(errors.New("the connection was closed"))
 }
 
 // fail breaks the connection, once: the first reason stays, and is returned.

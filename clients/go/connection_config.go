@@ -65,6 +65,7 @@ const (
 const (
 	defaultDialTimeout  = 5 * time.Second
 	defaultWriteTimeout = 10 * time.Second
+	defaultDeflateLevel = 6
 )
 
 func (c *Connection) complete() error {
@@ -78,6 +79,9 @@ func (c *Connection) complete() error {
 	}
 	if c.DeflateLevel < 0 || c.DeflateLevel > 9 {
 		errs = append(errs, fmt.Errorf("DeflateLevel: %d not in 0-9", c.DeflateLevel))
+	}
+	if c.DeflateLevel == 0 {
+		c.DeflateLevel = defaultDeflateLevel
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -98,14 +102,18 @@ func (c *Connection) complete() error {
 }
 
 func (c *Connection) dialer() dialer {
-	return dialer{
+	d := dialer{
 		dial: c.Dial, timeout: c.DialTimeout, writeTimeout: c.WriteTimeout, heartbeat: c.HeartbeatInterval,
+		layers: layers{c.TLS, c.Compression}, secret: c.AuthSecret,
 		identify: protocol.IdentifyRequest{
 			ClientID: c.ClientID, Hostname: c.Hostname, UserAgent: c.UserAgent, FeatureNegotiation: true,
 			HeartbeatInterval: int(c.HeartbeatInterval / time.Millisecond),
 			TopologyRegion:    c.Region, TopologyZone: c.Zone,
+			Extension: &protocol.ExtensionRequest{},
 		},
 	}
+	d.layers.ask(&d.identify, c.DeflateLevel)
+	return d
 }
 
 func setDefault[T int | time.Duration](name string, v *T, otherwise T) error {

@@ -2,7 +2,6 @@ package millrace
 
 import (
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -176,33 +175,6 @@ func TestADaemonThatIsAwayIsSaidOnce(t *testing.T) {
 		}
 		want(t, "said", got, []string{"cannot connect, trying again", "subscribed", "connection lost, trying again"})
 	})
-}
-
-// TestWrongAddresses checks that what is easily mistaken for a qd's TCP address
-// is told apart from a qd that is broken.
-func TestWrongAddresses(t *testing.T) {
-	for name, greeting := range map[string]string{
-		"an HTTP server": "HTTP/1.1 400 Bad Request\r\n\r\n",
-		"a lookupd":      "\x00\x00\x00\x0eE_BAD_PROTOCOL",
-	} {
-		inBubble(t, func(t *testing.T, n *pipeNet) {
-			l := n.listen("wrong:1")
-			go func() {
-				c, err := l.Accept()
-				if err != nil {
-					return
-				}
-				_, _ = c.Write([]byte(greeting))
-				_, _ = io.Copy(io.Discard, c)
-				_ = c.Close()
-			}()
-			w, err := NewWriter(WriterConfig{Addresses: []string{"wrong:1"}, Connection: Connection{Dial: n.dial}})
-			noError(t, err)
-			err = w.Publish(t.Context(), "t", []byte("x"))
-			want(t, name, fmt.Sprint(err), "greeting wrong:1: what answers is not a qd's TCP side")
-			noError(t, w.Close())
-		})
-	}
 }
 
 func FuzzParseLookup(f *testing.F) {
