@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -128,31 +127,6 @@ func TestDiscoveryOfATopicToCome(t *testing.T) {
 	})
 }
 
-func TestParseLookup(t *testing.T) {
-	for _, c := range []struct {
-		status int
-		body   string
-		want   string // addresses, or "error"
-	}{
-		{200, `{"producers":[{"broadcast_address":"h","tcp_port":1},{"broadcast_address":"::1","tcp_port":2}]}`, "h:1 [::1]:2"},
-		{200, `{"producers":[]}`, ""},
-		{404, `{"message":"TOPIC_NOT_FOUND"}`, ""},
-		{404, `{"message":"NOT_FOUND"}`, "error"},
-		{404, `not found`, "error"},
-		{500, `{}`, "error"},
-		{200, `<html>`, "error"},
-		{200, `{"producers":[{"broadcast_address":"","tcp_port":1},{"broadcast_address":"h","tcp_port":1}]}`, "h:1"},
-		{200, `{"producers":[{"broadcast_address":"h","tcp_port":1},{"broadcast_address":"h","tcp_port":70000}]}`, "h:1"},
-	} {
-		got, err := parseLookup(c.status, []byte(c.body))
-		text := strings.Join(got, " ")
-		if err != nil {
-			text = "error"
-		}
-		want(t, c.body, text, c.want)
-	}
-}
-
 // TestADaemonThatIsAwayIsSaidOnce looks at what an operator reads after an hour
 // without a daemon, and again when one has come and gone.
 func TestADaemonThatIsAwayIsSaidOnce(t *testing.T) {
@@ -174,26 +148,6 @@ func TestADaemonThatIsAwayIsSaidOnce(t *testing.T) {
 			got = append(got, strings.Trim(rest[:strings.Index(rest, " topic=t channel=c")], `"`))
 		}
 		want(t, "said", got, []string{"cannot connect, trying again", "subscribed", "connection lost, trying again"})
-	})
-}
-
-func FuzzParseLookup(f *testing.F) {
-	f.Add([]byte(`{"producers":[{"broadcast_address":"h","tcp_port":1}]}`))
-	f.Fuzz(func(t *testing.T, body []byte) {
-		addresses, err := parseLookup(http.StatusOK, body)
-		if err != nil {
-			return
-		}
-		for _, a := range addresses {
-			_, port, err := net.SplitHostPort(a)
-			if n, _ := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
-				// A host with brackets or percent signs of its own is the
-				// only thing that dialling may complain of.
-				if err == nil || !strings.ContainsAny(a, "[]%") {
-					t.Fatalf("%q: %v", a, err)
-				}
-			}
-		}
 	})
 }
 

@@ -7,8 +7,6 @@ import (
 	"log/slog"
 	"math"
 	"math/rand/v2"
-	"net/http"
-	"net/url"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -22,8 +20,7 @@ const turnLength = 20 * time.Millisecond
 type Reader struct {
 	config  ReaderConfig
 	dialer  dialer
-	http    *http.Client
-	lookups []*url.URL
+	lookups *lookups
 	ran     atomic.Bool
 	queue   *queue
 	lines   sync.WaitGroup // everything but the workers
@@ -49,13 +46,13 @@ type Stats struct {
 // the configuration cannot be right.
 func NewReader(config ReaderConfig) (*Reader, error) {
 	err := config.complete()
-	lookups, errLookups := parseLookups(config.Lookupds, config.Topic)
+	config.Log = config.Log.With("topic", config.Topic, "channel", config.Channel)
+	lookups, errLookups := newLookups(config.Lookupds, &config.Connection, whoHas(config.Topic))
 	if err := errors.Join(err, errLookups); err != nil {
 		return nil, fmt.Errorf("reader configuration: %w", err)
 	}
-	config.Log = config.Log.With("topic", config.Topic, "channel", config.Channel)
 	return &Reader{
-		config: config, dialer: config.dialer(), http: lookupClient(config), lookups: lookups,
+		config: config, dialer: config.dialer(), lookups: lookups,
 		queue: newQueue(config.OnIdle), changed: make(chan struct{}, 1), daemons: map[string]bool{},
 	}, nil
 }
