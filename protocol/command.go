@@ -23,6 +23,7 @@ const (
 	Touch
 	Cls
 	Nop
+	Seek
 )
 
 // State is what a V2 connection has come to. The values are bits so that a
@@ -46,9 +47,11 @@ type Command struct {
 	Args   int    // how many arguments it needs at least; surplus ones are ignored
 	params string // what NSQ calls arguments in the error for too few
 	Body   bool   // a length-prefixed body follows the line
+	Beyond bool   // it is the extension's: where that is not spoken it does not exist
 }
 
-// commands is protocol V2: what may be said, when, with how many arguments.
+// commands is protocol V2: what may be said, when, with how many arguments, and
+// what its extension adds to it.
 // AUTH alone also refuses surplus arguments.
 var commands = [...]Command{
 	Identify: {Name: "IDENTIFY", Legal: StateInit, Body: true},
@@ -63,6 +66,7 @@ var commands = [...]Command{
 	Touch:    {Name: "TOUCH", Legal: StateSubscribed | StateClosing, Args: 1, params: "params"},
 	Cls:      {Name: "CLS", Legal: StateSubscribed},
 	Nop:      {Name: "NOP", Legal: anyState},
+	Seek:     {Name: "SEEK", Legal: StateSubscribed, Args: 1, params: "parameters", Beyond: true},
 }
 
 var commandByName = func() map[string]*Command {

@@ -21,6 +21,7 @@ const (
 	EFinFailed      = "E_FIN_FAILED"
 	EReqFailed      = "E_REQ_FAILED"
 	ETouchFailed    = "E_TOUCH_FAILED"
+	ESeekFailed     = "E_SEEK_FAILED" // the extension's
 	EAuthFirst      = "E_AUTH_FIRST"
 	EAuthFailed     = "E_AUTH_FAILED"
 	EAuthDisabled   = "E_AUTH_DISABLED"
@@ -47,11 +48,12 @@ func (e *Error) Error() string {
 	return e.Code + " " + e.Text
 }
 
-// Fatal reports whether the connection is closed after the error. Three are
-// not: a FIN, REQ or TOUCH that came too late is an ordinary event.
+// Fatal reports whether the connection is closed after the error. Four are
+// not: a FIN, REQ or TOUCH that came too late is an ordinary event, and a SEEK to
+// a place that is not there has changed nothing.
 func (e *Error) Fatal() bool {
 	switch e.Code {
-	case EFinFailed, EReqFailed, ETouchFailed:
+	case EFinFailed, EReqFailed, ETouchFailed, ESeekFailed:
 		return false
 	}
 	return true

@@ -201,6 +201,7 @@ func TestWriters(t *testing.T) {
 		{AppendTouch(nil, id), "TOUCH 0000000000000001\n"},
 		{AppendCls(nil), "CLS\n"},
 		{AppendNop(nil), "NOP\n"},
+		{AppendSeek(nil, PlaceEarliest), "SEEK earliest\n"},
 		{AppendIdentify(nil, []byte("{}")), "IDENTIFY\n\x00\x00\x00\x02{}"},
 		{AppendAuth(nil, []byte("s")), "AUTH\n\x00\x00\x00\x01s"},
 	} {
@@ -219,7 +220,7 @@ func TestWriters(t *testing.T) {
 }
 
 func TestErrorFatality(t *testing.T) {
-	for code, fatal := range map[string]bool{EFinFailed: false, EReqFailed: false, ETouchFailed: false, EInvalid: true, EBadBody: true} {
+	for code, fatal := range map[string]bool{EFinFailed: false, EReqFailed: false, ETouchFailed: false, ESeekFailed: false, EInvalid: true, EBadBody: true} {
 		e := ParseError([]byte(code + " some text"))
 		if e.Fatal() != fatal || e.Code != code || e.Text != "some text" {
 			t.Errorf("%+v: fatal is %v", e, e.Fatal())

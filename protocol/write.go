@@ -72,6 +72,11 @@ func AppendTouch(dst []byte, id MessageID) []byte {
 // AppendCls appends CLS.
 func AppendCls(dst []byte) []byte { return append(dst, "CLS\n"...) }
 
+// AppendSeek appends SEEK, the extension's.
+func AppendSeek(dst []byte, place string) []byte {
+	return append(append(append(dst, "SEEK "...), place...), '\n')
+}
+
 // AppendNop appends NOP.
 func AppendNop(dst []byte) []byte { return append(dst, "NOP\n"...) }
 

@@ -237,3 +237,20 @@ func TestAHugeFrameTakesNoMemory(t *testing.T) {
 		}
 	}
 }
+
+// TestExtension is asked for always, and there where it is answered.
+func TestExtension(t *testing.T) {
+	inBubble(t, func(t *testing.T, n *pipeNet) {
+		b := newBroker(t)
+		b.offers.extension = &protocol.ExtensionResponse{MaxMsgSize: 1 << 20, Seek: true}
+		b.start(n.listen("q:2"))
+		t.Cleanup(b.stop)
+		c := Connection{Dial: n.dial}
+		noError(t, c.complete())
+		d := c.dialer()
+		got, err := d.connect(t.Context(), "q:2")
+		noError(t, err)
+		want(t, "extension", *got.extension, *b.offers.extension)
+		got.fail(ErrClosed)
+	})
+}

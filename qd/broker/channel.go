@@ -176,6 +176,8 @@ type Membership struct {
 	Near queue.Nearness
 	// Limit is how many consumers the channel may have with it; 0 is any number.
 	Limit int
+	// Start, if not nil, is the place where the channel begins if it is created.
+	Start *Place
 }
 
 // Nearness is how near a consumer is that says that it is in a zone of a region.
@@ -197,13 +199,18 @@ func (t *Topic) Subscribe(channel string, owner any, m Membership) (*Consumer, e
 	if t.broker.exiting() {
 		return nil, ErrExiting
 	}
+	at, errStart := t.beginning(m.Start)
 	if err := t.lock(); err != nil {
 		return nil, err
 	}
 	c := t.core.Channel(channel)
 	created := c == nil
+	if created && errStart != nil {
+		t.unlock()
+		return nil, errStart
+	}
 	if created {
-		c = t.addChannel(channel, nil)
+		c = t.addChannel(channel, at)
 	} else if m.Limit > 0 && c.ConsumerCount() >= m.Limit {
 		t.unlock()
 		return nil, &TooManyError{t.name, channel, m.Limit}
@@ -223,6 +230,20 @@ func (t *Topic) Subscribe(channel string, owner any, m Membership) (*Consumer, e
 	}
 	return k, nil
 }
+
+// beginning is the position where a channel begins that is to begin at a place;
+// nil is where channels usually do. A topic without a log keeps nothing but what
+// is there for its first channel, which gets it even so.
+func (t *Topic) beginning(at *Place) (*uint64, error) {
+	if at == nil || t.logs == nil && at.name == protocol.PlaceEarliest {
+		return nil, nil
+	}
+	pos, err := t.position(*at)
+	return &pos, err
+}
+
+// Seek moves the consumer's channel; see Topic.Seek.
+func (k *Consumer) Seek(to Place) error { return k.topic.Seek(k.channel.Name(), to) }
 
 // Topic is the name of the consumer's topic.
 func (k *Consumer) Topic() string { return k.topic.name }

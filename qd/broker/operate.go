@@ -26,7 +26,7 @@ var ErrBadPlace = errors.New("must be earliest, latest, a message ID of 16 hex d
 
 // ParsePlace reads what Place describes.
 func ParsePlace(text string) (Place, error) {
-	if text == "earliest" || text == "latest" {
+	if text == protocol.PlaceEarliest || text == protocol.PlaceLatest {
 		return Place{name: text}, nil
 	}
 	if at, err := time.Parse(time.RFC3339Nano, text); err == nil {
@@ -55,9 +55,9 @@ func (t *Topic) position(p Place) (uint64, error) {
 	}
 	log := t.logs.main
 	switch p.name {
-	case "earliest":
+	case protocol.PlaceEarliest:
 		return log.Start(), nil
-	case "latest":
+	case protocol.PlaceLatest:
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		return t.core.End(), nil

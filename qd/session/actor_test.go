@@ -134,7 +134,7 @@ func (s *stage) render(h heard) string {
 	for id, body := range s.bodies {
 		text = strings.ReplaceAll(text, id, "<"+body+">")
 	}
-	if len(text) > 400 {
+	if len(text) > 500 {
 		text = fmt.Sprintf("%s… (%d bytes)", text[:40], len(text))
 	}
 	if strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {

@@ -39,6 +39,9 @@ func (s *session) next(ctx context.Context) (more bool, err error) {
 		return false, err
 	}
 	line, refused := protocol.ParseLine(s.in.bytes()[: n-1 : n-1])
+	if refused == nil && line.Beyond && !s.limits.extended {
+		refused = protocol.Errorf(protocol.EInvalid, "invalid command %s", line.Name)
+	}
 	if refused != nil {
 		return false, refused
 	}
@@ -81,6 +84,8 @@ func (s *session) perform(ctx context.Context, l protocol.Line) error {
 		return asError(s.requeue(l))
 	case protocol.Touch:
 		return asError(s.touch(l.Args[0]))
+	case protocol.Seek:
+		return s.seek(ctx, l)
 	case protocol.Cls:
 		s.consumer.SetReady(0)
 		s.setState(protocol.StateClosing)
@@ -154,6 +159,7 @@ func (s *session) membership() broker.Membership {
 		SampleRate: s.client.SampleRate,
 		Near:       s.server.broker.Nearness(s.client.TopologyRegion, s.client.TopologyZone),
 		Limit:      s.server.MaxChannelConsumers,
+		Start:      s.limits.start,
 	}
 }
 
@@ -171,7 +177,8 @@ func (s *session) ready(l protocol.Line) *protocol.Error {
 	if n > s.server.MaxRdyCount {
 		return protocol.Errorf(protocol.EInvalid, "RDY count %d out of range 0-%d", n, s.server.MaxRdyCount)
 	}
-	s.consumer.SetReady(int(n))
+	s.credit = int(n)
+	s.consumer.SetReady(s.credit)
 	return nil
 }
 
@@ -222,8 +229,30 @@ func (s *session) touch(arg []byte) *protocol.Error {
 	return nil
 }
 
-// answerFailed reports that a message could not be answered, which does not
-// end the connection.
-func (s *session) answerFailed(code, verb string, id []byte, err error) {
-	s.respond(protocol.FrameError, protocol.Errorf(code, "%s %s failed %s", verb, id, err).Error())
+// seek moves the channel. It takes the right that SUB does: whoever consumes may as
+// well finish everything, or leave it all unfinished. The OK comes before the first
+// message from the new place, so that the client knows what it holds in vain.
+func (s *session) seek(ctx context.Context, l protocol.Line) error {
+	if err := s.maySubscribe(ctx, l, s.consumer.Topic(), s.consumer.Channel()); err != nil {
+		return err
+	}
+	place := short(string(l.Args[0])) // too long, it is none
+	to, err := broker.ParsePlace(place)
+	if err == nil {
+		s.consumer.SetReady(0)
+		defer func() { s.consumer.SetReady(s.credit) }()
+		err = s.consumer.Seek(to)
+	}
+	if err != nil {
+		s.answerFailed(protocol.ESeekFailed, "SEEK", []byte(place), err)
+		return nil
+	}
+	s.respond(protocol.FrameResponse, protocol.OK)
+	return s.awaitTaken(0)
+}
+
+// answerFailed reports that a message could not be answered, or a channel moved,
+// which does not end the connection.
+func (s *session) answerFailed(code, verb string, arg []byte, err error) {
+	s.respond(protocol.FrameError, protocol.Errorf(code, "%s %s failed %s", verb, arg, err).Error())
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"flag"
 	"fmt"
+	"log/slog"
 	"maps"
 	"os"
 	"path/filepath"
@@ -65,6 +66,7 @@ type stage struct {
 	*daemon
 	listener *listener
 	limits   session.Settings
+	level    broker.Level // of topics
 	auth     *authority  // nil without one
 	trust    *tls.Config // of the clients; nil without TLS
 	actors   []*actor    // in the order of their entrance
@@ -102,7 +104,7 @@ func play(t *testing.T, script string) string {
 
 func (s *stage) open(t *testing.T) {
 	if s.daemon == nil {
-		s.daemon = start(t, s.limits, s.listener)
+		s.daemon = startAt(t, s.limits, s.listener, slog.New(slog.DiscardHandler), s.level)
 	}
 }
 
@@ -156,6 +158,8 @@ func (s *stage) note(who, what string, late time.Duration) {
 
 func (s *stage) set(name, value string) (err error) {
 	switch name {
+	case "durability":
+		return s.level.UnmarshalText([]byte(value))
 	case "auth":
 		s.auth = newAuthority()
 		s.limits.Auth, err = s.auth.client(value)

@@ -49,11 +49,17 @@ func start(t testing.TB, s session.Settings, l net.Listener) *daemon {
 // startLogged is start with a log of the sessions.
 func startLogged(t testing.TB, s session.Settings, l net.Listener, log *slog.Logger) *daemon {
 	t.Helper()
+	return startAt(t, s, l, log, broker.Memory)
+}
+
+// startAt is startLogged with topics at a level.
+func startAt(t testing.TB, s session.Settings, l net.Listener, log *slog.Logger, level broker.Level) *daemon {
+	t.Helper()
 	quiet := slog.New(slog.DiscardHandler)
 	b, err := broker.Open(broker.Settings{
 		DataPath: t.TempDir(), MemoryMessages: 10_000_000, MemoryBytes: 1 << 30,
 		FileBytes: 100 << 20, SyncEvery: 2500, SyncTimeout: 2 * time.Second,
-		MaxMsgTimeout: s.MaxMsgTimeout, Log: quiet,
+		MaxMsgTimeout: s.MaxMsgTimeout, Durability: level, Log: quiet,
 	})
 	if err != nil {
 		t.Fatal(err)

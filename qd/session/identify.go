@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/millrace-mq/millrace/protocol"
+	"github.com/millrace-mq/millrace/qd/broker"
 )
 
 // maxSelf is how many bytes of each thing that a client says of itself, or wrongly,
@@ -68,6 +69,9 @@ func (s *session) accept(r protocol.IdentifyRequest) *protocol.Error {
 	if !ok {
 		return invalid("msg timeout", r.MsgTimeout)
 	}
+	if err := limits.extend(r); err != nil {
+		return err
+	}
 
 	s.limits = limits
 	s.setHeartbeat(heartbeat)
@@ -77,6 +81,23 @@ func (s *session) accept(r protocol.IdentifyRequest) *protocol.Error {
 	c.ID, c.Hostname, c.UserAgent = short(r.ClientID), short(r.Hostname), short(r.UserAgent)
 	c.TopologyRegion, c.TopologyZone = short(r.TopologyRegion), short(r.TopologyZone)
 	c.SampleRate, c.MsgTimeout = r.SampleRate, limits.msgTimeout
+	return nil
+}
+
+// extend takes in what a client asks for that speaks the extension. One that is not
+// answered about it, for want of feature negotiation, does not.
+func (i *identified) extend(r protocol.IdentifyRequest) *protocol.Error {
+	if r.Extension == nil || !r.FeatureNegotiation {
+		return nil
+	}
+	i.extended = true
+	if text := r.Extension.ChannelStart; text != "" {
+		start, err := broker.ParsePlace(text)
+		if err != nil {
+			return protocol.Errorf(protocol.EBadBody, "IDENTIFY channel start (%s) %s", short(text), err)
+		}
+		i.start = &start
+	}
 	return nil
 }
 
@@ -143,6 +164,16 @@ func (s *session) grant(r protocol.IdentifyRequest) upgrade {
 
 // negotiate says what the client gets.
 func (s *session) negotiate(r protocol.IdentifyRequest, u upgrade) protocol.IdentifyResponse {
+	var extension *protocol.ExtensionResponse
+	if r.Extension != nil {
+		extension = &protocol.ExtensionResponse{
+			MaxMsgSize:    int64(s.server.MaxMsgSize),
+			MaxBodySize:   int64(s.server.MaxBodySize),
+			MaxReqTimeout: s.server.MaxReqTimeout.Milliseconds(),
+			WholeBatches:  true,
+			Seek:          true,
+		}
+	}
 	return protocol.IdentifyResponse{
 		MaxRdyCount:         s.server.MaxRdyCount,
 		Version:             protocol.Version,
@@ -159,5 +190,6 @@ func (s *session) negotiate(r protocol.IdentifyRequest, u upgrade) protocol.Iden
 		OutputBufferTimeout: s.limits.bufferTimeout.Milliseconds(),
 		TopologyRegion:      s.server.Region,
 		TopologyZone:        s.server.Zone,
+		Extension:           extension,
 	}
 }

@@ -96,6 +96,13 @@ func (s *session) flush() error {
 		}
 		return s.push()
 	}
+	return s.awaitTaken(pendingLimit)
+}
+
+// awaitTaken has the delivering goroutine send the answers, and waits until it has
+// taken them but for limit bytes. It writes what it has taken before it asks for
+// messages.
+func (s *session) awaitTaken(limit int) error {
 	for {
 		s.out.mu.Lock()
 		waiting := len(s.out.pending)
@@ -103,7 +110,7 @@ func (s *session) flush() error {
 		if waiting > 0 {
 			s.consumer.Wake()
 		}
-		if waiting <= pendingLimit {
+		if waiting <= limit {
 			return nil
 		}
 		select {

@@ -33,6 +33,7 @@ type session struct {
 	pubs      publishes
 	fins      []uint64
 	consumer  *broker.Consumer // nil before SUB
+	credit    int              // that RDY gave it last
 	delivered chan struct{}    // closed when the delivering goroutine has ended
 	limits    identified
 	rights    rights
@@ -48,6 +49,8 @@ type identified struct {
 	msgTimeout    time.Duration
 	bufferSize    int
 	bufferTimeout time.Duration
+	extended      bool          // the client speaks the extension
+	start         *broker.Place // where a channel begins that SUB makes; nil is NSQ's rule
 }
 
 // errSilent ends a connection that has not said anything for two heartbeats.
