@@ -29,6 +29,7 @@ var folders = []folder{
 	{path: "lookupd/metrics", mayImport: []string{"internal", "protocol"}, thirdParty: []string{prometheus}},
 	{path: "admin", mayImport: []string{"internal", "protocol"}, thirdParty: []string{httprouter}},
 	{path: "clients", mayImport: []string{"protocol"}, thirdParty: []string{snappy}},
+	{path: "clients/go/spool", mayImport: []string{"clients"}, thirdParty: []string{diskqueue}},
 	{path: "apps", mayImport: []string{"qd", "lookupd", "admin", "clients", "internal", "protocol"}},
 	{path: "apps/bench/load", mayImport: []string{"protocol"}, thirdParty: []string{snappy, compress}},
 	{path: "apps/bench/work", mayImport: []string{"apps/bench", "internal", "protocol"}, thirdParty: []string{snappy, compress}}, // in tests
