@@ -20,7 +20,7 @@ func TestKilled(t *testing.T) {
 	}
 	dir := t.TempDir()
 	put, dropped := -1, -1 // the last number that the process spoke of
-	for round := range 10 {
+	for round := range 6 {
 		child := exec.Command(os.Args[0], "-test.run=^TestKilled$", "-test.v")
 		child.Env = append(os.Environ(), "SPOOL_TO_FILL="+dir)
 		out, err := child.StdoutPipe()
