@@ -61,8 +61,10 @@ func TestLayers(t *testing.T) {
 				pass(time.Second)
 				want(t, "connections", r.Stats().Connections, 1)
 				want(t, "dialled", n.dialled("q:1"), 2)
+				began := time.Now()
 				r.stop()
 				noError(t, w.Close())
+				want(t, "the end, which the daemon heard, took", time.Since(began), time.Duration(0))
 				if got := rec.got(); !slices.Equal(got, append(wanted, "late")) {
 					t.Errorf("%d messages came, of %d", len(got), len(wanted)+1)
 				}
