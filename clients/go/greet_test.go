@@ -119,7 +119,7 @@ func TestGreetingOfStrangers(t *testing.T) {
 		"TLS that ends": {func(c net.Conn) {
 			_, _ = c.Write([]byte(response(`{"tls_v1":true}`)))
 			_ = c.(*pipeConn).CloseWrite()
-		}, secured, "the TLS handshake: EOF"},
+		}, secured, "the TLS handshake: the daemon closed the connection: EOF"},
 		"Snappy that is none": {saying(response(`{"snappy":true}`), response("OK")), Connection{Compression: Snappy},
 			"compression: snappy: corrupt input"},
 		"Deflate that is none": {saying(response(`{"deflate":true}`), "\xff\xff\xff\xff\xff"), Connection{Compression: Deflate},

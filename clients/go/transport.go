@@ -79,7 +79,10 @@ func (c *conn) secure(config *tls.Config) error {
 		config.ServerName = serverName(c.address)
 	}
 	secured := tls.Client(socket{c.nc, c}, config)
-	if err := secured.Handshake(); err != nil {
+	switch err := secured.Handshake(); {
+	case err == io.EOF:
+		return fmt.Errorf("the daemon closed the connection: %w", err)
+	case err != nil:
 		return err
 	}
 	c.tls, c.from, c.to = secured, secured, secured

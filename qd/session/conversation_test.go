@@ -67,9 +67,9 @@ type stage struct {
 	listener *listener
 	limits   session.Settings
 	level    broker.Level // of topics
-	auth     *authority  // nil without one
-	trust    *tls.Config // of the clients; nil without TLS
-	actors   []*actor    // in the order of their entrance
+	auth     *authority   // nil without one
+	trust    *tls.Config  // of the clients; nil without TLS
+	actors   []*actor     // in the order of their entrance
 	ids      map[string]string
 	bodies   map[string]string // by ID
 	out      strings.Builder
