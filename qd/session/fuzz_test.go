@@ -19,6 +19,7 @@ func FuzzSession(f *testing.F) {
 		"SUB t ch\nRDY 10\n" + mpub("t", "a", "b", "c") + "FIN 0000000400000000\nREQ 0000000400000001 0\nTOUCH 0000000400000002\nCLS\n",
 		"IDENTIFY\n\x00\x00\x00\x1c{\"heartbeat_interval\":1000}\n", "SUB t#ephemeral ch#ephemeral\n", "DPUB t 1\n\x00\x00\x00\x01x",
 		"MPUB t\n\x00\x00\x00\x09\x00\x00\x00\x02\x00\x00\x00\x01a", "AUTH\n\x00\x00\x00\x01x", "\n \r\n", "RDY 99999999999999999999\n",
+		identifying(`{"feature_negotiation":true,"millrace":{"channel_start":"earliest"}}`) + "SUB t ch\nRDY 1\nSEEK earliest\nSEEK x\n",
 	} {
 		f.Add([]byte(seed), uint16(len(seed)/2))
 		f.Add([]byte(seed), uint16(5))
