@@ -53,6 +53,7 @@ type conn struct {
 	address      string
 	info         protocol.IdentifyResponse
 	extension    *protocol.ExtensionResponse // nil unless the daemon speaks it
+	roundTrip    time.Duration               // of IDENTIFY, about
 	silence      time.Duration               // of the daemon, after which it counts as dead
 	writeTimeout time.Duration
 	drains       bool        // what the daemon has answered is read even after a write failed

@@ -124,11 +124,12 @@ func (g *greeting) identify() error {
 	if err != nil {
 		return err
 	}
+	c, began := g.conn, time.Now()
 	answer, err := g.exchange("IDENTIFY", protocol.AppendIdentify([]byte(protocol.MagicV2), body))
 	if err != nil {
 		return err
 	}
-	c := g.conn
+	c.roundTrip = time.Since(began)
 	if string(answer) != protocol.OK { // which is all that a daemon of old says, or a sketch of one
 		if err := json.Unmarshal(answer, &c.info); err != nil {
 			return fmt.Errorf("IDENTIFY: not a daemon's answer, %.40q: %w", answer, err)

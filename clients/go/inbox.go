@@ -17,8 +17,10 @@ const (
 
 // inbox cuts a stream into frames where they lie. It reads into chunks that it
 // fills once and never writes to again, so that what is cut from them is its
-// user's for good.
+// user's for good, or, if it recycles, until all users have let go of the page.
 type inbox struct {
+	recycles   bool
+	page       *page  // that chunk is of; nil if it does not recycle
 	chunk      []byte // its first end bytes are filled
 	start, end int    // the bytes between them are not cut yet
 	size       int    // of the next chunk
@@ -27,6 +29,9 @@ type inbox struct {
 // space returns the room to read into: some bytes at least. It moves an
 // incomplete frame to a new chunk when the old one has little room left.
 func (b *inbox) space() []byte {
+	if b.page != nil && b.start == b.end && b.page.holders.Load() == 1 {
+		b.start, b.end = 0, 0 // nobody holds anything of it any more
+	}
 	if len(b.chunk)-b.end >= len(b.chunk)/8 && b.end < len(b.chunk) {
 		return b.chunk[b.end:]
 	}
@@ -36,9 +41,23 @@ func (b *inbox) space() []byte {
 	rest := b.chunk[b.start:b.end]
 	// A frame longer than a chunk gets room as its bytes come, whatever length
 	// it claims.
-	b.chunk = make([]byte, max(b.size, 2*len(rest)))
+	old := b.page
+	b.turnTo(max(b.size, 2*len(rest)))
 	b.start, b.end = 0, copy(b.chunk, rest)
+	if old != nil {
+		old.letGo()
+	}
 	return b.chunk[b.end:]
+}
+
+// turnTo begins a chunk of size bytes.
+func (b *inbox) turnTo(size int) {
+	if !b.recycles {
+		b.chunk = make([]byte, size)
+		return
+	}
+	b.page = newPage(size)
+	b.chunk = b.page.bytes
 }
 
 // filled says that n bytes were read into space.

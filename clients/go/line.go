@@ -3,7 +3,6 @@ package millrace
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/millrace-mq/millrace/protocol"
@@ -14,14 +13,19 @@ type line struct {
 	*conn
 	reader  *Reader
 	timeout time.Duration // of a message, by the daemon
+	longest time.Duration // that TOUCH can keep one for, from its delivery
+	turn    share         // the spreading goroutine's
 
-	settled chan struct{} // closed when the daemon sends nothing new and everything is answered
+	closed  chan struct{} // closed when the daemon sends nothing new
+	settled chan struct{} // closed when, besides, everything is answered
 
 	// Guarded by conn.mu.
 	ready    int // the credit that the daemon was last given
 	inFlight int
 	phase    phase
 	counts   counts
+	appetite appetite
+	seeks    fifo[chan<- error] // of the SEEKs that are not answered yet
 }
 
 // phase is how far a line has come.
@@ -34,14 +38,47 @@ const (
 	settled         // and all messages were answered
 )
 
+// appetite is what a line has done with its credit since it was last divided.
+type appetite struct {
+	peak   int // the most that was in flight
+	hungry bool
+	heard  time.Time // when messages last came, or the last one was answered
+	since  time.Time // the beginning of a short while
+	lately int       // messages in it
+}
+
 // counts are what became of messages.
-type counts struct{ received, finished, requeued, expired uint64 }
+type counts struct{ received, finished, requeued, expired, touched, givenUp uint64 }
+
+func (c *counts) add(d counts) {
+	c.received += d.received
+	c.finished += d.finished
+	c.requeued += d.requeued
+	c.expired += d.expired
+	c.touched += d.touched
+	c.givenUp += d.givenUp
+}
+
+// defaultMaxMsgTimeout is what daemons have that do not tell.
+const defaultMaxMsgTimeout = 15 * time.Minute
 
 func newLine(c *conn, r *Reader) *line {
-	return &line{
+	l := &line{
 		conn: c, reader: r, timeout: time.Duration(c.info.MsgTimeout) * time.Millisecond,
-		settled: make(chan struct{}),
+		longest: time.Duration(c.info.MaxMsgTimeout) * time.Millisecond,
+		closed:  make(chan struct{}), settled: make(chan struct{}),
+		turn: share{
+			limit: int(c.info.MaxRdyCount), due: time.Now(),
+			probe: min(max(2*c.roundTrip, probeLeast), turnLength),
+		},
 	}
+	if l.longest <= 0 {
+		l.longest = defaultMaxMsgTimeout
+	}
+	if r.config.TouchFor != 0 {
+		l.longest = min(l.longest, r.config.TouchFor)
+	}
+	return l
 }
 
 // run receives until the connection fails, or ctx ends and the line has parted
@@ -51,6 +88,7 @@ func (l *line) run(ctx, work context.Context) error {
 	l.reader.lines.Go(func() { l.part(ctx, work) })
 	err := l.fail(l.readLoop())
 	l.reader.queue.forget(l)
+	l.failSeeks(err)
 	return err
 }
 
@@ -93,79 +131,6 @@ func (l *line) close() {
 	l.phase = closing
 }
 
-func (l *line) readLoop() error {
-	var in inbox
-	for {
-		n, err := l.Read(in.space())
-		in.filled(n)
-		if n > 0 {
-			if err := l.receive(&in); err != nil {
-				return fmt.Errorf("reading from %s: %w", l.address, err)
-			}
-		}
-		if err != nil {
-			return fmt.Errorf("reading from %s: %w", l.address, err)
-		}
-	}
-}
-
-// receive takes every complete frame from in. The messages among them are
-// allocated together and go to the workers together.
-func (l *line) receive(in *inbox) error {
-	var messages []Message
-	if n := in.count(); n > 0 {
-		messages = make([]Message, 0, n)
-	}
-	for {
-		t, data, ok, err := in.next()
-		switch {
-		case err != nil:
-			return err
-		case !ok:
-			l.deliver(messages)
-			return nil
-		case t == protocol.FrameMessage:
-			p, err := protocol.ParseMessage(data)
-			if err != nil {
-				return err
-			}
-			messages = messages[:len(messages)+1]
-			m := &messages[len(messages)-1]
-			m.ID, m.Attempts, m.Body, m.Timestamp = p.ID, p.Attempts, p.Body, time.Unix(0, p.Timestamp)
-			m.Address, m.line = l.address, l
-		default:
-			// What CLOSE_WAIT follows must be known to be in flight before it.
-			l.deliver(messages)
-			messages = messages[len(messages):]
-			if err := l.control(t, data); err != nil {
-				return err
-			}
-		}
-	}
-}
-
-// control acts on a frame that is not a message.
-func (l *line) control(t protocol.FrameType, data []byte) error {
-	switch {
-	case t == protocol.FrameError:
-		err := protocol.ParseError(data)
-		if err.Fatal() {
-			return err
-		}
-		// The message's timeout was faster; it comes again.
-		l.reader.config.Log.Info("answer came too late", "qd", l.address, "error", err)
-		return nil
-	case t != protocol.FrameResponse:
-		return fmt.Errorf("unknown %v", t)
-	case string(data) == protocol.Heartbeat:
-		l.nop()
-		return nil
-	case string(data) == protocol.CloseWait && l.closeAnswered():
-		return nil
-	}
-	return fmt.Errorf("unexpected response %.40q", data)
-}
-
 // closeAnswered notes that CLS was answered. It reports false if it is not CLS's
 // turn to be.
 func (l *line) closeAnswered() bool {
@@ -175,99 +140,20 @@ func (l *line) closeAnswered() bool {
 		return false
 	}
 	l.phase = closed
+	close(l.closed)
 	l.settleLocked(0)
 	return true
 }
 
-func (l *line) deliver(messages []Message) {
-	if len(messages) == 0 {
-		return
-	}
-	l.mu.Lock()
-	l.inFlight += len(messages)
-	l.counts.received += uint64(len(messages))
-	l.mu.Unlock()
-	at := time.Now()
-	b := &batch{line: l, messages: messages, deadline: at.Add(l.timeout)}
-	if !l.reader.queue.push(b, at) {
-		b.giveBack()
-	}
-}
-
-// giveBack requeues what nobody has claimed, for another reader.
-func (b *batch) giveBack() {
-	rest := b.claimAll()
-	for i := range rest {
-		rest[i].requeue(0, soon)
-	}
-	b.line.flush()
-}
-
-func (l *line) finish(id protocol.MessageID, u urgency) {
+// holds reports whether the connection lives and messages of its are unanswered.
+func (l *line) holds() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.err != nil {
-		return
-	}
-	before := len(l.out)
-	l.out = protocol.AppendFin(l.out, id)
-	l.appendedLocked(before, u)
-	l.counts.finished++
-	l.settleLocked(1)
-}
-
-func (l *line) requeue(id protocol.MessageID, delay time.Duration, u urgency) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.err != nil {
-		return
-	}
-	before := len(l.out)
-	l.out = protocol.AppendReq(l.out, id, delay)
-	l.appendedLocked(before, u)
-	l.counts.requeued++
-	l.settleLocked(1)
-}
-
-func (l *line) touch(id protocol.MessageID) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.err != nil {
-		return
-	}
-	before := len(l.out)
-	l.out = protocol.AppendTouch(l.out, id)
-	l.appendedLocked(before, now)
-}
-
-// expired notes that n messages were dropped because the daemon has taken them
-// back.
-func (l *line) expired(n int) {
-	if n == 0 {
-		return
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.counts.expired += uint64(n)
-	l.settleLocked(n)
-}
-
-// settleLocked notes that n messages are no longer in flight.
-func (l *line) settleLocked(n int) {
-	l.inFlight -= n
-	switch {
-	case l.inFlight > 0:
-	case l.phase == closed:
-		l.phase = settled
-		close(l.settled)
-	case l.ready == 0:
-		l.reader.noteChange() // it may be another line's turn
-	}
+	return l.err == nil && l.inFlight > 0
 }
 
 // setReady gives the daemon credit for n messages in flight.
 func (l *line) setReady(n int) {
-	n = min(n, int(l.info.MaxRdyCount))
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if n == l.ready || l.phase != receiving {
@@ -279,8 +165,59 @@ func (l *line) setReady(n int) {
 	l.appendedLocked(before, now)
 }
 
-func (l *line) credit() credit {
+// usedUp reports whether the daemon can send nothing more before messages are
+// answered, and whether there are any.
+func (l *line) usedUp() (full, some bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return credit{l.ready, l.inFlight}
+	return l.inFlight >= l.ready, l.inFlight > 0
+}
+
+// shortWhile is what a line's traffic is measured over.
+const shortWhile = 5 * time.Millisecond
+
+// arrivedLocked notes that n messages came. A line is hungry if all its credit
+// is in flight, and also if as much came in a short while: what is on its way
+// back to the daemon is in flight for it, and not for us.
+func (l *line) arrivedLocked(n int, at time.Time) {
+	l.inFlight += n
+	l.counts.received += uint64(n)
+	a := &l.appetite
+	a.peak = max(a.peak, l.inFlight)
+	a.heard = at
+	if at.Sub(a.since) > shortWhile {
+		a.since, a.lately = at, 0
+	}
+	a.lately += n
+	if !a.hungry && max(l.inFlight, a.lately) >= l.ready {
+		a.hungry = true
+		l.reader.noteChange()
+	}
+}
+
+// share tells what the line does with its credit, and begins to measure anew.
+func (l *line) share() *share {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s, a := &l.turn, &l.appetite
+	s.ready, s.inFlight, s.peak, s.heard = l.ready, l.inFlight, a.peak, a.heard
+	s.hungry = a.hungry || l.inFlight > 0 && l.inFlight >= l.ready
+	a.peak, a.hungry = l.inFlight, false
+	return s
+}
+
+// settleLocked notes that n messages are no longer in flight.
+func (l *line) settleLocked(n int) {
+	over := l.inFlight > l.ready
+	l.inFlight -= n
+	if l.inFlight <= 0 {
+		l.appetite.heard = time.Now()
+		if l.phase == closed {
+			l.phase = settled
+			close(l.settled)
+		}
+	}
+	if over && l.phase == receiving {
+		l.reader.noteChange() // others wait for what it answers
+	}
 }

@@ -2,75 +2,47 @@ package millrace
 
 import (
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
-// batch is the messages of one read. Workers claim them one by one, without a
-// lock, so that a read's messages are spread over all of them.
-type batch struct {
-	line     *line
-	messages []Message
-	deadline time.Time    // when the daemon takes them back
-	claimed  atomic.Int64 // beyond len(messages) once exhausted
-}
-
-// claim returns the next message that nobody has claimed, or nil.
-func (b *batch) claim() *Message {
-	if i := b.claimed.Add(1) - 1; i < int64(len(b.messages)) {
-		return &b.messages[i]
-	}
-	return nil
-}
-
-func (b *batch) exhausted() bool { return b.claimed.Load() >= int64(len(b.messages)) }
-
-// claimAll returns what nobody has claimed.
-func (b *batch) claimAll() []Message {
-	n := int64(len(b.messages))
-	return b.messages[min(b.claimed.Swap(n), n):]
-}
-
-// queue holds the batches that workers have yet to exhaust, in the order in
+// queue holds the parcels that workers have yet to exhaust, in the order in
 // which they were read. Credit bounds it.
 type queue struct {
-	idle func() // may be nil; called by the worker that finds nothing to do
+	idle func()      // may be nil; called by the worker that finds nothing to do
+	full func() bool // whether no daemon can send anything before something is answered
 
-	mu      sync.Mutex // guards below; not held while idle runs; a line's may be taken in it
+	mu      sync.Mutex // guards below; not held while idle runs; a Reader's may be taken in it
 	wake    sync.Cond
-	batches fifo[*batch]
-	busy    int  // workers that have a batch
-	worked  bool // a worker had a batch since idle was last called
+	alarm   *time.Timer // wakes those who wait for company for messages; nil until there are some
+	parcels fifo[*parcel]
+	busy    int  // workers that have messages
+	worked  bool // a worker had some since idle was last called
 	idling  bool // a worker is in idle
 	closed  bool
 }
 
-func newQueue(idle func()) *queue {
-	q := &queue{idle: idle}
+func newQueue(idle func(), full func() bool) *queue {
+	q := &queue{idle: idle, full: full}
 	q.wake.L = &q.mu
 	return q
 }
 
-// push appends a batch. It returns false, and does not take it, once the queue
+// push appends a parcel. It returns false, and does not take it, once the queue
 // is closed. It drops what the daemon has taken back by now, which bounds the
 // queue even if no worker ever comes: a daemon sends its credit again no sooner
 // than that.
-func (q *queue) push(b *batch, now time.Time) bool {
+func (q *queue) push(p *parcel) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.closed {
 		return false
 	}
-	for {
-		first, ok := q.batches.peek()
-		if !ok || now.Before(first.deadline) {
-			break
-		}
-		first.line.expired(len(first.claimAll()))
-		q.batches.drop()
+	for first := q.firstLocked(); first != nil && !p.at.Before(first.deadline()); first = q.firstLocked() {
+		first.expire()
 	}
-	q.batches.push(b)
-	if len(b.messages) == 1 {
+	p.holders.Store(int64(len(p.messages)) + 1)
+	q.parcels.push(p)
+	if len(p.messages) == 1 {
 		q.wake.Signal()
 	} else {
 		q.wake.Broadcast()
@@ -78,34 +50,120 @@ func (q *queue) push(b *batch, now time.Time) bool {
 	return true
 }
 
-// next waits for a batch with messages to claim. had says that the worker had
+// firstLocked returns the first parcel that has something to claim, or nil. It
+// drops those before it.
+func (q *queue) firstLocked() *parcel {
+	for {
+		p, ok := q.parcels.peek()
+		switch {
+		case !ok:
+			return nil
+		case p.unclaimed() > 0:
+			return p
+		}
+		q.parcels.drop()
+		p.letGo(1)
+	}
+}
+
+// next waits for a parcel with messages to claim. had says that the worker had
 // one before, which it is done with. It returns nil once the queue is closed.
-func (q *queue) next(had bool) *batch {
+func (q *queue) next(had bool) *parcel {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	q.doneLocked(had)
+	for !q.closed {
+		if p := q.firstLocked(); p != nil {
+			q.busy++
+			q.worked = true
+			return p
+		}
+		q.restLocked()
+	}
+	return nil
+}
+
+// gather waits for messages and appends up to size of them to runs, those of one
+// parcel as one run. had is as in next. It has messages wait for company until
+// there are size, none can come, or the first was read wait ago. It appends
+// nothing once the queue is closed.
+func (q *queue) gather(runs []run, size int, wait time.Duration, had bool) []run {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.doneLocked(had)
+	for !q.closed {
+		now := time.Now()
+		first := q.firstLocked()
+		switch {
+		case first == nil:
+			q.restLocked()
+		case !now.Before(first.deadline()):
+			first.expire()
+		case wait > 0 && q.waitingLocked(size) < size && now.Sub(first.at) < wait && !q.full():
+			q.alarmLocked(first.at.Add(wait).Sub(now))
+			q.wake.Wait()
+		default:
+			q.busy++
+			q.worked = true
+			return q.claimLocked(runs, size, now)
+		}
+	}
+	return runs
+}
+
+func (q *queue) claimLocked(runs []run, size int, now time.Time) []run {
+	for size > 0 {
+		p := q.firstLocked()
+		if p == nil || !now.Before(p.deadline()) {
+			break
+		}
+		messages := p.claimMany(size)
+		runs = append(runs, run{parcel: p, messages: messages})
+		size -= len(messages)
+	}
+	return runs
+}
+
+// waitingLocked counts messages to claim, up to enough.
+func (q *queue) waitingLocked(enough int) (n int) {
+	for p := range q.parcels.all() {
+		if n += p.unclaimed(); n >= enough {
+			break
+		}
+	}
+	return n
+}
+
+func (q *queue) alarmLocked(d time.Duration) {
+	if q.alarm == nil {
+		q.alarm = time.AfterFunc(d, func() {
+			q.mu.Lock()
+			defer q.mu.Unlock()
+			q.wake.Broadcast()
+		})
+		return
+	}
+	q.alarm.Reset(d)
+}
+
+func (q *queue) doneLocked(had bool) {
 	if had {
 		q.busy--
 	}
-	for !q.closed {
-		b, ok := q.batches.peek()
-		switch {
-		case ok && b.exhausted():
-			q.batches.drop()
-		case ok:
-			q.busy++
-			q.worked = true
-			return b
-		case q.idle != nil && q.worked && q.busy == 0 && !q.idling:
-			q.worked, q.idling = false, true
-			q.mu.Unlock()
-			q.idle()
-			q.mu.Lock()
-			q.idling = false
-		default:
-			q.wake.Wait()
-		}
+}
+
+// restLocked has a worker without messages call idle if that is due, or else
+// wait until something changes.
+func (q *queue) restLocked() {
+	if q.idle == nil || !q.worked || q.busy > 0 || q.idling {
+		q.wake.Wait()
+		return
 	}
-	return nil
+	q.worked, q.idling = false, true
+	q.mu.Unlock()
+	q.idle()
+	q.mu.Lock()
+	q.idling = false
 }
 
 // forget drops the messages of a line that is gone: the daemon delivers them
@@ -113,21 +171,24 @@ func (q *queue) next(had bool) *batch {
 func (q *queue) forget(l *line) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for b := range q.batches.all() {
-		if b.line == l {
-			b.claimAll()
+	for p := range q.parcels.all() {
+		if p.line == l {
+			p.letGo(len(p.claimAll()))
 		}
 	}
 }
 
-// close makes next and push return at once, and returns the batches left.
-func (q *queue) close() (left []*batch) {
+// close makes next, gather and push return at once, and returns the parcels left.
+func (q *queue) close() (left []*parcel) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.closed = true
+	if q.alarm != nil {
+		q.alarm.Stop()
+	}
 	q.wake.Broadcast()
-	for b := range q.batches.all() {
-		left = append(left, b)
+	for p := range q.parcels.all() {
+		left = append(left, p)
 	}
 	return left
 }

@@ -9,36 +9,43 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 )
-
-// turnLength is how long a line keeps credit when there is not enough for all.
-const turnLength = 20 * time.Millisecond
 
 // Reader consumes one channel of one topic from every daemon that has it.
 type Reader struct {
 	config  ReaderConfig
 	dialer  dialer
 	lookups *lookups
-	ran     atomic.Bool
 	queue   *queue
+	touches *toucher
 	lines   sync.WaitGroup // everything but the workers
-	changed chan struct{}  // holds a token when credit is to be spread anew
+	changed chan struct{}  // holds a token when credit is to be divided anew
+	ended   chan struct{}  // closed when nothing of it runs any more
 
-	mu        sync.Mutex // guards below; never held across I/O; a line's may be taken in it
-	daemons   map[string]bool
-	connected []*line // in the order of their coming
-	past      counts  // of lines that are gone
+	mu         sync.Mutex // guards below; never held across I/O; a line's may be taken in it
+	daemons    map[string]bool
+	connected  []*line // in the order of their coming
+	past       counts  // of lines that are gone
+	paused     bool
+	pace       pace
+	stop       context.CancelFunc // nil before it runs
+	closed     bool
+	goroutines map[string]bool // those that run handlers, hooks or the loop's body
+	last       *Message        // that the loop was left with
 }
 
 // Stats is what a Reader has done so far.
 type Stats struct {
 	Connections int    // subscribed daemons
 	InFlight    int    // messages delivered on them and not yet answered
+	Backoff     int    // failures that the whole Reader still backs off for; 0 if it does not
+	Paused      bool   // by Pause
 	Received    uint64 // messages
 	Finished    uint64 // answers sent, or to be sent
 	Requeued    uint64 // the same
+	Touched     uint64 // TOUCHes, likewise
+	GivenUp     uint64 // messages delivered more often than MaxAttempts allows
 	Expired     uint64 // messages that waited for a handler until the daemon took them back
 }
 
@@ -51,52 +58,25 @@ func NewReader(config ReaderConfig) (*Reader, error) {
 	if err := errors.Join(err, errLookups); err != nil {
 		return nil, fmt.Errorf("reader configuration: %w", err)
 	}
-	return &Reader{
-		config: config, dialer: config.dialer(), lookups: lookups,
-		queue: newQueue(config.OnIdle), changed: make(chan struct{}, 1), daemons: map[string]bool{},
-	}, nil
-}
-
-// Run consumes until ctx ends, connecting again whenever a daemon comes back.
-// Then it asks daemons for nothing more, gives back the messages that no handler
-// has begun, waits for handlers and kept messages as ShutdownTimeout allows, and
-// returns nil when no goroutine of the Reader's is left. A handler that ignores
-// the end of its context is waited for even so. A Reader runs once.
-func (r *Reader) Run(ctx context.Context) error {
-	if !r.ran.CompareAndSwap(false, true) {
-		return errors.New("a reader runs only once")
+	r := &Reader{
+		config: config, dialer: config.dialer(), lookups: lookups, touches: newToucher(config.Concurrency),
+		changed: make(chan struct{}, 1), ended: make(chan struct{}),
+		daemons: map[string]bool{}, goroutines: map[string]bool{},
+		pace: pace{first: config.Backoff, longest: config.MaxBackoff},
 	}
-	work, endWork := context.WithCancel(context.WithoutCancel(ctx))
-	defer endWork()
-	var workers sync.WaitGroup
-	for range r.config.Concurrency {
-		workers.Go(func() { r.work(work) })
+	var idle func()
+	if config.OnIdle != nil {
+		idle = r.onIdle
 	}
-	r.lines.Go(func() { r.spread(ctx) })
-	r.lines.Go(func() { r.discover(ctx, work) })
-	<-ctx.Done()
-	patience := time.AfterFunc(r.config.ShutdownTimeout, endWork)
-	defer patience.Stop()
-	// CLS goes first: what is given back before it would be delivered to us again.
-	for _, l := range r.current() {
-		l.close()
-	}
-	for _, b := range r.queue.close() {
-		b.giveBack()
-	}
-	workers.Wait()
-	if r.config.OnIdle != nil {
-		r.config.OnIdle()
-	}
-	r.lines.Wait()
-	return nil
+	r.queue = newQueue(idle, r.usedUp)
+	return r, nil
 }
 
 // Stats returns what was done so far.
 func (r *Reader) Stats() Stats {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	s := Stats{Connections: len(r.connected)}
+	s := Stats{Connections: len(r.connected), Backoff: r.pace.level, Paused: r.paused}
 	sum := r.past
 	for _, l := range r.connected {
 		l.mu.Lock()
@@ -104,7 +84,8 @@ func (r *Reader) Stats() Stats {
 		sum.add(l.counts)
 		l.mu.Unlock()
 	}
-	s.Received, s.Finished, s.Requeued, s.Expired = sum.received, sum.finished, sum.requeued, sum.expired
+	s.Received, s.Finished, s.Requeued = sum.received, sum.finished, sum.requeued
+	s.Touched, s.GivenUp, s.Expired = sum.touched, sum.givenUp, sum.expired
 	return s
 }
 
@@ -114,46 +95,20 @@ func (r *Reader) Starved() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.ContainsFunc(r.connected, func(l *line) bool {
-		c := l.credit()
-		return c.inFlight > 0 && c.inFlight >= c.ready
+		full, some := l.usedUp()
+		return full && some
 	})
 }
 
-func (c *counts) add(d counts) {
-	c.received += d.received
-	c.finished += d.finished
-	c.requeued += d.requeued
-	c.expired += d.expired
-}
-
-// work handles messages until the queue is closed.
-func (r *Reader) work(ctx context.Context) {
-	for b := r.queue.next(false); b != nil; b = r.queue.next(true) {
-		for m := b.claim(); m != nil; m = b.claim() {
-			if !time.Now().Before(b.deadline) {
-				b.line.expired(1)
-				continue
-			}
-			r.handle(ctx, m)
-		}
-		b.line.flush()
-	}
-}
-
-func (r *Reader) handle(ctx context.Context, m *Message) {
-	if limit := r.config.MaxAttempts; limit > 0 && m.Attempts > limit {
-		r.config.Log.Warn("message given up", "id", m.ID, "attempts", m.Attempts, "qd", m.Address)
-		m.finish(soon)
-		return
-	}
-	switch err := r.config.Handler.Handle(ctx, m); {
-	case err == nil:
-		m.finish(soon)
-	case errors.Is(err, ErrAnswerLater):
-	default:
-		r.config.Log.Warn("message failed", "id", m.ID, "attempts", m.Attempts, "qd", m.Address, "error", err)
-		m.requeue(-1, soon)
-	}
+// usedUp reports whether no daemon can send anything more until messages are
+// answered.
+func (r *Reader) usedUp() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return !slices.ContainsFunc(r.connected, func(l *line) bool {
+		full, _ := l.usedUp()
+		return !full
+	})
 }
 
 func (r *Reader) requeueDelay(attempts uint16) time.Duration {
@@ -198,6 +153,9 @@ func (r *Reader) consume(ctx, work context.Context, c *conn) error {
 	r.mu.Unlock()
 	r.noteChange()
 	r.config.Log.Info("subscribed", "qd", c.address)
+	if r.config.Start != StartLatest && c.extension == nil {
+		r.config.Log.Warn("the daemon decides where a new channel starts: it does not know the setting Start", "qd", c.address)
+	}
 	err := l.run(ctx, work)
 	r.mu.Lock()
 	r.connected = slices.DeleteFunc(r.connected, func(other *line) bool { return other == l })
@@ -214,49 +172,6 @@ func (r *Reader) current() []*line {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.connected)
-}
-
-// noteChange has spread look at the lines again.
-func (r *Reader) noteChange() {
-	select {
-	case r.changed <- struct{}{}:
-	default:
-	}
-}
-
-// spread keeps MaxInFlight divided among the connected lines.
-func (r *Reader) spread(ctx context.Context) {
-	turn := time.NewTimer(turnLength)
-	defer turn.Stop()
-	from, turnOver := 0, true
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-turn.C:
-			turnOver = true
-		case <-r.changed:
-		}
-		lines := r.current()
-		if len(lines) <= r.config.MaxInFlight {
-			for i, l := range lines {
-				l.setReady(share(r.config.MaxInFlight, len(lines), i))
-			}
-			continue
-		}
-		credits := make([]credit, len(lines))
-		for i, l := range lines {
-			credits[i] = l.credit()
-		}
-		from = rotate(credits, r.config.MaxInFlight, from, turnOver)
-		for i, l := range lines {
-			l.setReady(credits[i].ready)
-		}
-		if turnOver {
-			turnOver = false
-			turn.Reset(turnLength)
-		}
-	}
 }
 
 // backoff says how long to wait before trying a daemon again.

@@ -27,9 +27,10 @@ type ReaderConfig struct {
 	LookupInterval time.Duration
 
 	// MaxInFlight is how many messages may be delivered and unanswered, over
-	// all connections, which share it evenly. 0 stands for 200. With more
-	// connections than that, credit goes around, 20 ms a turn. It can be
-	// exceeded for a moment when credit moves between connections.
+	// all connections. 0 stands for 200. It goes to those that have traffic, evenly;
+	// an idle connection keeps one, or, if they are too many for that, gets one in
+	// turns, so that a message waits for about a second at most while handlers
+	// are free. It can be exceeded for a moment when credit moves between connections.
 	MaxInFlight int
 
 	// Concurrency is how many handlers run at once; 0 stands for 1. With 1, the
@@ -61,18 +62,21 @@ type ReaderConfig struct {
 	// MaxBackoff, if not 0, has the whole Reader pause after a handler's failure,
 	// as NSQ's clients do: for Backoff (0 stands for 1 s), twice as long after each
 	// further failure, MaxBackoff at most. Then it takes one message at a time until as
-	// many have succeeded as had failed.
+	// many have succeeded as had failed. What was delivered before a pause is handled
+	// in it, and does not lengthen it.
 	Backoff, MaxBackoff time.Duration
 
 	// MaxAttempts, if not 0, is how often a message is handled. One delivered more
 	// often is given to OnGiveUp, if that is set, and finished when that returns
-	// nil, otherwise requeued. Without OnGiveUp it is logged and finished.
+	// nil, otherwise requeued. Without OnGiveUp it is logged and finished. Of a batch,
+	// such messages go to OnGiveUp one by one before the others are handled.
 	MaxAttempts uint16
 	OnGiveUp    Handler
 
 	// TouchFor is for how long after its delivery a message whose handler still
-	// runs is kept with TOUCH, as far as the daemon's longest allows; 0 stands for
-	// as long as it allows (15 min); below zero, messages are never touched.
+	// runs is kept with TOUCH, which is said at half of the daemon's message timeout,
+	// as far as the daemon's longest allows; 0 stands for as long as it allows (15 min);
+	// below zero, messages are never touched.
 	TouchFor time.Duration
 
 	// ShutdownTimeout is how long Run waits, once its context has ended, for
@@ -84,12 +88,13 @@ type ReaderConfig struct {
 	MsgTimeout time.Duration // asked of the daemon, at least 1 s; 0 leaves it to the daemon (60 s)
 	SampleRate int           // percent of messages to receive, 1 to 99; 0 stands for all
 
-	// Start says where a channel begins that this Reader's subscribing makes, as
-	// StartLatest, which is the default, or StartEarliest. Only Millrace's daemons know the latter; on others it
-	// is logged, once a connection, and has no effect.
+	// Start says where a channel begins that this Reader's subscribing makes. Only
+	// Millrace's daemons know StartEarliest; on others it has no effect, which is
+	// logged, once a connection.
 	Start Start
 
-	// OnHandled, if set, is told of each message, or batch, that was handled.
+	// OnHandled, if set, is told of each message, or batch, that was handled or
+	// given to OnGiveUp. Calls overlap if Concurrency is above 1.
 	OnHandled func(Handled)
 
 	Connection
@@ -106,13 +111,23 @@ func (c *ReaderConfig) complete() error {
 	if len(c.Addresses)+len(c.Lookupds) == 0 {
 		errs = append(errs, errors.New("neither an address nor a lookupd is given"))
 	}
-	if c.Handler == nil {
-		errs = append(errs, errors.New("no handler is given"))
+	if c.Handler != nil && c.BatchHandler != nil {
+		errs = append(errs, errors.New("both a Handler and a BatchHandler are given"))
+	}
+	if c.SampleRate < 0 || c.SampleRate > 99 {
+		errs = append(errs, fmt.Errorf("SampleRate: %d not in 0-99", c.SampleRate))
+	}
+	if c.Start > StartEarliest {
+		errs = append(errs, fmt.Errorf("Start: %d is none of StartLatest and StartEarliest", c.Start))
 	}
 	errs = append(errs, checkAddresses(c.Addresses)...)
 	errs = append(errs, setDefault("LookupInterval", &c.LookupInterval, time.Minute))
 	errs = append(errs, setDefault("MaxInFlight", &c.MaxInFlight, 200))
 	errs = append(errs, setDefault("Concurrency", &c.Concurrency, 1))
+	errs = append(errs, setDefault("BatchSize", &c.BatchSize, 200))
+	errs = append(errs, setDefault("BatchWait", &c.BatchWait, 0))
+	errs = append(errs, setDefault("Backoff", &c.Backoff, time.Second))
+	errs = append(errs, setDefault("MaxBackoff", &c.MaxBackoff, 0))
 	errs = append(errs, setDefault("ShutdownTimeout", &c.ShutdownTimeout, 10*time.Second))
 	errs = append(errs, c.Connection.complete())
 	errs = append(errs, checkInterval("MsgTimeout", c.MsgTimeout))
@@ -129,6 +144,9 @@ func (c *ReaderConfig) dialer() dialer {
 	d := c.Connection.dialer()
 	d.identify.MsgTimeout = int(c.MsgTimeout / time.Millisecond)
 	d.identify.SampleRate = int32(c.SampleRate)
+	if c.Start == StartEarliest {
+		d.identify.Extension = &protocol.ExtensionRequest{ChannelStart: protocol.PlaceEarliest}
+	}
 	d.subscribe = protocol.AppendSub(nil, c.Topic, c.Channel)
 	return d
 }

@@ -126,7 +126,7 @@ func TestReaderRequeuesFailures(t *testing.T) {
 		want(t, "handled at", at, []time.Duration{0, 1 * time.Second, 3 * time.Second, 6 * time.Second, 9 * time.Second})
 		want(t, "requeued", b.requeued, []string{"x 1000", "x 2000", "x 3000", "x 3000", "x 3000"})
 		want(t, "given up", b.finishedBodies(), []string{"x"})
-		want(t, "stats", r.Stats(), Stats{Connections: 1, Received: 6, Finished: 1, Requeued: 5})
+		want(t, "stats", r.Stats(), Stats{Connections: 1, Received: 6, Finished: 1, Requeued: 5, GivenUp: 1})
 	})
 }
 
@@ -283,15 +283,15 @@ func TestReaderSkipsWhatTheDaemonTookBack(t *testing.T) {
 		pass(15 * time.Second)
 		want(t, "handled", len(rec.got()), 4)
 		want(t, "finished in time", len(b.finishedBodies()), 3)
-		want(t, "stats", r.Stats(), Stats{Connections: 1, Received: 30, Finished: 4, Expired: 26})
+		want(t, "stats", r.Stats(), Stats{Connections: 1, Received: 30, Finished: 4, Touched: 3, Expired: 26})
 	})
 }
 
 func waitingIn(q *queue) (n int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for b := range q.batches.all() {
-		n += max(0, len(b.messages)-int(b.claimed.Load()))
+	for p := range q.parcels.all() {
+		n += p.unclaimed()
 	}
 	return n
 }
