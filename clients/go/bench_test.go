@@ -17,7 +17,7 @@ import (
 
 // serveNull accepts connections on loopback until the benchmark ends, and gives
 // each, greeted, to serve: a broker that does nothing but speak.
-func serveNull(b *testing.B, serve func(nc net.Conn, in *bufio.Reader)) (address string) {
+func serveNull(b testing.TB, serve func(nc net.Conn, in *bufio.Reader)) (address string) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		b.Fatal(err)

@@ -25,12 +25,14 @@ type offers struct {
 	snappy, deflate bool
 	secret          string // if set, AUTH is required
 	extension       *protocol.ExtensionResponse
+	maxMsgTimeout   time.Duration // 0: it does not tell
 }
 
 func (o offers) to(r protocol.IdentifyRequest) (info protocol.IdentifyResponse) {
 	info.TLSv1 = r.TLSv1 && o.tls != nil
 	info.Snappy, info.Deflate = r.Snappy && o.snappy, r.Deflate && o.deflate
 	info.DeflateLevel = r.DeflateLevel
+	info.MaxMsgTimeout = o.maxMsgTimeout.Milliseconds()
 	info.AuthRequired = o.secret != ""
 	if r.Extension != nil {
 		info.Extension = o.extension

@@ -20,8 +20,10 @@ type Reader struct {
 	queue   *queue
 	touches *toucher
 	lines   sync.WaitGroup // everything but the workers
-	changed chan struct{}  // holds a token when credit is to be divided anew
 	ended   chan struct{}  // closed when nothing of it runs any more
+
+	changed  chan struct{} // holds a token when credit is to be divided anew
+	rationed chan struct{} // the same, when it has become more or less
 
 	mu         sync.Mutex // guards below; never held across I/O; a line's may be taken in it
 	daemons    map[string]bool
@@ -60,7 +62,7 @@ func NewReader(config ReaderConfig) (*Reader, error) {
 	}
 	r := &Reader{
 		config: config, dialer: config.dialer(), lookups: lookups, touches: newToucher(config.Concurrency),
-		changed: make(chan struct{}, 1), ended: make(chan struct{}),
+		changed: make(chan struct{}, 1), rationed: make(chan struct{}, 1), ended: make(chan struct{}),
 		daemons: map[string]bool{}, goroutines: map[string]bool{},
 		pace: pace{first: config.Backoff, longest: config.MaxBackoff},
 	}

@@ -16,10 +16,12 @@ func (r *Reader) setPaused(paused bool) {
 	r.mu.Lock()
 	r.paused = paused
 	r.mu.Unlock()
-	r.noteChange()
+	r.noteRation()
 }
 
 // noteHandled has the whole Reader step back, or forward again, if it does so.
+// After a failure it must be called before the message is given back, or that
+// would come again at once.
 func (r *Reader) noteHandled(failed bool) {
 	if r.config.MaxBackoff <= 0 {
 		return
@@ -33,15 +35,18 @@ func (r *Reader) noteHandled(failed bool) {
 	}
 	after := r.pace
 	r.mu.Unlock()
-	if after == before {
+	switch {
+	case after == before:
 		return
-	}
-	if after.level > before.level || after.until != before.until {
+	case after.until != before.until:
+		for _, l := range r.current() {
+			l.setReady(0)
+		}
 		r.config.Log.Warn("backing off", "failures", after.level, "for", time.Until(after.until))
-	} else if after.level == 0 {
-		r.config.Log.Info("back at full speed")
+	case after.level == 0:
+		r.config.Log.Info("backed off for long enough")
 	}
-	r.noteChange()
+	r.noteRation()
 }
 
 // credit is how many messages may be in flight over all lines, and until when
@@ -55,24 +60,31 @@ func (r *Reader) credit(now time.Time) (n int, until time.Time) {
 	return r.pace.credit(r.config.MaxInFlight, now)
 }
 
-// noteChange has spread look at the lines again.
-func (r *Reader) noteChange() {
+// noteChange has spread look at the lines again, soon.
+func (r *Reader) noteChange() { signal(r.changed) }
+
+// noteRation has it do so at once, because there is more or less to spread.
+func (r *Reader) noteRation() { signal(r.rationed) }
+
+func signal(c chan struct{}) {
 	select {
-	case r.changed <- struct{}{}:
-	default:
+	case c <- struct{}{}:
+	default: // there is one already
 	}
 }
 
 // spread keeps the credit divided among the connected lines.
 func (r *Reader) spread(ctx context.Context) {
-	again := time.NewTimer(time.Hour)
+	again, calm := time.NewTimer(time.Hour), time.NewTimer(time.Hour)
 	defer again.Stop()
+	defer calm.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-again.C:
 		case <-r.changed:
+		case <-r.rationed:
 		}
 		lines := r.current()
 		next := r.divide(lines, time.Now())
@@ -83,8 +95,13 @@ func (r *Reader) spread(ctx context.Context) {
 		}
 		// Whatever happens at once is looked at together, and looking at a thousand
 		// lines must not become all that a Reader does.
-		if !sleep(ctx, time.Millisecond+time.Duration(len(lines))*5*time.Microsecond) {
+		calm.Reset(time.Millisecond + time.Duration(len(lines))*5*time.Microsecond)
+		select {
+		case <-ctx.Done():
 			return
+		case <-calm.C:
+		case <-r.rationed:
+			r.noteRation()
 		}
 	}
 }

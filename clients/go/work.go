@@ -64,8 +64,8 @@ func (w *worker) answer(m *Message, err error) {
 	case errors.Is(err, ErrAnswerLater):
 	default:
 		w.logFailure("message failed", err, "id", m.ID, "attempts", m.Attempts, "qd", m.Address)
-		m.requeue(-1, soon)
 		w.noteHandled(true)
+		m.requeue(-1, soon)
 	}
 }
 
@@ -139,10 +139,10 @@ func (w *worker) answerBatch(err error, n int) (later bool) {
 		return true
 	default:
 		w.logFailure("batch failed", err, "messages", n)
+		w.noteHandled(true)
 		for _, r := range w.runs {
 			r.parcel.line.requeueAll(r.messages, -1, now)
 		}
-		w.noteHandled(true)
 	}
 	return false
 }

@@ -1,0 +1,155 @@
+package millrace
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/millrace-mq/millrace/protocol"
+)
+
+// seekable is a broker of Millrace's that answers SEEK by answer, which returns an
+// error's text or "" for OK; nil leaves SEEK unanswered.
+func seekable(t *testing.T, n *pipeNet, address string, answer func(place string) string) *broker {
+	b := newBroker(t)
+	b.offers.extension = &protocol.ExtensionResponse{Seek: true}
+	b.intercept = func(s *session, l protocol.Line, _ []byte) bool {
+		if l.Verb != protocol.Seek {
+			return false
+		}
+		b.put("t", "around "+string(l.Args[0])) // messages come between question and answer
+		if answer == nil {
+			return true
+		}
+		if text := answer(string(l.Args[0])); text != "" {
+			s.send(protocol.FrameError, text)
+		} else {
+			s.ok()
+		}
+		return true
+	}
+	b.start(n.listen(address))
+	t.Cleanup(b.stop)
+	return b
+}
+
+func TestSeek(t *testing.T) {
+	inBubble(t, func(t *testing.T, n *pipeNet) {
+		var places []string
+		seekable(t, n, "q:1", func(place string) string {
+			places = append(places, place)
+			if place == "never" {
+				return "E_SEEK_FAILED SEEK never failed no such place"
+			}
+			return ""
+		})
+		var rec recorder
+		r := startReader(t, n, ReaderConfig{Addresses: []string{"q:1"}, Handler: &rec})
+		if err := r.Seek(t.Context(), "earliest"); err == nil || !strings.Contains(err.Error(), "no daemon") {
+			t.Errorf("without a connection: %v", err)
+		}
+		synctest.Wait()
+		noError(t, r.Seek(t.Context(), "earliest"))
+		noError(t, r.Seek(t.Context(), "2026-01-02T03:04:05Z"))
+		err := r.Seek(t.Context(), "never")
+		if err == nil || !strings.Contains(err.Error(), "q:1") || !strings.Contains(err.Error(), "no such place") {
+			t.Errorf("%v", err)
+		}
+		if e, ok := errors.AsType[*protocol.Error](err); !ok || e.Code != protocol.ESeekFailed {
+			t.Errorf("%v", err)
+		}
+		for _, place := range []string{"", "a b", "x\nFIN y", "\r"} {
+			if r.Seek(t.Context(), place) == nil {
+				t.Errorf("%q is taken for a place", place)
+			}
+		}
+		synctest.Wait()
+		want(t, "asked for", places, []string{"earliest", "2026-01-02T03:04:05Z", "never"})
+		want(t, "handled", rec.got(), []string{"around earliest", "around 2026-01-02T03:04:05Z", "around never"})
+		want(t, "connections", n.dialled("q:1"), 1)
+	})
+}
+
+// TestSeekWhereNotAllCan: those who can have moved, and the error names the others.
+func TestSeekWhereNotAllCan(t *testing.T) {
+	inBubble(t, func(t *testing.T, n *pipeNet) {
+		moved := 0
+		seekable(t, n, "q:1", func(string) string { moved++; return "" })
+		startBroker(t, n.listen("nsqd:1"))
+		seekable(t, n, "q:2", func(string) string { return "E_INVALID there is no such thing" })
+		r := startReader(t, n, ReaderConfig{Addresses: []string{"q:1", "nsqd:1", "q:2"}, Handler: &recorder{}})
+		pass(time.Second)
+		err := r.Seek(t.Context(), "latest")
+		want(t, "moved", moved, 1)
+		for _, words := range []string{"nsqd:1", "only Millrace's", "q:2", "no such thing"} {
+			if err == nil || !strings.Contains(err.Error(), words) {
+				t.Errorf("%v does not say %s", err, words)
+			}
+		}
+		if strings.Contains(err.Error(), "q:1") && !strings.Contains(err.Error(), "nsqd:1") {
+			t.Errorf("%v names one that has moved", err)
+		}
+	})
+}
+
+// TestSeekUnanswered: whoever waits is told when his context ends, or the connection.
+func TestSeekUnanswered(t *testing.T) {
+	inBubble(t, func(t *testing.T, n *pipeNet) {
+		b := seekable(t, n, "q:1", nil)
+		r := startReader(t, n, ReaderConfig{Addresses: []string{"q:1"}, Handler: &recorder{}})
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := r.Seek(ctx, "latest"); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%v", err)
+		}
+		time.AfterFunc(time.Second, func() { b.each(func(s *session) { _ = s.nc.Close() }) })
+		if err := r.Seek(t.Context(), "latest"); err == nil || !strings.Contains(err.Error(), "not answered") {
+			t.Errorf("%v", err)
+		}
+	})
+}
+
+func TestStart(t *testing.T) {
+	inBubble(t, func(t *testing.T, n *pipeNet) {
+		asked := map[string]protocol.IdentifyRequest{}
+		ours, nsqd := newBroker(t), newBroker(t)
+		ours.offers.extension = &protocol.ExtensionResponse{Seek: true}
+		for address, b := range map[string]*broker{"q:1": ours, "nsqd:1": nsqd} {
+			b.start(n.listen(address))
+			t.Cleanup(b.stop)
+		}
+		var said strings.Builder
+		startReader(t, n, ReaderConfig{
+			Addresses: []string{"q:1", "nsqd:1"}, Handler: &recorder{}, Start: StartEarliest, SampleRate: 30, MsgTimeout: 7 * time.Second,
+			Connection: Connection{Log: slog.New(slog.NewTextHandler(&said, nil))},
+		})
+		pass(time.Second)
+		for name, b := range map[string]*broker{"ours": ours, "nsqd": nsqd} {
+			b.each(func(s *session) { asked[name] = s.identify })
+			want(t, name+" is asked for the start", asked[name].Extension.ChannelStart, protocol.PlaceEarliest)
+			want(t, name+" is asked for a sample", asked[name].SampleRate, int32(30))
+			want(t, name+" is asked for a timeout", asked[name].MsgTimeout, 7000)
+		}
+		want(t, "said", strings.Count(said.String(), "setting Start"), 1)
+		nsqd.each(func(s *session) { _ = s.nc.Close() })
+		pass(time.Second)
+		want(t, "said again", strings.Count(said.String(), "setting Start"), 2)
+	})
+}
+
+func TestReaderConfigIsChecked(t *testing.T) {
+	_, err := NewReader(ReaderConfig{
+		Topic: "t", Channel: "c", Addresses: []string{"q:1"}, Handler: &recorder{}, BatchHandler: &batches{},
+		SampleRate: 100, Start: 2, BatchSize: -1, BatchWait: -1, Backoff: -1, MaxBackoff: -1, MsgTimeout: 1,
+	})
+	for _, s := range []string{"BatchHandler", "SampleRate", "Start", "BatchSize", "BatchWait", "Backoff", "MaxBackoff", "MsgTimeout"} {
+		if err == nil || !strings.Contains(err.Error(), s) {
+			t.Errorf("%v does not tell of %s", err, s)
+		}
+	}
+}
