@@ -113,9 +113,10 @@ func (w *worker) workBatch(ctx context.Context) {
 // reports whether one of these is kept.
 func (w *worker) fill(ctx context.Context) (keep bool) {
 	w.batch = w.batch[:0]
-	for _, r := range w.runs {
-		for i := range r.messages {
-			m := &r.messages[i]
+	for i := range w.runs {
+		messages := w.runs[i].messages
+		for k := range messages {
+			m := &messages[k]
 			if w.tooOften(m) {
 				keep = w.giveUp(ctx, m) || keep
 				continue
