@@ -14,15 +14,25 @@
 //
 // # Consuming
 //
+// A Reader consumes in one of three ways: it Runs a Handler, which gets messages one
+// by one; or a BatchHandler, which gets many at a time and costs least; or the
+// program ranges over Reader.Messages, takes them when it is ready, and answers
+// them itself.
+//
 // Delivery is at least once: a message that is not answered within the daemon's
 // message timeout, or whose connection breaks first, comes again. A handler
 // answers by returning: nil finishes the message, an error requeues it. One that
 // wants to answer later, when many messages have been made durable together,
 // say, returns ErrAnswerLater and calls Finish or Requeue when it is ready, from
-// any goroutine.
+// any goroutine. For as long as a handler runs, the Reader itself asks the
+// daemon for more time.
 //
 // The credit that MaxInFlight gives is all that a Reader holds in memory,
 // however slow its handler is. Messages that wait for a handler longer than the
 // daemon's message timeout are dropped unhandled, because the daemon has already
 // taken them back.
+//
+// What a Reader does can be seen: Stats counts, OnHandled tells how long handlers
+// take, and what goes wrong is logged with slog, with the topic, the channel and
+// the daemon, to Connection.Log.
 package millrace

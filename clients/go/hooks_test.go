@@ -144,7 +144,7 @@ func TestOnHandled(t *testing.T) {
 				<-r.ended
 				want(t, "told", got, c.want)
 				// The broker's messages are one nanosecond old in 1970.
-				if age := time.Now().Sub(time.Unix(0, 1)); ages[0] > age || ages[0] < age-time.Hour {
+				if age := time.Since(time.Unix(0, 1)); ages[0] > age || ages[0] < age-time.Hour {
 					t.Errorf("age %v, want about %v", ages[0], age)
 				}
 			})

@@ -63,7 +63,7 @@ type ReaderConfig struct {
 	// as NSQ's clients do: for Backoff (0 stands for 1 s), twice as long after each
 	// further failure, MaxBackoff at most. Then it takes one message at a time until as
 	// many have succeeded as had failed. What was delivered before a pause is handled
-	// in it, and does not lengthen it.
+	// in it, and does not lengthen it. Only what handlers return counts.
 	Backoff, MaxBackoff time.Duration
 
 	// MaxAttempts, if not 0, is how often a message is handled. One delivered more
@@ -76,7 +76,7 @@ type ReaderConfig struct {
 	// TouchFor is for how long after its delivery a message whose handler still
 	// runs is kept with TOUCH, which is said at half of the daemon's message timeout,
 	// as far as the daemon's longest allows; 0 stands for as long as it allows (15 min);
-	// below zero, messages are never touched.
+	// below zero, messages are never touched. Whoever takes Messages touches them himself.
 	TouchFor time.Duration
 
 	// ShutdownTimeout is how long Run waits, once its context has ended, for
