@@ -101,7 +101,7 @@ type fakeDaemon struct {
 // lies idle while somebody is hungry, and whoever has something gets to hand
 // it out, within the time that is promised.
 func TestDivideAtRandom(t *testing.T) {
-	for seed := range uint64(300) {
+	for seed := range uint64(60) {
 		rnd := rand.New(rand.NewPCG(seed, 1))
 		total := 1 + rnd.IntN(12)
 		daemons := make([]*fakeDaemon, 1+rnd.IntN(30))

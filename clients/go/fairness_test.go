@@ -126,10 +126,10 @@ func TestTwentyDaemonsOneInFlight(t *testing.T) {
 func TestABacklogDoesNotStarveOthers(t *testing.T) {
 	inBubble(t, func(t *testing.T, n *pipeNet) {
 		c := startCluster(t, n, 20)
-		c.brokers[7].put("t", numbered(40000)...)
+		c.brokers[7].put("t", numbered(60000)...)
 		startReader(t, n, ReaderConfig{Addresses: c.addresses, MaxInFlight: 1, Handler: c.handler(time.Millisecond)})
 		pass(time.Second)
-		for i := range 200 {
+		for i := range 60 {
 			began := time.Now()
 			daemon := (i*7 + 1) % 20
 			body := fmt.Sprintf("now and then %d", i)
