@@ -11,13 +11,14 @@ import (
 	"github.com/millrace-mq/millrace/protocol"
 )
 
-// publisher is what a lane publishes with: a millrace.Writer for one daemon.
+// publisher is what a lane publishes with: a millrace.Writer for one daemon,
+// which tells outcomes in the order of the publishes and tries nothing again.
 // It must not connect a second time by itself, since a publish that is just
 // being handed over could then overtake those that failed with the first
 // connection.
 // A publish that it would have to connect for again fails with errLost.
 type publisher interface {
-	PublishAsync(ctx context.Context, topic string, bodies [][]byte, done func(error)) error
+	PublishManyAsync(ctx context.Context, topic string, bodies [][]byte, done func(error)) error
 	Close() error
 }
 
@@ -125,7 +126,7 @@ func (l *lane) send(bodies [][]byte) error {
 	}
 	// Not with the context that Ctrl-C ends: what was taken from the input is
 	// published.
-	return l.out.PublishAsync(context.Background(), l.topic, bodies, func(err error) {
+	return l.out.PublishManyAsync(context.Background(), l.topic, bodies, func(err error) {
 		l.results <- err // has room for all that may be unanswered
 	})
 }

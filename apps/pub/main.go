@@ -8,6 +8,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"os"
 	"slices"
@@ -104,7 +105,8 @@ func (s *settings) publish(ctx context.Context, std program.Stdio) error {
 func connectOnce(address string) (publisher, error) {
 	var used atomic.Bool
 	return millrace.NewWriter(millrace.WriterConfig{
-		Addresses: []string{address}, MaxInFlight: window,
+		Addresses: []string{address}, RetryFor: -1,
+		MaxInFlight: math.MaxInt, MaxInFlightBytes: math.MaxInt, // the lane has its window
 		Connection: millrace.Connection{UserAgent: "pub/" + program.Version, Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
 			if used.Swap(true) {
 				return nil, errLost

@@ -26,8 +26,8 @@ type daemon struct {
 	fate func(n int, bodies [][]byte) (stored bool, err error)
 	// dial, if set, is asked before each connection.
 	dial func() error
-	// most publishes that one connection takes; the next fails unsent, while
-	// those before it are answered. 0 is no limit.
+	// most publishes that one connection takes; those that follow fail unsent,
+	// while those before them are answered. 0 is no limit.
 	perConnection int
 
 	mu               sync.Mutex // guards below
@@ -58,7 +58,8 @@ func (d *daemon) connect() (publisher, error) {
 }
 
 // connection fails like a Writer's: after the first error, every publish that
-// is on its way or still comes fails with it, unsent.
+// is on its way fails with it, unsent, and every one that still comes with
+// errLost. All are told in order.
 type connection struct {
 	daemon *daemon
 	calls  chan func()
@@ -69,12 +70,13 @@ type connection struct {
 	taken  int
 }
 
-func (c *connection) PublishAsync(_ context.Context, topic string, bodies [][]byte, done func(error)) error {
+func (c *connection) PublishManyAsync(_ context.Context, topic string, bodies [][]byte, done func(error)) error {
 	d := c.daemon
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if c.broken != nil || d.perConnection > 0 && c.taken == d.perConnection {
-		return errLost
+		c.calls <- func() { done(&millrace.UnavailableError{Topic: topic, Err: fmt.Errorf("connecting: %w", errLost)}) }
+		return nil
 	}
 	c.taken++
 	d.unanswered++

@@ -72,61 +72,6 @@ func answerAll(nc net.Conn, in *bufio.Reader) {
 	}
 }
 
-func benchmarkAsync(b *testing.B, inFlight, batch int) {
-	address := serveNull(b, answerAll)
-	w, err := NewWriter(WriterConfig{Addresses: []string{address}, MaxInFlight: inFlight})
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer func() { _ = w.Close() }()
-	bodies := make([][]byte, batch)
-	for i := range bodies {
-		bodies[i] = bytes.Repeat([]byte{'x'}, 200)
-	}
-	ctx := context.Background()
-	if err := w.PublishMany(ctx, "t", bodies); err != nil {
-		b.Fatal(err)
-	}
-	failed := func(err error) {
-		if err != nil {
-			b.Error(err)
-		}
-	}
-	b.ReportAllocs()
-	b.SetBytes(int64(200 * batch))
-	for b.Loop() {
-		if err := w.PublishAsync(ctx, "t", bodies, failed); err != nil {
-			b.Fatal(err)
-		}
-	}
-	if err := w.Flush(ctx); err != nil {
-		b.Fatal(err)
-	}
-	b.ReportMetric(float64(b.N*batch)/b.Elapsed().Seconds(), "msgs/s")
-}
-
-func BenchmarkPublishAsync(b *testing.B) {
-	for _, batch := range []int{1, 200} {
-		b.Run(fmt.Sprintf("batch=%d", batch), func(b *testing.B) { benchmarkAsync(b, 100, batch) })
-	}
-}
-
-func BenchmarkPublish(b *testing.B) {
-	address := serveNull(b, answerAll)
-	w, err := NewWriter(WriterConfig{Addresses: []string{address}})
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer func() { _ = w.Close() }()
-	body := bytes.Repeat([]byte{'x'}, 200)
-	b.ReportAllocs()
-	for b.Loop() {
-		if err := w.Publish(context.Background(), "t", body); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
 // flood sends messages as fast as the credit allows, until total were finished.
 func flood(total int) func(nc net.Conn, in *bufio.Reader) {
 	const run = 512

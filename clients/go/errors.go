@@ -3,6 +3,7 @@ package millrace
 import (
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // ErrClosed is returned by a Writer's methods once Close was called.
@@ -12,6 +13,10 @@ var ErrClosed = errors.New("the writer is closed")
 // somebody calls the message's Finish or Requeue later. If nobody does, the
 // daemon delivers it again after its message timeout.
 var ErrAnswerLater = errors.New("the message is answered later")
+
+// A publish ends well, or with ErrClosed, or with an error of one of these three
+// types (errors.As finds them), which say what is known about its messages.
+// errors.Is finds the context's error in them if that ended the trying.
 
 // UncertainError says that a publish was sent and not answered: the messages
 // may or may not have been stored. Publishing them again may store them twice.
@@ -26,6 +31,9 @@ func (e *UncertainError) Error() string {
 
 func (e *UncertainError) Unwrap() error { return e.Err }
 
+// Retryable reports true: it can be published again if a duplicate does no harm.
+func (e *UncertainError) Retryable() bool { return true }
+
 // UnavailableError says that a publish is certainly not stored, because no
 // daemon took it for as long as it was tried: none could be reached, or those that were
 // had no room. Publishing it again later may succeed.
@@ -39,6 +47,9 @@ func (e *UnavailableError) Error() string {
 }
 
 func (e *UnavailableError) Unwrap() error { return e.Err }
+
+// Retryable reports true: it can be published again, and is then stored once.
+func (e *UnavailableError) Retryable() bool { return true }
 
 // RefusedError says that a publish is certainly not stored, and would be refused
 // again: a name out of rule, a message that is empty or too large, a right that is missing.
@@ -57,6 +68,9 @@ func (e *RefusedError) Error() string {
 
 func (e *RefusedError) Unwrap() error { return e.Err }
 
+// Retryable reports false.
+func (e *RefusedError) Retryable() bool { return false }
+
 // PanicError is what a handler's panic is reported as. Its message is requeued.
 type PanicError struct {
 	Value any
@@ -65,15 +79,35 @@ type PanicError struct {
 
 func (e *PanicError) Error() string { return fmt.Sprintf("the handler panicked: %v", e.Value) }
 
-// notStoredError is how a connection fails a publish that the daemon certainly
-// did not execute, and which may therefore be tried elsewhere.
-type notStoredError struct {
-	address string
-	err     error
+// reasons are several errors on one line.
+type reasons []error
+
+// because joins those errors that are not nil.
+func because(errs ...error) error {
+	var all reasons
+	for _, err := range errs {
+		if err != nil {
+			all = append(all, err)
+		}
+	}
+	switch len(all) {
+	case 0:
+		return nil
+	case 1:
+		return all[0]
+	}
+	return all
 }
 
-func (e *notStoredError) Error() string {
-	return fmt.Sprintf("publish to %s was not stored: %v", e.address, e.err)
+func (r reasons) Error() string {
+	var text strings.Builder
+	for i, err := range r {
+		if i > 0 {
+			text.WriteString("; ")
+		}
+		text.WriteString(err.Error())
+	}
+	return text.String()
 }
 
-func (e *notStoredError) Unwrap() error { return e.err }
+func (r reasons) Unwrap() []error { return r }

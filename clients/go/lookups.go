@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"io"
 	"log/slog"
 	"net"
@@ -45,7 +44,6 @@ type lookups struct {
 	question  question
 	each      []*lookup
 	last      []producer // what ask returned
-	seed      maphash.Seed
 
 	// partly, if set, is called from ask, each time that a lookupd has answered
 	// while others are awaited, with what is known by then.
@@ -65,7 +63,7 @@ type question func(ctx context.Context, l *lookups, base *url.URL) ([]producer, 
 // newLookups returns the lookupds listed, which are given as host:port or as
 // URLs. c must be complete.
 func newLookups(list []string, c *Connection, q question) (*lookups, error) {
-	l := &lookups{http: lookupClient(c), log: c.Log, userAgent: c.UserAgent, question: q, seed: maphash.MakeSeed()}
+	l := &lookups{http: lookupClient(c), log: c.Log, userAgent: c.UserAgent, question: q}
 	var errs []error
 	for _, s := range list {
 		base, err := parseLookup(s)
@@ -166,23 +164,16 @@ func sameProducers(a, b []producer) bool {
 	return slices.Equal(slices.SortedFunc(slices.Values(a), byAddress), slices.SortedFunc(slices.Values(b), byAddress))
 }
 
-// nearFirst orders daemons as a Writer is to try them: its own zone's first, then its
-// region's, then the others. Within these the order is this program's own, so
-// that many writers spread, and the same each time, so that they stay.
-func (l *lookups) nearFirst(found []producer, c *Connection) {
-	far := func(p producer) int {
-		switch {
-		case c.Region != "" && p.region != c.Region:
-			return 2
-		case c.Zone != "" && p.zone != c.Zone:
-			return 1
-		}
-		return 0
+// distance is how far away a daemon is from a Writer that is where c says: 0 is
+// the same zone, 1 the same region, and 2 farther. What c does not name is near.
+func (p producer) distance(c *Connection) int {
+	switch {
+	case c.Region != "" && p.region != c.Region:
+		return 2
+	case c.Zone != "" && p.zone != c.Zone:
+		return 1
 	}
-	slices.SortFunc(found, func(a, b producer) int {
-		return cmp.Or(cmp.Compare(far(a), far(b)),
-			cmp.Compare(maphash.String(l.seed, a.address), maphash.String(l.seed, b.address)))
-	})
+	return 0
 }
 
 // whoHas asks for the daemons that have a topic, which is nsqlookupd's /lookup.

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -215,31 +214,20 @@ func TestLookupsOverTLS(t *testing.T) {
 	})
 }
 
-func TestNearFirst(t *testing.T) {
-	var all []producer
-	for i := range 40 {
-		all = append(all, producer{address: fmt.Sprint(i), region: fmt.Sprint("r", i%2), zone: fmt.Sprint("z", i%4)})
-	}
+func TestDistance(t *testing.T) {
 	for _, c := range []struct {
-		region, zone string
-		want         []string // of which the first ones are
+		ours, theirs [2]string // region and zone
+		want         int
 	}{
-		{"r0", "z0", append(slices.Repeat([]string{"r0 z0"}, 10), slices.Repeat([]string{"r0 z2"}, 10)...)},
-		{"r0", "none", nil},
-		{"", "z3", slices.Repeat([]string{"r1 z3"}, 10)},
+		{[2]string{"", ""}, [2]string{"r", "z"}, 0},
+		{[2]string{"r", "z"}, [2]string{"r", "z"}, 0},
+		{[2]string{"r", "z"}, [2]string{"r", "y"}, 1},
+		{[2]string{"r", "z"}, [2]string{"q", "z"}, 2},
+		{[2]string{"", "z"}, [2]string{"q", "z"}, 0},
+		{[2]string{"", "z"}, [2]string{"q", "y"}, 1},
+		{[2]string{"r", ""}, [2]string{"r", "y"}, 0},
 	} {
-		l := openLookups(t, newPipeNet(), Connection{}, whoTakes)
-		got := slices.Clone(all)
-		l.nearFirst(got, &Connection{Region: c.region, Zone: c.zone})
-		for i, w := range c.want {
-			want(t, fmt.Sprint(c.region, c.zone, i), got[i].region+" "+got[i].zone, w)
-		}
-		again := slices.Clone(all)
-		slices.Reverse(again)
-		l.nearFirst(again, &Connection{Region: c.region, Zone: c.zone})
-		want(t, "the same order", again, got)
-		other := slices.Clone(all)
-		openLookups(t, newPipeNet(), Connection{}, whoTakes).nearFirst(other, &Connection{Region: c.region, Zone: c.zone})
-		want(t, "another program's order", slices.Equal(other, got), false)
+		p := producer{region: c.theirs[0], zone: c.theirs[1]}
+		want(t, fmt.Sprint(c), p.distance(&Connection{Region: c.ours[0], Zone: c.ours[1]}), c.want)
 	}
 }

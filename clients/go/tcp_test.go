@@ -58,7 +58,7 @@ func TestOverTCP(t *testing.T) {
 		var errs []error
 		bodies := numbered(total)
 		for i := 0; i < total; i += 100 {
-			errs = append(errs, w.PublishAsync(context.Background(), "t", bytesOf(bodies[i:i+100]...), func(err error) { noError(t, err) }))
+			errs = append(errs, w.PublishManyAsync(context.Background(), "t", bytesOf(bodies[i:i+100]...), func(err error) { noError(t, err) }))
 		}
 		published <- errors.Join(append(errs, w.Close())...)
 	}()

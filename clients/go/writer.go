@@ -10,326 +10,288 @@ import (
 	"github.com/millrace-mq/millrace/protocol"
 )
 
-// closeTimeout is how long Close waits for answers to what was accepted.
-const closeTimeout = 10 * time.Second
-
-// Writer publishes messages. Its methods may be called from any goroutine;
-// publishes of all of them share one connection, on which their order is kept.
+// Writer publishes messages. Its methods may be called from any goroutine, and
+// bodies may be reused when they return: they are copied.
 //
-// Bodies are copied before a method returns, and may be reused then. A message
-// must hold at least one byte. The daemon's limits (1 MiB a message, 5 MiB a
-// batch unless it was told otherwise) are not known here: it refuses what
-// exceeds them.
+// Messages that are published singly share commands with others of their topic,
+// are spread over several daemons, and are tried again until they are stored or
+// their context ends; see WriterConfig. Messages of one goroutine to one topic
+// keep their order as long as there is one daemon and nothing fails.
+//
+// A publish ends with nil, which says that a daemon has the messages (or the
+// spool, if there is one), or with a *RefusedError, an *UnavailableError or an
+// *UncertainError, or with ErrClosed, which says as the first two do that nothing was stored.
 type Writer struct {
-	config WriterConfig
-	dialer dialer
-	slots  chan struct{} // a token for every asynchronous publish that is out
+	config  WriterConfig
+	dialer  dialer
+	lookups *lookups // discover's
 
-	// outcomes holds the channels that synchronous publishes wait on. One goes
-	// back only after its outcome was received. (It is the Writer's own because
-	// the channels of a synctest bubble cannot leave it.)
-	outcomes sync.Pool
+	// They are the Writer's own because what has a channel of a synctest bubble
+	// cannot leave it.
+	waiters, batches sync.Pool
 
-	life context.Context // ends when Close has flushed
+	life context.Context // ends when Close has given up waiting for answers
 	end  context.CancelFunc
-	wg   sync.WaitGroup // dial attempts and connections
+	wg   sync.WaitGroup // everything but tell and keepSpool, which end after it
 
-	mu      sync.Mutex // guards below; never held across I/O or a callback
-	closed  bool
-	current *writerConn
-	live    map[*writerConn]struct{} // current, and those not yet done failing
-	dialing *dialing
-	next    int             // index of the address to try first
-	drains  map[string]bool // addresses that were draining the last time: tried after all others
+	gone     chan struct{} // closed when Close is through
+	closeErr error         // set before that
+
+	clock      *time.Timer   // rings at alarm
+	wake       chan struct{} // holds a token when the clock is to be read before
+	outcomes   chan struct{} // holds a token when there is something to tell
+	toSpool    chan struct{} // holds a token when the spool has work
+	tellers    sync.WaitGroup
+	spoolsAway sync.WaitGroup
+
+	mu      sync.Mutex // guards below; never held across I/O, a send that waits, or a callback
+	started bool
+	closed  bool // nothing more is accepted
+	ending  bool // nothing is tried any more
+	alarm   time.Time
+	room    room
+	stats   WriterStats
+	after   afterwards
+
+	// Batches that still gather, oldest first, and by topic; and those that are
+	// closed and wait for a connection, in order.
+	open    batchList
+	byTopic map[string]*pubBatch
+	ready   batchList
+	seq     uint64
+
+	generations []*generation // oldest first; the last one grows
+	told        []outcome     // decided, and not yet told
+	noMore      bool          // nothing will be added to told
+
+	pool  pool
+	spool spooling
 }
 
-// dialing is one search for a daemon that answers, shared by all who need one.
-type dialing struct {
-	done chan struct{} // closed when conn and err are set
-	conn *writerConn
-	err  error
+// WriterStats is what a Writer has done so far, and has to do. The counters are
+// of messages unless they say otherwise.
+type WriterStats struct {
+	Connections   int // daemons that it is connected to
+	InFlight      int // messages accepted and not answered
+	InFlightBytes int // of their bodies
+	Spooled       int // records in the spool, each of one message or a batch
+
+	Published   uint64 // stored by a daemon, or put into the spool
+	Refused     uint64
+	Unavailable uint64
+	Uncertain   uint64
+	Retried     uint64 // each time that one was to be sent again
+	Batches     uint64 // commands that daemons answered OK
 }
 
-// NewWriter returns a Writer, which connects when something is published. It
-// fails only if the configuration cannot be right.
+// NewWriter returns a Writer, which connects when something is published, or at
+// once if there is something in its spool. It must be closed. NewWriter fails
+// only if the configuration cannot be right.
 func NewWriter(config WriterConfig) (*Writer, error) {
-	if err := config.complete(); err != nil {
+	err := config.complete()
+	lookups, errLookups := newLookups(config.Lookupds, &config.Connection, whoTakes)
+	if err := errors.Join(err, errLookups); err != nil {
 		return nil, fmt.Errorf("writer configuration: %w", err)
 	}
 	w := &Writer{
-		config: config, dialer: config.dialer(),
-		slots: make(chan struct{}, config.MaxInFlight), live: map[*writerConn]struct{}{}, drains: map[string]bool{},
+		config: config, dialer: config.dialer(), lookups: lookups, byTopic: map[string]*pubBatch{},
+		room:        room{most: load{config.MaxInFlight, config.MaxInFlightBytes}},
+		generations: []*generation{{reached: make(chan struct{})}},
+		gone:        make(chan struct{}),
+		wake:        make(chan struct{}, 1), outcomes: make(chan struct{}, 1), toSpool: make(chan struct{}, 1),
 	}
-	w.outcomes.New = func() any { return make(chan error, 1) }
+	w.waiters.New = func() any { return &waiter{outcome: make(chan error, 1)} }
+	w.batches.New = func() any { return new(pubBatch) }
 	w.life, w.end = context.WithCancel(context.Background())
+	w.pool.know(config.Addresses)
+	if config.Spool != nil {
+		w.spool.records = config.Spool.Len()
+		w.spool.active = w.spool.records > 0
+	}
+	w.mu.Lock()
+	defer w.unlock()
+	if w.spool.active {
+		w.startLocked()
+	}
 	return w, nil
 }
 
-// Publish publishes one message and waits until the daemon has it. What was
-// certainly not stored, because the connection broke or the daemon could not
-// store it, is tried again, as often as there are addresses and on the next one
-// each time, before the error is returned. A daemon that drains is left, and
-// not come back to while another answers.
-// When ctx ends early, a message already on its way is uncertain.
+// Publish publishes one message and waits until it is stored. It returns when
+// ctx ends, whatever the message's state; one that was not sent by then is not
+// sent any more.
 func (w *Writer) Publish(ctx context.Context, topic string, body []byte) error {
-	if err := check(topic, body); err != nil {
-		return err
-	}
-	return w.publish(ctx, func(b []byte) []byte { return protocol.AppendPub(b, topic, body) })
+	wait := w.waiters.Get().(*waiter)
+	err := w.publish(topic, body, entry{ctx: ctx, wait: wait})
+	return w.await(ctx, wait, err)
+}
+
+// PublishAsync is Publish without the waiting: it returns once the message is
+// accepted, for which it waits while there is no room in MaxInFlight and
+// MaxInFlightBytes, until ctx ends at the latest. If it returns an error, the
+// message was not accepted, and done is not called.
+//
+// done, unless it is nil, is called once with the outcome. All are called by one
+// goroutine of the Writer's, in the order in which outcomes come. One that
+// blocks delays other callbacks, and PublishAsync and its like when there is no
+// room any more, and nothing else. It must not call Close or Flush, which wait
+// for it. A panic in it is logged as an error, and the next one is called.
+//
+// The end of ctx ends the waiting for a daemon, and the trying again. A message that
+// is on its way to a daemon then has its answer waited for.
+func (w *Writer) PublishAsync(ctx context.Context, topic string, body []byte, done func(error)) error {
+	return w.publish(topic, body, entry{ctx: ctx, done: done})
+}
+
+// PublishMany is Publish for a batch, which is stored as a whole or not at all,
+// or its error is an *UncertainError. (An nsqd may store the first messages of a batch and fail at
+// the next; this is uncertain, too.)
+func (w *Writer) PublishMany(ctx context.Context, topic string, bodies [][]byte) error {
+	wait := w.waiters.Get().(*waiter)
+	err := w.publishMany(topic, bodies, entry{ctx: ctx, wait: wait})
+	return w.await(ctx, wait, err)
+}
+
+// PublishManyAsync is to PublishMany as PublishAsync is to Publish.
+func (w *Writer) PublishManyAsync(ctx context.Context, topic string, bodies [][]byte, done func(error)) error {
+	return w.publishMany(topic, bodies, entry{ctx: ctx, done: done})
 }
 
 // PublishDeferred is Publish for a message that is to be delivered delay after
-// it reaches the daemon, in whole milliseconds, rounded up. The daemon refuses
-// delays over its limit, an hour by default.
+// it is accepted, in whole milliseconds, rounded up. Daemons refuse delays over their
+// limit, an hour by default.
 func (w *Writer) PublishDeferred(ctx context.Context, topic string, delay time.Duration, body []byte) error {
-	if err := check(topic, body); err != nil {
-		return err
-	}
-	if delay < 0 {
-		return fmt.Errorf("publishing to %s: delay %v is negative", topic, delay)
-	}
-	return w.publish(ctx, func(b []byte) []byte { return protocol.AppendDPub(b, topic, delay, body) })
+	wait := w.waiters.Get().(*waiter)
+	err := w.publishDeferred(topic, delay, body, entry{ctx: ctx, wait: wait})
+	return w.await(ctx, wait, err)
 }
 
-// PublishMany is Publish for a batch, which is stored as a whole or not at all.
-func (w *Writer) PublishMany(ctx context.Context, topic string, bodies [][]byte) error {
-	if err := check(topic, bodies...); err != nil {
-		return err
-	}
-	return w.publish(ctx, func(b []byte) []byte { return protocol.AppendMPub(b, topic, bodies) })
+// PublishDeferredAsync is to PublishDeferred as PublishAsync is to Publish.
+func (w *Writer) PublishDeferredAsync(ctx context.Context, topic string, delay time.Duration, body []byte, done func(error)) error {
+	return w.publishDeferred(topic, delay, body, entry{ctx: ctx, done: done})
 }
 
-// PublishAsync publishes a batch without waiting for the daemon's answer: it
-// returns once the batch is on its way, after waiting, if need be, for a
-// connection and until fewer than MaxInFlight are unanswered. If it returns an
-// error the batch was not sent and done is not called.
-//
-// done is called once with the outcome, in the order in which one connection's
-// publishes were accepted. It runs on the connection's own goroutine and so must
-// neither wait nor call a method of the Writer. Nothing is retried.
-func (w *Writer) PublishAsync(ctx context.Context, topic string, bodies [][]byte, done func(error)) error {
-	if err := check(topic, bodies...); err != nil {
-		return err
-	}
-	select {
-	case w.slots <- struct{}{}:
-	case <-w.life.Done():
-		return ErrClosed
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	encode := func(b []byte) []byte { return protocol.AppendMPub(b, topic, bodies) }
-	if len(bodies) == 1 {
-		encode = func(b []byte) []byte { return protocol.AppendPub(b, topic, bodies[0]) }
-	}
-	_, err := w.send(ctx, encode, call{done: done, slot: w.slots})
-	if err != nil {
-		<-w.slots
-	}
-	return err
+// Stats returns what was done so far.
+func (w *Writer) Stats() WriterStats {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s := w.stats
+	s.Connections = len(w.pool.lanes)
+	s.InFlight, s.InFlightBytes = w.room.inFlight.messages, w.room.inFlight.bytes
+	s.Spooled = w.spool.records
+	return s
 }
 
-// Flush waits until every publish accepted before it was answered and its done
-// has returned.
+// Flush waits until every publish accepted before it has its outcome and its
+// done has returned. Batches that still gather are sent. What went to the spool
+// has its outcome; Flush does not wait until a daemon has it.
 func (w *Writer) Flush(ctx context.Context) error {
 	w.mu.Lock()
-	var marks []*mark
-	for c := range w.live {
-		marks = append(marks, c.mark())
+	w.closeAllLocked()
+	w.pumpLocked()
+	g := w.generations[len(w.generations)-1]
+	if g.left > 0 || len(w.generations) > 1 {
+		w.generations = append(w.generations, &generation{reached: make(chan struct{})})
+	} else {
+		g = nil
 	}
-	w.mu.Unlock()
-	for _, m := range marks {
-		select {
-		case <-m.reached:
-		case <-m.conn.ended:
-		case <-ctx.Done():
-			return fmt.Errorf("waiting for answers from %s: %w", m.conn.address, ctx.Err())
-		}
+	w.unlock()
+	if g == nil {
+		return nil
 	}
-	return nil
+	select {
+	case <-g.reached:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("flushing: waiting for the outcome of publishes: %w", ctx.Err())
+	}
 }
 
-// Close waits, ten seconds at most, for answers to what was accepted, and closes
-// the connection. What is unanswered then fails as uncertain. Close returns when
-// no goroutine of the Writer's is left; later calls of any method but Flush
-// return ErrClosed.
+// Close accepts nothing more, waits, CloseTimeout at most, until everything
+// accepted before has its outcome, and closes the connections and the spool.
+// What has none then goes to the spool, if it was not sent, or gets its error
+// told: nothing is forgotten. What is in the spool stays there for the next
+// Writer. Close returns when no goroutine of the Writer's is left, and so waits
+// for a done that has not returned. Later calls return what the first one did;
+// publishes return ErrClosed.
 func (w *Writer) Close() error {
 	w.mu.Lock()
-	if w.closed {
-		w.mu.Unlock()
-		return ErrClosed
-	}
+	first := !w.closed
 	w.closed = true
-	w.mu.Unlock()
-	ctx, cancel := context.WithTimeout(w.life, closeTimeout)
+	w.room.refuse(ErrClosed)
+	w.unlock()
+	if first {
+		w.closeErr = w.shut()
+		close(w.gone)
+	}
+	<-w.gone
+	return w.closeErr
+}
+
+func (w *Writer) shut() error {
+	ctx, cancel := context.WithTimeout(w.life, w.config.CloseTimeout)
 	defer cancel()
 	err := w.Flush(ctx)
+	w.mu.Lock()
+	w.ending = true
+	w.abandonLocked()
+	w.unlock()
 	w.end()
 	w.wg.Wait()
+	if w.config.Spool != nil {
+		w.spoolNoMore()
+		w.spoolsAway.Wait()
+		if closeErr := w.config.Spool.Close(); closeErr != nil {
+			err = errors.Join(err, fmt.Errorf("closing the spool: %w", closeErr))
+		}
+	}
+	w.mu.Lock()
+	w.noMore = true
+	w.unlock()
+	token(w.outcomes)
+	w.tellers.Wait()
 	return err
 }
 
-func check(topic string, bodies ...[]byte) error {
-	if !protocol.ValidName(topic) {
-		return fmt.Errorf("publishing: %q is not a valid topic name", topic)
+// startLocked sets the Writer's goroutines going, once.
+func (w *Writer) startLocked() {
+	if w.started {
+		return
 	}
-	if len(bodies) == 0 {
-		return fmt.Errorf("publishing to %s: no message given", topic)
+	w.started = true
+	w.clock = time.NewTimer(time.Hour)
+	w.tellers.Go(w.tell)
+	if w.config.Spool != nil {
+		w.spoolsAway.Go(w.keepSpool)
+	}
+	w.wg.Go(w.watchClock)
+	w.wg.Go(w.discover)
+	w.fillLocked(time.Now())
+}
+
+// check returns why a publish is refused before anything is sent.
+func check(topic string, bodies ...[]byte) error {
+	var err error
+	switch {
+	case !protocol.ValidName(topic):
+		err = fmt.Errorf("%q is not a valid topic name", topic)
+	case len(bodies) == 0:
+		err = errors.New("no message is given")
 	}
 	for i, b := range bodies {
-		if len(b) == 0 {
-			// The daemon would close the connection over it.
-			return fmt.Errorf("publishing to %s: message %d is empty", topic, i)
+		if len(b) == 0 && err == nil { // the daemon would close the connection over it
+			err = fmt.Errorf("message %d is empty", i)
 		}
+	}
+	if err != nil {
+		return &RefusedError{Topic: topic, Err: err}
 	}
 	return nil
 }
 
-func (w *Writer) publish(ctx context.Context, encode func([]byte) []byte) error {
-	for further := len(w.config.Addresses); ; further-- {
-		outcome := w.outcomes.Get().(chan error)
-		c, err := w.send(ctx, encode, call{outcome: outcome})
-		if err != nil {
-			return err
-		}
-		select {
-		case err = <-outcome:
-			w.outcomes.Put(outcome)
-		case <-ctx.Done():
-			return &UncertainError{c.address, ctx.Err()}
-		}
-		if further == 0 || !certainlyNotStored(err) {
-			return err
-		}
-	}
-}
-
-// certainlyNotStored reports whether another daemon may be asked instead.
-// E_MPUB_FAILED is not among the reasons, unless the daemon drains: nsqd may have
-// queued some of the batch.
-func certainlyNotStored(err error) bool {
-	if _, ok := errors.AsType[*notStoredError](err); ok {
-		return true
-	}
-	e, ok := errors.AsType[*protocol.Error](err)
-	return ok && (e.Code == protocol.EPubFailed || e.Code == protocol.EDPubFailed || e.Draining())
-}
-
-// send has a command written on the current connection, or on a new one. The
-// call is told its outcome later, unless send returns an error.
-func (w *Writer) send(ctx context.Context, encode func([]byte) []byte, call call) (*writerConn, error) {
-	for {
-		c, err := w.connection(ctx)
-		if err != nil {
-			return nil, err
-		}
-		if ok, err := c.publish(ctx, encode, call); ok || err != nil {
-			return c, err
-		}
-		w.leave(c, nil)
-	}
-}
-
-// connection returns the current connection. If there is none it waits for a
-// search, which it begins unless one is under way.
-func (w *Writer) connection(ctx context.Context) (*writerConn, error) {
-	w.mu.Lock()
-	if w.closed {
-		w.mu.Unlock()
-		return nil, ErrClosed
-	}
-	if c := w.current; c != nil {
-		w.mu.Unlock()
-		return c, nil
-	}
-	d := w.dialing
-	if d == nil {
-		d = &dialing{done: make(chan struct{})}
-		w.dialing = d
-		w.wg.Go(func() { w.search(d) })
-	}
-	w.mu.Unlock()
+// token leaves a token in a channel that has room for one, if there is none.
+func token(c chan struct{}) {
 	select {
-	case <-d.done:
-		return d.conn, d.err
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
-// search tries each address once and, when one answers, serves the connection
-// until it fails.
-func (w *Writer) search(d *dialing) {
-	var errs []error
-	for _, at := range w.order() {
-		c, err := w.dialer.connect(w.life, w.config.Addresses[at])
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		w.serve(d, c, at)
-		return
-	}
-	d.err = errors.Join(errs...)
-	if w.life.Err() != nil {
-		d.err = ErrClosed
-	}
-	w.mu.Lock()
-	w.dialing = nil
-	w.mu.Unlock()
-	close(d.done)
-}
-
-// order returns the indexes of the addresses as they are to be tried: from next
-// on, and those of daemons that were draining last. They may have been started
-// again since.
-func (w *Writer) order() []int {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	var first, last []int
-	for i := range w.config.Addresses {
-		at := (w.next + i) % len(w.config.Addresses)
-		if w.drains[w.config.Addresses[at]] {
-			last = append(last, at)
-		} else {
-			first = append(first, at)
-		}
-	}
-	return append(first, last...)
-}
-
-func (w *Writer) serve(d *dialing, nc *conn, at int) {
-	nc.drains = true
-	c := &writerConn{conn: nc, ended: make(chan struct{})}
-	d.conn = c
-	w.mu.Lock()
-	w.dialing, w.current, w.next = nil, c, at
-	delete(w.drains, c.address) // if it still does, it will say so
-	w.live[c] = struct{}{}
-	w.mu.Unlock()
-	close(d.done)
-	stop := context.AfterFunc(w.life, func() { c.fail(ErrClosed) })
-	defer stop()
-	w.config.Log.Debug("connected", "qd", c.address)
-	err := c.run(func(why error) { w.leave(c, why) })
-	w.mu.Lock()
-	delete(w.live, c)
-	w.mu.Unlock()
-	if w.life.Err() == nil {
-		w.config.Log.Warn("connection lost", "qd", c.address, "error", err)
-	}
-}
-
-// leave has later publishes use another connection, and another address first.
-// why is the reason, as far as it is known.
-func (w *Writer) leave(c *writerConn, why error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if e, ok := errors.AsType[*protocol.Error](why); ok && e.Draining() {
-		w.drains[c.address] = true
-	}
-	if w.current == c {
-		w.current = nil
-		w.next = (w.next + 1) % len(w.config.Addresses)
+	case c <- struct{}{}:
+	default:
 	}
 }

@@ -2,6 +2,7 @@ package millrace
 
 import (
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -63,12 +64,38 @@ type WriterConfig struct {
 	Connection
 }
 
+const (
+	defaultLookupInterval = time.Minute
+	defaultConnections    = 4
+	defaultInFlight       = 10_000
+	defaultInFlightBytes  = 64 << 20
+	longestLinger         = time.Millisecond
+	defaultBatchMessages  = 1000
+	defaultBatchBytes     = 256 << 10
+	defaultSpoolAfter     = time.Second
+	defaultCloseTimeout   = 10 * time.Second
+)
+
 func (c *WriterConfig) complete() error {
 	errs := checkAddresses(c.Addresses)
-	if len(c.Addresses) == 0 {
-		errs = append(errs, errors.New("no address is given"))
+	if len(c.Addresses) == 0 && len(c.Lookupds) == 0 {
+		errs = append(errs, errors.New("no address is given: Addresses or Lookupds must be set"))
 	}
-	errs = append(errs, setDefault("MaxInFlight", &c.MaxInFlight, 100))
-	errs = append(errs, c.Connection.complete())
-	return errors.Join(errs...)
+	if c.Linger == 0 {
+		c.Linger = longestLinger
+	}
+	if c.Linger > longestLinger {
+		errs = append(errs, fmt.Errorf("Linger: %v is over %v", c.Linger, longestLinger))
+	}
+	return errors.Join(append(errs,
+		setDefault("LookupInterval", &c.LookupInterval, defaultLookupInterval),
+		setDefault("MaxConnections", &c.MaxConnections, defaultConnections),
+		setDefault("MaxInFlight", &c.MaxInFlight, defaultInFlight),
+		setDefault("MaxInFlightBytes", &c.MaxInFlightBytes, defaultInFlightBytes),
+		setDefault("BatchMessages", &c.BatchMessages, defaultBatchMessages),
+		setDefault("BatchBytes", &c.BatchBytes, defaultBatchBytes),
+		setDefault("SpoolAfter", &c.SpoolAfter, defaultSpoolAfter),
+		setDefault("CloseTimeout", &c.CloseTimeout, defaultCloseTimeout),
+		c.Connection.complete(),
+	)...)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net"
-	"slices"
 	"sync"
 	"time"
 
@@ -43,7 +42,7 @@ type writer struct {
 	*millrace.Writer
 }
 
-// newWriter returns a writer that tries the daemons in the order given.
+// newWriter returns a writer that publishes to those of the daemons that are there.
 func (c *cluster) newWriter(topic string, batch int, daemons ...*node) *writer {
 	var addresses []string
 	for _, q := range daemons {
@@ -156,15 +155,13 @@ func (c *cluster) consume(topic string) {
 }
 
 // produce begins to publish: one writer for each daemon, which waits for it when
-// it is away, and two who go to another one then.
+// it is away, and two who publish to all of them.
 func (c *cluster) produce() (stop func()) {
 	var run []func(context.Context)
 	for _, q := range c.daemons {
 		run = append(run, c.newWriter(orders, batch, q).run)
 	}
-	back := slices.Clone(c.daemons)
-	slices.Reverse(back)
-	run = append(run, c.newWriter(orders, 1, c.daemons...).run, c.newWriter(orders, 2*batch, back...).run)
+	run = append(run, c.newWriter(orders, 1, c.daemons...).run, c.newWriter(orders, 2*batch, c.daemons...).run)
 	return c.together(run)
 }
 
