@@ -1,0 +1,298 @@
+package clients
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// chaos is three qd and two lookupd, which are killed at random, and both clients,
+// which publish to them and consume from them.
+type chaos struct {
+	*testing.T
+	seed     uint64
+	qds      []*node
+	lookupds []*node
+	clients  []client
+	round    int
+	first    census // after the first round
+}
+
+const (
+	chaosRound = 10 * time.Second // of the two in a short run
+	soakRound  = time.Minute
+	largest    = 4096 // bytes of a message, by the daemons
+)
+
+// Everything that a Writer has accepted arrives while daemons are killed and
+// restarted; what it said is not stored never does; and when all are closed, nothing
+// of them is left. The second round is compared with the first, which has loaded
+// and cached what stays.
+func TestChaos(t *testing.T) {
+	c := newChaos(t)
+	for range 2 {
+		c.play(chaosRound)
+	}
+}
+
+func TestSoakChaos(t *testing.T) {
+	minutes, err := strconv.ParseFloat(os.Getenv("SOAK"), 64)
+	if err != nil {
+		t.Skip("SOAK is not set to a number of minutes")
+	}
+	c := newChaos(t)
+	for end := time.Now().Add(time.Duration(minutes * float64(time.Minute))); time.Now().Before(end) || c.round < 2; {
+		c.play(min(soakRound, time.Duration(minutes*float64(time.Minute))/2))
+	}
+}
+
+func newChaos(t *testing.T) *chaos {
+	c := &chaos{T: t, seed: seed(t), clients: []client{goClient{}, newAgent(t, false), newAgent(t, true)}}
+	for i := range 2 {
+		c.lookupds = append(c.lookupds, newLookupd(t, fmt.Sprintf("l%d", i+1)))
+	}
+	for i := range 3 {
+		c.qds = append(c.qds, newQD(t, fmt.Sprintf("q%d", i+1), c.lookupds, fmt.Sprintf("--max-msg-size=%d", largest)))
+	}
+	return c
+}
+
+func (c *chaos) nodes() []*node { return slices.Concat(c.lookupds, c.qds) }
+
+// seed is SEED, for the repetition of a run, or else a new one.
+func seed(t *testing.T) uint64 {
+	s := rand.Uint64()
+	if text := os.Getenv("SEED"); text != "" {
+		var err error
+		if s, err = strconv.ParseUint(text, 10, 64); err != nil {
+			t.Fatalf("SEED: %v", err)
+		}
+	}
+	t.Logf("SEED=%d", s)
+	return s
+}
+
+// play is a round: everything is opened, used while daemons are killed, drained,
+// closed, and looked for.
+func (c *chaos) play(length time.Duration) {
+	c.round++
+	startAll(c.T, c.nodes()...)
+	before := c.census()
+	topic := fmt.Sprintf("chaos-%d", c.round)
+	b := new(books)
+	readers, stopReading := c.consume(b, topic)
+	writers, stop := c.produce(b, topic)
+	kills := c.havoc(length)
+	stop()
+	for _, w := range writers {
+		if err := w.close(); err != nil {
+			c.Errorf("closing a writer: %v", err)
+		}
+	}
+	c.drain(b, topic)
+	for _, r := range readers {
+		if err := r.close(); err != nil {
+			c.Errorf("closing a reader: %v", err)
+		}
+	}
+	stopReading()
+	summary, faults := b.audit()
+	c.Logf("round %d: %d kills; %s", c.round, kills, summary)
+	if len(faults) > 0 {
+		c.Errorf("%d promises were broken; SEED=%d has the same kills again\n%s", len(faults), c.seed, few(faults))
+	}
+	*b = books{} // it is large, and its memory is not the clients'
+	c.settle(before)
+	for _, n := range c.nodes() {
+		n.kill()
+	}
+}
+
+// channelOf names the channel that a client reads in a way. Each has all messages,
+// so each Writer's are read by Readers of every language.
+func channelOf(of client, form string) string { return of.String() + "-" + form }
+
+// consume opens a Reader of each form in each language, one half of which know the
+// daemons from lookupds.
+func (c *chaos) consume(b *books, topic string) (readers []reader, stop func()) {
+	tcp, _ := addresses(c.qds)
+	_, lookups := addresses(c.lookupds)
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	var names []string
+	for _, of := range c.clients {
+		for _, form := range forms {
+			names = append(names, channelOf(of, form))
+		}
+	}
+	for _, q := range c.qds {
+		q.createTopic(c.T, topic, names...)
+	}
+	for i, of := range c.clients {
+		for j, form := range forms {
+			s := readerSettings{Topic: topic, Channel: channelOf(of, form), Form: form, FailEvery: 97, Concurrency: 1 + j%2, MaxInFlight: 200}
+			if (i+j)%2 == 0 {
+				s.Lookupds = lookups
+			} else {
+				s.Addresses = tcp
+			}
+			r, a := of.reader(c.T, s), b.addChannel(s.Channel)
+			readers = append(readers, r)
+			wg.Go(func() {
+				for {
+					select {
+					case d := <-r.deliveries():
+						a.receive(d)
+					case <-done:
+						return
+					}
+				}
+			})
+		}
+	}
+	return readers, func() {
+		close(done)
+		wg.Wait()
+		for _, r := range readers { // what came last
+			for len(r.deliveries()) > 0 {
+				<-r.deliveries()
+			}
+		}
+	}
+}
+
+// produce opens two Writers in each language, one of them with lookupds, and
+// publishes by each in every way until stop.
+func (c *chaos) produce(b *books, topic string) (writers []writer, stop func()) {
+	tcp, _ := addresses(c.qds)
+	_, lookups := addresses(c.lookupds)
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	for _, of := range c.clients {
+		for name, s := range map[string]writerSettings{
+			"by addresses":              {Addresses: tcp},
+			"by lookupds, repeating":    {Lookupds: lookups, RetryUncertain: true},
+			"by addresses, little room": {Addresses: tcp, MaxInFlight: 20},
+		} {
+			w := of.writer(c.T, s)
+			writers = append(writers, w)
+			for _, way := range ways {
+				for range way.many {
+					l := b.addLane(fmt.Sprintf("%s, %s, %s", of, name, way.name), s.RetryUncertain)
+					wg.Go(func() {
+						for ctx.Err() == nil {
+							way.publish(w, topic, l)
+							pause(ctx, way.beat)
+						}
+					})
+				}
+			}
+		}
+	}
+	return writers, func() { cancel(); wg.Wait() }
+}
+
+// ways are those of publishing. Each is done again and again, with a beat between,
+// by as many as there are.
+var ways = []struct {
+	name    string
+	many    int
+	beat    time.Duration
+	publish func(w writer, topic string, l *lane)
+}{
+	{"single", 3, 20 * time.Millisecond, func(w writer, topic string, l *lane) {
+		first, bodies := l.attempt(1)
+		l.end(first, 1, w.publish(5*time.Second, topic, bodies[0]), false)
+	}},
+	{"impatient", 1, 20 * time.Millisecond, func(w writer, topic string, l *lane) {
+		first, bodies := l.attempt(1)
+		l.end(first, 1, w.publish(30*time.Millisecond, topic, bodies[0]), false)
+	}},
+	{"batch", 1, 50 * time.Millisecond, func(w writer, topic string, l *lane) {
+		first, bodies := l.attempt(20)
+		l.end(first, len(bodies), w.publish(5*time.Second, topic, bodies...), false)
+	}},
+	{"deferred", 1, 50 * time.Millisecond, func(w writer, topic string, l *lane) {
+		first, bodies := l.attempt(1)
+		l.end(first, 1, w.publishDeferred(5*time.Second, topic, 100*time.Millisecond, bodies[0]), false)
+	}},
+	{"async", 1, 100 * time.Millisecond, func(w writer, topic string, l *lane) {
+		first, bodies := l.attempt(30)
+		w.publishAsync(topic, bodies, func(i int, err error) { l.end(first+i, 1, err, false) })
+	}},
+	{"async batch", 1, 100 * time.Millisecond, func(w writer, topic string, l *lane) {
+		first, bodies := l.attempt(15)
+		w.publishManyAsync(topic, bodies, func(err error) { l.end(first, len(bodies), err, false) })
+	}},
+	{"too large", 1, 200 * time.Millisecond, tooLarge},
+}
+
+// tooLarge publishes messages that must be refused beside some that must not. Those
+// that are too large are no bodies of the ledger's: were one to come, nobody would
+// have published it.
+func tooLarge(w writer, topic string, l *lane) {
+	first, bodies := l.attempt(9)
+	large := func(i int) bool { return i%4 == 3 }
+	for i := range bodies {
+		if large(i) {
+			bodies[i] = append(bodies[i], strings.Repeat("X", largest)...)
+		}
+	}
+	w.publishAsync(topic, bodies, func(i int, err error) { l.end(first+i, 1, err, large(i)) })
+}
+
+// havoc kills daemons, each by itself, and starts them again until the time is
+// over; then all run. It returns how many kills there were.
+func (c *chaos) havoc(length time.Duration) (kills int) {
+	ctx, cancel := context.WithTimeout(context.Background(), length)
+	defer cancel()
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	for i, n := range c.nodes() {
+		random := rand.New(rand.NewPCG(c.seed, uint64(c.round*10+i)))
+		between := func(least, most time.Duration) time.Duration {
+			return least + time.Duration(random.Int64N(int64(most-least)))
+		}
+		wg.Go(func() {
+			for {
+				if pause(ctx, between(200*time.Millisecond, 4*time.Second)); ctx.Err() != nil {
+					return
+				}
+				n.kill()
+				pause(ctx, between(0, 1500*time.Millisecond))
+				if err := n.start(); err != nil {
+					c.Error(err)
+					return
+				}
+				mu.Lock()
+				kills++
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	awaitAll(c.T, c.nodes()...)
+	return kills
+}
+
+// drain waits until every channel has finished what was accepted, and the daemons
+// have nothing left that could come.
+func (c *chaos) drain(b *books, topic string) {
+	c.Helper()
+	for _, a := range b.channels {
+		eventually(c.T, a.name+" to have all that was accepted", func() bool { return a.missing() == 0 })
+	}
+	for _, q := range c.qds {
+		eventually(c.T, q.name+" to have nothing left", func() bool {
+			n, ok := q.left(topic)
+			return ok && n == 0
+		})
+	}
+}
