@@ -5,6 +5,7 @@
 FUZZ ?= 10000x
 SOAK ?= 10
 BENCHFLAGS ?=
+CLIENTBENCHFLAGS ?=
 LEVELS ?= memory disk fsync
 
 # A check is silent unless it fails: then it says everything and make ends.
@@ -12,9 +13,9 @@ quiet = out=$$($(1) 2>&1) || { printf '%s\n' "$$out"; exit 1; }
 staticcheck = go tool -modfile=$(1)internal/tools/go.mod staticcheck
 # Packages whose tests run under the race detector; the end-to-end tests watch
 # other processes and have a step of their own.
-packages = $$(go list ./... | grep -v -e '/internal/e2e$$' -e '/internal/e2e/cluster$$')
+packages = $$(go list ./... | grep -v -e '/internal/e2e$$' -e '/internal/e2e/cluster$$' -e '/internal/e2e/clients$$')
 
-.PHONY: build run test check format vet staticcheck race fuzz e2e cluster nsqjs gonsq bench soak clean
+.PHONY: build run test check format vet staticcheck race fuzz e2e cluster clients otel nsqjs gonsq bench soak clean
 
 build:
 	@echo 'building the programs into build/'
@@ -24,7 +25,7 @@ build:
 run: build
 	@exec build/standalone
 
-test: check race fuzz e2e cluster nsqjs gonsq
+test: check race fuzz e2e cluster clients otel nsqjs gonsq
 	@echo 'all tests passed'
 
 check: format vet staticcheck
@@ -77,6 +78,25 @@ cluster: build
 	out=$$(MILLRACE_PROGRAMS="$(CURDIR)/build" go test $$race -count=1 -v ./internal/e2e/cluster 2>&1) || { printf '%s\n' "$$out"; exit 1; }; \
 	printf '%s\n' "$$out" | grep -o 'skipped: .*' | sort -u || true
 
+# Go's client is in the test's process, where the race detector sees it. Python may
+# be missing, which only CI (CI=true) takes for a failure. MILLRACE_BROKERS names
+# brokers that run already, for the scenarios: host:port[/httphost:port],...
+clients: build
+	@command -v python3 >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get install -y python3 >/dev/null 2>&1; } || true
+	@echo 'testing both clients against daemons that are killed, away, or many'
+	@race=$$(command -v gcc >/dev/null && echo -race); \
+	out=$$(MILLRACE_PROGRAMS="$(CURDIR)/build" go test $$race -count=1 -v ./internal/e2e/clients 2>&1) || { printf '%s\n' "$$out"; exit 1; }; \
+	printf '%s\n' "$$out" | grep -o 'skipped: .*' | sort -u || true
+
+# The example is a module of its own: OpenTelemetry is no dependency of ours.
+otel:
+	@echo 'testing the example for OpenTelemetry'
+	@cd clients/go/examples/otel && \
+	if out=$$(go mod download 2>&1); then \
+		$(call quiet,go vet ./... && $(call staticcheck,../../../../) ./... && go test -count=1 ./...); \
+	elif [ "$$CI" = true ]; then echo "$$out"; exit 1; \
+	else echo 'skipped: OpenTelemetry cannot be downloaded'; fi
+
 # npm and nsqjs may be missing, which only CI (CI=true) takes for a failure. What
 # npm has installed stays until what is to be installed changes.
 nsqjs: build
@@ -103,16 +123,20 @@ gonsq: build
 	elif [ "$$CI" = true ]; then echo "$$out"; exit 1; \
 	else echo 'skipped: go-nsq cannot be downloaded'; fi
 
-# Every level has a table of its own, and the disk a line.
+# Every level has a table of its own, our own clients one at level disk, and the
+# disk a line.
 bench: build
 	@build/bench disk --dir .
 	@for level in $(LEVELS); do echo "## $$level"; \
 	build/bench all --start "build/qd --durability $$level" --tcp-address=127.0.0.1:24150 --http-address=127.0.0.1:24151 $(BENCHFLAGS) || exit 1; done
+	@echo '## clients'
+	@build/bench clients --start 'build/qd --durability disk' $(CLIENTBENCHFLAGS)
 
 soak:
 	@echo 'sending text through the programs while qd is stopped and started, for $(SOAK) minutes; killing qd again and'
-	@echo 'again, for as long; ten million deferred messages; a backlog of 5 GB; a cluster on a torn network, for as long'
-	@SOAK=$(SOAK) go test -count=1 -timeout 0 -p 1 -run '^TestSoak' -v ./internal/e2e ./internal/e2e/cluster
+	@echo 'again, for as long; ten million deferred messages; a backlog of 5 GB; a cluster on a torn network, for as long; both'
+	@echo 'clients while daemons are killed, for as long'
+	@SOAK=$(SOAK) go test -count=1 -timeout 0 -p 1 -run '^TestSoak' -v ./internal/e2e ./internal/e2e/cluster ./internal/e2e/clients
 
 clean:
 	@rm -rf build

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 
+	"github.com/millrace-mq/millrace/apps/bench/clients"
 	"github.com/millrace-mq/millrace/apps/bench/load"
 	"github.com/millrace-mq/millrace/apps/bench/null"
 	"github.com/millrace-mq/millrace/apps/bench/registry"
@@ -57,6 +58,7 @@ func commands() (list []program.Command) {
 			(*work.Settings).Streaming, (*work.Settings).FanOut, (*work.Settings).Single, (*work.Settings).Waiting,
 			(*work.Settings).Posting, (*work.Settings).Latencies, (*work.Settings).Idle)},
 		program.Command{Name: "layers", Synopsis: "publish, drain and both plainly and through TLS and compression in turn, bodies being JSON; the medians", Setup: layers},
+		program.Command{Name: "clients", Synopsis: "what our own clients, Go's and Python's, publish and consume, beside their goals; the medians", Setup: ownClients},
 		program.Command{Name: "registry", Synopsis: "play a cluster's daemons to a lookupd: registering, memory, and lookups at a fixed rate while daemons come and go", Setup: lookups},
 		program.Command{Name: "disk", Synopsis: "what the disk takes and gives, without a broker", Setup: disk},
 		program.Command{Name: "null", Synopsis: "be a broker that only parses and answers: the ceiling for the others", Setup: serveNull},
@@ -129,6 +131,26 @@ func layers(fs *flag.FlagSet, std program.Stdio) func(context.Context) error {
 			return interrupted(ctx, err)
 		}
 		return show(std, rows, *asJSON)
+	}
+}
+
+// ownClients is the setup of the measurement of our own clients.
+func ownClients(fs *flag.FlagSet, std program.Stdio) func(context.Context) error {
+	b := clients.Bench{Progress: std.Err}
+	b.Flags(fs)
+	asJSON := jsonFlag(fs)
+	return func(ctx context.Context) error {
+		if err := b.Validate(); err != nil {
+			return err
+		}
+		rows, err := b.Run(ctx)
+		if err != nil {
+			return interrupted(ctx, err)
+		}
+		if *asJSON {
+			return report.JSON(std.Out, rows)
+		}
+		return clients.Table(std.Out, rows)
 	}
 }
 

@@ -99,7 +99,7 @@ func (ch *Channel) Describe() string {
 }
 
 func (ch *Channel) add(n int64) {
-	ch.progress.add(n)
+	ch.progress.Add(n)
 	got := ch.received.Add(n)
 	// Expect stores before it loads what was received, so one of the two
 	// sees the other.

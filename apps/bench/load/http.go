@@ -88,7 +88,7 @@ func (p *poster) run(ctx context.Context, messages int64, until time.Time, progr
 			return n, because(ctx, err, doing)
 		}
 		n++
-		progress.add(1)
+		progress.Add(1)
 	}
 	return n, nil
 }

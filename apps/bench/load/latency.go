@@ -78,7 +78,7 @@ func (l *Latency) Publish(ctx context.Context, addr string, s Stream, progress *
 					return because(ctx, err, "publishing at a fixed rate")
 				}
 				answered.Add(n)
-				progress.add(n)
+				progress.Add(n)
 			}
 			return nil
 		})

@@ -100,7 +100,7 @@ func (p *producer) run(ctx context.Context, units int64, until time.Time, progre
 			return answered, because(ctx, err, doing)
 		}
 		answered += n
-		progress.add(n)
+		progress.Add(n)
 	}
 	return answered, nil
 }

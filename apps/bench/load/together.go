@@ -29,7 +29,8 @@ func Together(ctx context.Context, parts ...func(context.Context) error) error {
 // has stopped answering is noticed. It is safe for concurrent use.
 type Progress struct{ n atomic.Int64 }
 
-func (p *Progress) add(n int64) { p.n.Add(n) }
+// Add counts n messages, or whatever else is got done.
+func (p *Progress) Add(n int64) { p.n.Add(n) }
 
 // Watch runs f and ends it with an error when the progress has stood still
 // for stall. The error says that f was waiting for what describe returns.

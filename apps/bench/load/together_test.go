@@ -18,7 +18,7 @@ func TestWatch(t *testing.T) {
 		err := p.Watch(t.Context(), stall, waiting, func(ctx context.Context) error {
 			for range 5 { // slow, but never still for long
 				time.Sleep(9 * time.Second)
-				p.add(1)
+				p.Add(1)
 			}
 			<-ctx.Done()
 			return context.Cause(ctx)

@@ -56,29 +56,39 @@ func (s *Subject) Run(ctx context.Context, w Work, set Settings) (results []repo
 	if err := s.check(set); err != nil {
 		return nil, err
 	}
-	measure := func(ctx context.Context, t broker.Target) (err error) {
-		results, err = w.Run(ctx, t, set)
-		return err
-	}
-	launch := broker.Launch{Command: strings.Fields(s.Start), MemQueueSize: w.MemQueueSize(set.Messages), TLS: set.TLS}
-	switch {
-	case s.Null:
+	if s.Null {
 		self, err := os.Executable()
 		if err != nil {
 			return nil, fmt.Errorf("starting the null broker: %w", err)
 		}
-		launch = broker.Launch{Command: []string{self, "null", "--size", strconv.Itoa(set.Size)}, Null: true}
-		err = launch.Run(ctx, measure)
+		launch := broker.Launch{Command: []string{self, "null", "--size", strconv.Itoa(set.Size)}, Null: true}
+		err = launch.Run(ctx, func(ctx context.Context, t broker.Target) (err error) {
+			results, err = w.Run(ctx, t, set)
+			return err
+		})
 		return results, err
-	case s.Start != "":
-		err = launch.Run(ctx, measure)
-		return results, err
+	}
+	err = s.Use(ctx, w.MemQueueSize(set.Messages), set.TLS, func(ctx context.Context, t broker.Target) (err error) {
+		results, err = w.Run(ctx, t, set)
+		return err
+	})
+	return results, err
+}
+
+// Use calls f with the broker, which runs already or is started, with the memory
+// and the certificate that Launch describes.
+func (s *Subject) Use(ctx context.Context, memQueueSize int64, tls bool, f func(context.Context, broker.Target) error) error {
+	if err := s.check(Settings{}); err != nil {
+		return err
+	}
+	if s.Start != "" {
+		return broker.Launch{Command: strings.Fields(s.Start), MemQueueSize: memQueueSize, TLS: tls}.Run(ctx, f)
 	}
 	t, err := s.running(ctx)
-	if err == nil {
-		err = measure(ctx, t)
+	if err != nil {
+		return err
 	}
-	return results, err
+	return f(ctx, t)
 }
 
 // running looks at the broker that runs already.
