@@ -79,12 +79,25 @@ func seed(t *testing.T) uint64 {
 	return s
 }
 
-// play is a round: everything is opened, used while daemons are killed, drained,
-// closed, and looked for.
+// play is a round, with which all ends that was opened for it; then that is looked
+// for.
 func (c *chaos) play(length time.Duration) {
 	c.round++
 	startAll(c.T, c.nodes()...)
 	before := c.census()
+	c.Run(fmt.Sprintf("round %d", c.round), func(t *testing.T) {
+		r := *c
+		r.T = t
+		r.use(length)
+	})
+	c.settle(before)
+	for _, n := range c.nodes() {
+		n.kill()
+	}
+}
+
+// use opens everything, uses it while daemons are killed, and closes it again.
+func (c *chaos) use(length time.Duration) {
 	topic := fmt.Sprintf("chaos-%d", c.round)
 	b := new(books)
 	readers, stopReading := c.consume(b, topic)
@@ -104,14 +117,9 @@ func (c *chaos) play(length time.Duration) {
 	}
 	stopReading()
 	summary, faults := b.audit()
-	c.Logf("round %d: %d kills; %s", c.round, kills, summary)
+	c.Logf("%d kills; %s", kills, summary)
 	if len(faults) > 0 {
 		c.Errorf("%d promises were broken; SEED=%d has the same kills again\n%s", len(faults), c.seed, few(faults))
-	}
-	*b = books{} // it is large, and its memory is not the clients'
-	c.settle(before)
-	for _, n := range c.nodes() {
-		n.kill()
 	}
 }
 

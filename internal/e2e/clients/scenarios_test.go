@@ -328,6 +328,7 @@ func timedOut(s scene) {
 		s.Errorf("it came again after %v, and had 1s", after)
 	}
 	d.finish()
+	first.finish() // too late, which does no harm
 	must(s.T, r.close())
 }
 
