@@ -71,6 +71,8 @@ func TestCommandLine(t *testing.T) {
 		"registry --cycle 0s --stall 0s":             "--cycle 0s: must be positive\nbench registry: --stall 0s: must be positive",
 		"registry --topics 16777217":                 "--topics 16777217: must be 16777216 or less",
 		"registry --grow":                            "--grow: needs --start, for each cluster has a lookupd of its own",
+		"clients --rounds 0 --size 7":                "bench clients: --rounds 0: must be 1 or more\nbench clients: --size 7: must be 8 or more",
+		"clients --seconds NaN":                      "--seconds NaN: must be above 0 and at most 3600",
 		"registry --size 100":                        "unknown flag --size",
 		"idle --nsqd-tcp-address 127.0.0.1:1":        "connecting to the broker",
 		"single --start /no/such/program":            "starting the broker",
