@@ -49,7 +49,7 @@ func (goClient) writer(t *testing.T, s writerSettings) writer {
 		MaxInFlight: s.MaxInFlight, RetryUncertain: s.RetryUncertain, SpoolAfter: spoolAfter, Connection: s.connection(t),
 	}
 	if s.Spool != "" {
-		kept, err := spool.Open(s.Spool)
+		kept, err := spool.Open(spool.Config{Dir: s.Spool})
 		must(t, err)
 		c.Spool = kept
 	}
