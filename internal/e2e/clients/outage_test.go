@@ -43,7 +43,9 @@ func newOutage(t *testing.T, of client) *outage {
 		q.createTopic(t, outageTopic, "all")
 	}
 	tcp, _ := addresses(o.qds)
-	o.settings = writerSettings{Addresses: tcp, Spool: t.TempDir()}
+	// What is sent to a daemon that is gone, before its connection is known to have
+	// broken, is uncertain, and goes to the spool like the rest only with this.
+	o.settings = writerSettings{Addresses: tcp, Spool: t.TempDir(), RetryUncertain: true}
 	o.w = of.writer(t, o.settings)
 	return o
 }
