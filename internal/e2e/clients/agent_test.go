@@ -120,6 +120,13 @@ func newAgent(t *testing.T, useAsyncio bool) *agent {
 
 func (a *agent) String() string { return a.form }
 
+// hasSnappy says whether there is one of the packages that Python's client can
+// compress with; the standard library has none.
+func (a *agent) hasSnappy() bool {
+	result, err := a.ask("snappy", map[string]any{}, nil)
+	return err == nil && string(result) == "true"
+}
+
 // Write takes what the process says on standard error.
 func (a *agent) Write(b []byte) (int, error) {
 	a.mu.Lock()

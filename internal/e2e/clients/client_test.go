@@ -13,6 +13,7 @@ import (
 // ends with the test at the latest.
 type client interface {
 	String() string
+	hasSnappy() bool
 	writer(t *testing.T, s writerSettings) writer
 	reader(t *testing.T, s readerSettings) reader
 }
@@ -38,8 +39,8 @@ type reader interface {
 
 // security says how daemons are spoken to.
 type security struct {
-	CA     string `json:"ca,omitempty"` // file of the roots that vouch for them; "" for no TLS
-	Snappy bool   `json:"snappy,omitempty"`
+	CA          string `json:"ca,omitempty"`          // file of the roots that vouch for them; "" for no TLS
+	Compression string `json:"compression,omitempty"` // snappy or deflate; "" for none
 }
 
 type writerSettings struct {

@@ -17,13 +17,17 @@ import (
 // goClient is Go's client, in this process.
 type goClient struct{}
 
-func (goClient) String() string { return "go" }
+func (goClient) String() string  { return "go" }
+func (goClient) hasSnappy() bool { return true }
 
 func (s security) connection(t *testing.T) millrace.Connection {
 	t.Helper()
 	c := millrace.Connection{DialTimeout: 2 * time.Second, WriteTimeout: 2 * time.Second, HeartbeatInterval: time.Second}
-	if s.Snappy {
+	switch s.Compression {
+	case "snappy":
 		c.Compression = millrace.Snappy
+	case "deflate":
+		c.Compression = millrace.Deflate
 	}
 	if s.CA == "" {
 		return c

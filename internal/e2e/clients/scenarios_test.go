@@ -81,17 +81,18 @@ func TestScenarios(t *testing.T) {
 // The layers below V2 carry everything as well.
 func TestLayers(t *testing.T) {
 	for _, b := range brokers(t) {
-		layers := []security{{Snappy: true}}
-		if b.ca != "" {
-			layers = append(layers, security{CA: b.ca}, security{CA: b.ca, Snappy: true})
-		}
 		t.Run(b.tcp, func(t *testing.T) {
 			everyClient(t, func(t *testing.T, c client) {
-				for _, l := range layers {
-					t.Run(fmt.Sprintf("tls=%v snappy=%v", l.CA != "", l.Snappy), func(t *testing.T) {
-						t.Parallel()
-						asynchronously(scene{client: c, T: t, broker: b, of: b.topic(t), security: l})
-					})
+				for _, compression := range []string{"", "snappy", "deflate"} {
+					for _, ca := range []string{"", b.ca} {
+						t.Run(fmt.Sprintf("compression=%s tls=%v", compression, ca != ""), func(t *testing.T) {
+							if compression == "" && ca == "" || compression == "snappy" && !c.hasSnappy() {
+								t.Skip("there is nothing to try")
+							}
+							t.Parallel()
+							asynchronously(scene{client: c, T: t, broker: b, of: b.topic(t), security: security{ca, compression}})
+						})
+					}
 				}
 			})
 		})
@@ -407,7 +408,7 @@ func refusing(s scene) {
 	large := []byte(strings.Repeat("x", 2<<20)) // twice what daemons take
 	for what, err := range map[string]error{
 		"a name out of rule": w.publish(enough, "no such name!", []byte("x")),
-		"an empty message":   w.publish(enough, s.of, nil),
+		"an empty message":   w.publish(enough, s.of, []byte{}),
 		"a large message":    w.publish(enough, s.of, large),
 		"a large neighbour":  w.publish(enough, s.of, []byte("small"), large),
 	} {
