@@ -44,7 +44,7 @@ def described(error):
 
 
 def security(ca=None, compression=None, **_):
-    settings = {"dial_timeout": 2.0, "write_timeout": 2.0, "heartbeat_interval": 1.0}
+    settings = {"dial_timeout": 2.0, "write_timeout": 2.0}
     if ca:
         settings["tls"] = ssl.create_default_context(cafile=ca)
     if compression:

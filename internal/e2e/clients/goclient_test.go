@@ -22,7 +22,7 @@ func (goClient) hasSnappy() bool { return true }
 
 func (s security) connection(t *testing.T) millrace.Connection {
 	t.Helper()
-	c := millrace.Connection{DialTimeout: 2 * time.Second, WriteTimeout: 2 * time.Second, HeartbeatInterval: time.Second}
+	c := millrace.Connection{DialTimeout: 2 * time.Second, WriteTimeout: 2 * time.Second}
 	switch s.Compression {
 	case "snappy":
 		c.Compression = millrace.Snappy
