@@ -26,7 +26,7 @@ type chaos struct {
 }
 
 const (
-	chaosRound = 10 * time.Second // of the two in a short run
+	chaosRound = 8 * time.Second // of the two in a short run
 	soakRound  = time.Minute
 	largest    = 4096 // bytes of a message, by the daemons
 )
@@ -103,21 +103,25 @@ func (c *chaos) use(length time.Duration) {
 	readers, stopReading := c.consume(b, topic)
 	writers, stop := c.produce(b, topic)
 	kills := c.havoc(length)
+	quiet := time.Now()
 	stop()
-	for _, w := range writers {
+	for of, w := range writers {
 		if err := w.close(); err != nil {
-			c.Errorf("closing a writer: %v", err)
+			c.Errorf("closing the writer of %s: %v", of, err)
 		}
 	}
+	closed := time.Now()
 	c.drain(b, topic)
-	for _, r := range readers {
+	drained := time.Now()
+	for of, r := range readers {
 		if err := r.close(); err != nil {
-			c.Errorf("closing a reader: %v", err)
+			c.Errorf("closing the reader of %s: %v", of, err)
 		}
 	}
 	stopReading()
 	summary, faults := b.audit()
-	c.Logf("%d kills; %s", kills, summary)
+	c.Logf("%d kills; %s; the last answer %v after the last kill, all of it read %v later, all readers closed %v later",
+		kills, summary, closed.Sub(quiet).Round(time.Millisecond), drained.Sub(closed).Round(time.Millisecond), time.Since(drained).Round(time.Millisecond))
 	if len(faults) > 0 {
 		c.Errorf("%d promises were broken; SEED=%d has the same kills again\n%s", len(faults), c.seed, few(faults))
 	}
@@ -129,7 +133,8 @@ func channelOf(of client, form string) string { return of.String() + "-" + form 
 
 // consume opens a Reader of each form in each language, one half of which know the
 // daemons from lookupds.
-func (c *chaos) consume(b *books, topic string) (readers []reader, stop func()) {
+func (c *chaos) consume(b *books, topic string) (readers map[string]reader, stop func()) {
+	readers = map[string]reader{}
 	tcp, _ := addresses(c.qds)
 	_, lookups := addresses(c.lookupds)
 	done := make(chan struct{})
@@ -152,7 +157,7 @@ func (c *chaos) consume(b *books, topic string) (readers []reader, stop func()) 
 				s.Addresses = tcp
 			}
 			r, a := of.reader(c.T, s), b.addChannel(s.Channel)
-			readers = append(readers, r)
+			readers[s.Channel] = r
 			wg.Go(func() {
 				for {
 					select {
@@ -178,7 +183,8 @@ func (c *chaos) consume(b *books, topic string) (readers []reader, stop func()) 
 
 // produce opens two Writers in each language, one of them with lookupds, and
 // publishes by each in every way until stop.
-func (c *chaos) produce(b *books, topic string) (writers []writer, stop func()) {
+func (c *chaos) produce(b *books, topic string) (writers map[string]writer, stop func()) {
+	writers = map[string]writer{}
 	tcp, _ := addresses(c.qds)
 	_, lookups := addresses(c.lookupds)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -190,7 +196,7 @@ func (c *chaos) produce(b *books, topic string) (writers []writer, stop func()) 
 			"by addresses, little room": {Addresses: tcp, MaxInFlight: 20},
 		} {
 			w := of.writer(c.T, s)
-			writers = append(writers, w)
+			writers[of.String()+", "+name] = w
 			for _, way := range ways {
 				for range way.many {
 					l := b.addLane(fmt.Sprintf("%s, %s, %s", of, name, way.name), s.RetryUncertain)
@@ -215,31 +221,31 @@ var ways = []struct {
 	beat    time.Duration
 	publish func(w writer, topic string, l *lane)
 }{
-	{"single", 3, 20 * time.Millisecond, func(w writer, topic string, l *lane) {
+	{"single", 3, 40 * time.Millisecond, func(w writer, topic string, l *lane) {
 		first, bodies := l.attempt(1)
 		l.end(first, 1, w.publish(5*time.Second, topic, bodies[0]), false)
 	}},
-	{"impatient", 1, 20 * time.Millisecond, func(w writer, topic string, l *lane) {
+	{"impatient", 1, 40 * time.Millisecond, func(w writer, topic string, l *lane) {
 		first, bodies := l.attempt(1)
 		l.end(first, 1, w.publish(30*time.Millisecond, topic, bodies[0]), false)
 	}},
-	{"batch", 1, 50 * time.Millisecond, func(w writer, topic string, l *lane) {
-		first, bodies := l.attempt(20)
+	{"batch", 1, 200 * time.Millisecond, func(w writer, topic string, l *lane) {
+		first, bodies := l.attempt(10)
 		l.end(first, len(bodies), w.publish(5*time.Second, topic, bodies...), false)
 	}},
-	{"deferred", 1, 50 * time.Millisecond, func(w writer, topic string, l *lane) {
+	{"deferred", 1, 100 * time.Millisecond, func(w writer, topic string, l *lane) {
 		first, bodies := l.attempt(1)
 		l.end(first, 1, w.publishDeferred(5*time.Second, topic, 100*time.Millisecond, bodies[0]), false)
 	}},
-	{"async", 1, 100 * time.Millisecond, func(w writer, topic string, l *lane) {
-		first, bodies := l.attempt(30)
+	{"async", 1, 300 * time.Millisecond, func(w writer, topic string, l *lane) {
+		first, bodies := l.attempt(20)
 		w.publishAsync(topic, bodies, func(i int, err error) { l.end(first+i, 1, err, false) })
 	}},
-	{"async batch", 1, 100 * time.Millisecond, func(w writer, topic string, l *lane) {
+	{"async batch", 1, 300 * time.Millisecond, func(w writer, topic string, l *lane) {
 		first, bodies := l.attempt(15)
 		w.publishManyAsync(topic, bodies, func(err error) { l.end(first, len(bodies), err, false) })
 	}},
-	{"too large", 1, 200 * time.Millisecond, tooLarge},
+	{"too large", 1, 400 * time.Millisecond, tooLarge},
 }
 
 // tooLarge publishes messages that must be refused beside some that must not. Those
