@@ -18,8 +18,8 @@ import (
 
 // agent is Python's client: a process that does what requests say.
 type agent struct {
-	form string // python or asyncio
-	pid  int
+	form    string // python or asyncio
+	process *os.Process
 
 	write sync.Mutex // of a whole request
 	stdin io.Writer
@@ -95,7 +95,7 @@ func newAgent(t *testing.T, useAsyncio bool) *agent {
 	stdout, err := cmd.StdoutPipe()
 	must(t, err)
 	must(t, cmd.Start())
-	a.stdin, a.pid = stdin, cmd.Process.Pid
+	a.stdin, a.process = stdin, cmd.Process
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -119,6 +119,7 @@ func newAgent(t *testing.T, useAsyncio bool) *agent {
 }
 
 func (a *agent) String() string { return a.form }
+func (a *agent) pid() string    { return strconv.Itoa(a.process.Pid) }
 
 // hasSnappy says whether there is one of the packages that Python's client can
 // compress with; the standard library has none.

@@ -41,7 +41,7 @@ func (c *chaos) census() census {
 	now := census{processes: map[string]process{"go": {files: files(c.T, "self")}}}
 	for _, of := range c.clients {
 		if a, ok := of.(*agent); ok {
-			pid := strconv.Itoa(a.pid)
+			pid := a.pid()
 			p := process{objects: a.objects(c.T), files: files(c.T, pid)}
 			p.threads, p.resident = status(c.T, pid, "Threads:"), int64(status(c.T, pid, "VmRSS:"))<<10
 			now.processes[a.String()] = p

@@ -13,6 +13,7 @@ import (
 // ends with the test at the latest.
 type client interface {
 	String() string
+	pid() string // of its process, as in /proc
 	hasSnappy() bool
 	writer(t *testing.T, s writerSettings) writer
 	reader(t *testing.T, s readerSettings) reader

@@ -18,6 +18,7 @@ import (
 type goClient struct{}
 
 func (goClient) String() string  { return "go" }
+func (goClient) pid() string     { return "self" }
 func (goClient) hasSnappy() bool { return true }
 
 func (s security) connection(t *testing.T) millrace.Connection {

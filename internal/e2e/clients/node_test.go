@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -82,6 +83,13 @@ func (n *node) start() error {
 	defer n.mu.Unlock()
 	n.cmd, n.exited = cmd, exited
 	return nil
+}
+
+// pid is the process that was started last, as in /proc.
+func (n *node) pid() string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return strconv.Itoa(n.cmd.Process.Pid)
 }
 
 // Write takes what the process says.

@@ -3,7 +3,6 @@ package clients
 import (
 	"fmt"
 	"slices"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -107,7 +106,7 @@ func (o *outage) reopen() {
 
 // kill kills the agent, and goes on with another one.
 func (o *outage) kill() {
-	must(o.T, syscall.Kill(o.client.(*agent).pid, syscall.SIGKILL))
+	must(o.T, o.client.(*agent).process.Kill())
 	o.client = newAgent(o.T, o.client.(*agent).form == "asyncio")
 	o.w = o.writer(o.T, o.settings)
 }
