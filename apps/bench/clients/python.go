@@ -19,6 +19,13 @@ import (
 // workload and says as JSON how it went.
 const script = "bench.py"
 
+// consume is its workload that consumes. The others publish one message more than they
+// time, by which they connect.
+const (
+	consume = "consume"
+	hello   = 1
+)
+
 // pass is what the script says.
 type pass struct {
 	Messages int64   `json:"messages"`
@@ -61,9 +68,12 @@ func (b *Bench) pythonMessages() int64 {
 func (b *Bench) python(ctx context.Context, t broker.Target, m *meter, work, topic string) error {
 	ctx, cancel := context.WithTimeout(ctx, pythonLimit)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, b.Interpreter, script, work, "--address", t.TCP, "--topic", topic, "--channel", channel,
-		"--messages", strconv.FormatInt(b.pythonMessages(), 10), "--size", strconv.Itoa(b.Size), "--batch", strconv.Itoa(b.Batch),
-		"--max-in-flight", strconv.Itoa(b.MaxInFlight))
+	args := []string{script, "--address", t.TCP, "--topic", topic,
+		"--messages", strconv.FormatInt(b.pythonMessages(), 10), "--size", strconv.Itoa(b.Size), "--batch", strconv.Itoa(b.Batch)}
+	if work == consume {
+		args = append(args, "--channel", channel, "--max-in-flight", strconv.Itoa(b.MaxInFlight))
+	}
+	cmd := exec.CommandContext(ctx, b.Interpreter, append(args, work)...)
 	cmd.Dir = b.Python
 	var said bytes.Buffer
 	cmd.Stderr = &said
@@ -93,7 +103,7 @@ func (b *Bench) pythonPublishing(ctx context.Context, t broker.Target, work stri
 		if err := b.python(ctx, t, &m, work, topic); err != nil {
 			return err
 		}
-		return audit(ctx, t, topic, b.pythonMessages(), b.pythonMessages())
+		return audit(ctx, t, topic, b.pythonMessages()+hello, b.pythonMessages()+hello)
 	})
 	return m.row(), err
 }
@@ -107,7 +117,7 @@ func (b *Bench) pythonConsuming(ctx context.Context, t broker.Target) (Row, erro
 		if err != nil {
 			return err
 		}
-		if err := b.python(ctx, t, &m, "consume", topic); err != nil {
+		if err := b.python(ctx, t, &m, consume, topic); err != nil {
 			return err
 		}
 		return audit(ctx, t, topic, published, 0)
