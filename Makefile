@@ -1,6 +1,7 @@
 # Millrace. `make run` and `make build` need Go and make alone; `make test`
-# also needs a C compiler (for the race detector), npm (for nsqjs) and, once, the
-# registries of both languages for staticcheck, go-nsq and nsqjs.
+# also needs a C compiler (for the race detector), Python (for its client), npm (for
+# nsqjs) and, once, the registries of Go and npm for staticcheck, go-nsq,
+# OpenTelemetry and nsqjs.
 
 FUZZ ?= 10000x
 SOAK ?= 10

@@ -6,5 +6,6 @@
 // package ledger. What go-nsq has to say lies in gonsq, a module apart so that
 // the main one does not depend on it; what nsqjs has to say, in nsqjs, which are
 // Node.js programs that TestNsqjs runs. Several daemons, and the network between
-// them, are in cluster.
+// them, are in cluster; both of our own clients against daemons that are killed, away
+// or many, in clients.
 package e2e
