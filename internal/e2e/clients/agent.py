@@ -69,7 +69,10 @@ class Agent:
     def serve(self):
         for line in sys.stdin:
             request = json.loads(line)
-            threading.Thread(target=self.do, args=(request,), daemon=True).start()
+            if request["op"] == "census":
+                self.do(request)  # it must not count itself
+            else:
+                threading.Thread(target=self.do, args=(request,), daemon=True).start()
 
     def say(self, **what):
         text = json.dumps(what) + "\n"
