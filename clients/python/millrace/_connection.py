@@ -252,8 +252,10 @@ class Connection(asyncio.Protocol):
             self._tell_lost()
 
     def pause_writing(self) -> None:
-        self._paused = True
         assert self._transport is not None
+        if self._transport.is_closing():
+            return  # asyncio's TLS says this of its own goodbye, too
+        self._paused = True
         self._unsent = self._transport.get_write_buffer_size(), self._loop.time()
         if self._stall is None:
             self._stall = self._loop.call_later(self._settings.write_timeout, self._check_stall)
@@ -315,9 +317,9 @@ class Connection(asyncio.Protocol):
 
     def _check_stall(self) -> None:
         self._stall = None
-        if not self._paused or self.lost:
-            return
         assert self._transport is not None
+        if not self._paused or self.lost or self._transport.is_closing():
+            return
         now = self._loop.time()
         size = self._transport.get_write_buffer_size()
         if size < self._unsent[0]:
