@@ -8,6 +8,7 @@
 Times are in seconds, sizes in bytes, unless a name or a docstring says otherwise.
 """
 
+from ._async_writer import AsyncWriter
 from ._errors import (
     ClosedError,
     ConnectionFailed,
@@ -19,17 +20,27 @@ from ._errors import (
     UnavailableError,
     UncertainError,
 )
+from ._spool import DirectorySpool, Spool, SpoolError
+from ._writer import Writer
+from ._writer_settings import Published, WriterStats
 
 __all__ = [
+    "AsyncWriter",
     "ClosedError",
     "ConnectionFailed",
     "MillraceError",
+    "DirectorySpool",
     "ProtocolError",
     "PublishError",
+    "Published",
     "RefusedError",
     "ServerError",
+    "Spool",
+    "SpoolError",
     "UnavailableError",
     "UncertainError",
+    "Writer",
+    "WriterStats",
 ]
 
 __version__ = "0.1.0"

@@ -105,6 +105,11 @@ class Connection(asyncio.Protocol):
         return self._session.extension
 
     @property
+    def why(self) -> Exception | None:
+        """Why it was lost; None while it is not."""
+        return self._why
+
+    @property
     def lost(self) -> bool:
         """Whether nothing will be read or written any more."""
         return self._why is not None or self._ended.done()

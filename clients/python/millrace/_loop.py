@@ -7,6 +7,7 @@ import asyncio
 import atexit
 import concurrent.futures
 import os
+import queue
 import socket
 import threading
 import weakref
@@ -89,7 +90,7 @@ class LoopThread:
         self._lock = threading.Lock()  # guards the thread's beginning and end
         self._thread: threading.Thread | None = None
         self._stopped = False
-        self._forked = False
+        self.forked = False
         self.loop: asyncio.AbstractEventLoop | None = None  #: set once it runs
 
     def start(self) -> asyncio.AbstractEventLoop:
@@ -108,7 +109,7 @@ class LoopThread:
             return self.loop
 
     def check_fork(self) -> None:
-        if self._forked:
+        if self.forked:
             raise RuntimeError(
                 f"this {self._name} was in use when process {os.getppid()} forked, and its thread stayed there: "
                 "make a new one in each process, after the fork"
@@ -133,12 +134,20 @@ class LoopThread:
         finally:
             future.cancel()
 
+    def call(self, what: Callable[..., object], *args: Any) -> None:
+        """Has what called on the loop, soon; nothing happens if that has ended."""
+        if self.loop is not None:
+            try:
+                self.loop.call_soon_threadsafe(what, *args)
+            except RuntimeError:
+                pass
+
     def stop(self) -> None:
         """Ends the loop, with what still runs on it, and waits for the thread's end."""
         with self._lock:
             self._stopped = True
             loop, thread = self.loop, self._thread
-        if loop is None or thread is None or self._forked:
+        if loop is None or thread is None or self.forked:
             return
         _end(loop)
         if thread is not threading.current_thread():
@@ -148,7 +157,7 @@ class LoopThread:
     def abandon(self) -> None:
         """What a finalizer calls, in whatever thread: runs last, then ends the loop.
         It waits for nothing; atexit does."""
-        if self.loop is None or self._forked or not self._thread or not self._thread.is_alive():
+        if self.loop is None or self.forked or not self._thread or not self._thread.is_alive():
             return
         loop = self.loop
 
@@ -160,6 +169,57 @@ class LoopThread:
             loop.call_soon_threadsafe(begin)
         except RuntimeError:
             pass  # it has ended
+
+
+class Worker:
+    """A thread that does, one after the other, what may block. It begins with the
+    first thing to do."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._work: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    def do(self, work: Callable[[], object]) -> None:
+        """Has work done. Called by one thread only; work must not raise."""
+        self._work.put(work)
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+            self._thread.start()
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Has work done and returns what it returned, or raises what it raised."""
+        future: concurrent.futures.Future[T] = concurrent.futures.Future()
+
+        def tell() -> None:
+            try:
+                future.set_result(work())
+            except Exception as e:
+                future.set_exception(e)
+
+        self.do(tell)
+        # Work that was begun comes to its end, whoever is cancelled.
+        return await asyncio.shield(asyncio.wrap_future(future))
+
+    @property
+    def current(self) -> bool:
+        """Whether this is the worker's thread."""
+        return threading.current_thread() is self._thread
+
+    def end(self) -> None:
+        """Has the thread end when everything is done."""
+        self._work.put(None)
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Waits for the end, which was asked for. Returns whether it has come."""
+        if self._thread is None or self.current:
+            return True
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        while (work := self._work.get()) is not None:
+            work()
 
 
 _running: weakref.WeakSet[LoopThread] = weakref.WeakSet()
@@ -200,7 +260,7 @@ def _at_exit() -> None:
 
 def _after_fork() -> None:
     for thread in list(_running):
-        thread._forked = True
+        thread.forked = True
     _running.clear()
 
 

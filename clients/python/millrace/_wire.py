@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from ._errors import ProtocolError, ServerError
 
@@ -71,13 +71,33 @@ def dpub(topic: str, delay: float, body: bytes) -> bytes:
 
 
 def mpub(topic: str, bodies: Sequence[bytes]) -> bytes:
-    parts = [b""]
-    total = 4
+    batch = messages(bodies)
+    return b"MPUB %b\n%b%b" % (topic.encode(), size(len(batch)), batch)
+
+
+def messages(bodies: Sequence[bytes]) -> bytes:
+    """Messages as an MPUB has them: their count, then each with its size."""
+    parts = [size(len(bodies))]
     for body in bodies:
         parts += size(len(body)), body
-        total += 4 + len(body)
-    parts[0] = mpub_header(topic, total, len(bodies))
     return b"".join(parts)
+
+
+def parse_messages(data: bytes) -> list[bytes]:
+    """What messages() was given. Raises ValueError."""
+    if len(data) < 4:
+        raise ValueError("messages without a count")
+    bodies = []
+    at = 4
+    for _ in range(_SIZE.unpack_from(data)[0]):
+        stop = at + 4 + _SIZE.unpack_from(data, at)[0] if at + 4 <= len(data) else len(data) + 1
+        if stop > len(data):
+            raise ValueError("messages that end early")
+        bodies.append(data[at + 4 : stop])
+        at = stop
+    if at != len(data) or not bodies:
+        raise ValueError("more, or less, than messages")
+    return bodies
 
 
 def mpub_header(topic: str, total: int, count: int) -> bytes:
@@ -178,17 +198,3 @@ def _describe(length: int, begin: bytes | bytearray, limit: int) -> str:
     if begin == b"HTTP":
         return "what answers speaks HTTP: it is no queue daemon's TCP address"
     return f"a frame of {length} bytes (4 to {limit} are possible): what answers is no queue daemon, or the stream is broken"
-
-
-def check_bodies(bodies: Iterable[object]) -> None:
-    """Raises TypeError or ValueError for what a daemon would close the connection
-    over: no messages at all, or an empty one."""
-    count = 0
-    for body in bodies:
-        if not isinstance(body, (bytes, bytearray, memoryview)):
-            raise TypeError(f"message {count} must be bytes, not {type(body).__name__}")
-        if not len(body):
-            raise ValueError(f"message {count} is empty")
-        count += 1
-    if not count:
-        raise ValueError("no message is given")

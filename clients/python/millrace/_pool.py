@@ -1,0 +1,229 @@
+"""Which daemons a publisher is connected to."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ._connection import connect
+from ._errors import ConnectionFailed, MillraceError
+from ._loop import within
+from ._lane import Lane, Outcomes
+from ._writer_settings import WriterSettings
+
+if TYPE_CHECKING:
+    from ._discovery import Lookups
+
+#: Pauses between attempts to connect to one daemon, in seconds: they double, and
+#: each is shortened at random by up to a half.
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 3.0
+
+#: How long a daemon that drains is left alone, in seconds, while there are others.
+_DRAINING_PAUSE = 5.0
+
+
+def _lookups(settings: WriterSettings) -> Lookups:
+    from ._discovery import Lookups  # a Writer that is given addresses needs no HTTP
+
+    return Lookups.for_publishing(settings.lookupds, settings.connection)
+
+
+class Daemon:
+    """One that is known, connected to or not."""
+
+    def __init__(self, address: str, tier: int) -> None:
+        self.address = address
+        self.tier = tier  # 0 is nearest
+        self.order = random.random()  # so that writers spread
+        self.listed = True
+        self.draining = False
+        self.failures = 0  # since it last stored something
+        self.due = 0.0  # when it may be tried again
+        self.task: asyncio.Task[None] | None = None  # connects and is connected
+        self.lane: Lane | None = None
+
+    @property
+    def hopeful(self) -> bool:
+        """Whether it is expected to take publishes."""
+        return not self.draining and (self.lane is not None or not self.failures)
+
+
+class Pool:
+    """Keeps a publisher connected to up to max_connections of the daemons that it
+    knows, the nearest ones if they can be had."""
+
+    def __init__(
+        self,
+        settings: WriterSettings,
+        outcomes: Outcomes,
+        on_unreachable: Callable[[Exception], None],
+    ) -> None:
+        self.lanes: list[Lane] = []
+        self.last_error: Exception | None = None  # why the last attempt failed
+        self._settings = settings
+        self._log = settings.connection.logger
+        self._lookups = _lookups(settings) if settings.lookupds else None
+        self._outcomes = outcomes
+        self._on_unreachable = on_unreachable
+        self._loop = asyncio.get_running_loop()
+        self._daemons = {address: Daemon(address, 0) for address in settings.addresses}
+        self._timer: asyncio.TimerHandle | None = None
+        self._ending = False
+        self._ask_again = asyncio.Event()
+        self._asking: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        if self._lookups is not None:
+            self._asking = self._loop.create_task(self._ask())
+        self._fill()
+
+    async def end(self) -> None:
+        """Closes all connections and waits for everything that was begun."""
+        self._ending = True
+        if self._timer is not None:
+            self._timer.cancel()
+        tasks = [d.task for d in self._daemons.values() if d.task is not None]
+        if self._asking is not None:
+            tasks.append(self._asking)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    @property
+    def idle(self) -> bool:
+        """Whether a connection owes no answer."""
+        return any(lane.idle for lane in self.lanes)
+
+    # Connections.
+
+    def _fill(self) -> None:
+        """Begins to connect to those that may be tried, and sees to being called when
+        the next may."""
+        if self._ending:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        now = self._loop.time()
+        idle = [d for d in self._daemons.values() if d.task is None]
+        for daemon in sorted(idle, key=lambda d: (d.draining, d.tier, d.failures > 0, d.due, d.order)):
+            if not self._wanted(daemon):
+                continue
+            if daemon.due <= now:
+                daemon.task = self._loop.create_task(self._serve(daemon))
+            elif self._timer is None or daemon.due < self._timer.when():
+                if self._timer is not None:
+                    self._timer.cancel()
+                self._timer = self._loop.call_at(daemon.due, self._fill)
+
+    def _wanted(self, daemon: Daemon) -> bool:
+        others = [d for d in self._daemons.values() if d is not daemon]
+        if any(d.hopeful and d.tier < daemon.tier for d in others):
+            return False
+        busy = sum(d.task is not None and d.tier <= daemon.tier for d in others)
+        return busy < self._settings.max_connections
+
+    async def _serve(self, daemon: Daemon) -> None:
+        """Connects to a daemon and stays until the connection is lost."""
+        lane = Lane(daemon.address, daemon.tier, self._outcomes)
+        try:
+            connection = await connect(
+                daemon.address, self._settings.connection, lane.on_frames, lane.on_lost, extension={}
+            )
+        except ConnectionFailed as e:
+            self._failed(daemon, e)
+        else:
+            lane.open(connection)
+            daemon.lane = lane
+            self.lanes.append(lane)
+            self._log.debug("connected to %s", daemon.address)
+            self._outcomes.pump()
+            try:
+                await asyncio.wait({lane.ended})  # which, unlike awaiting it, never cancels it
+            finally:
+                self.lanes.remove(lane)
+                daemon.lane = None
+                await lane.close()
+            self._left(daemon, lane, connection.why)
+        daemon.task = None
+        if not daemon.listed:
+            self._daemons.pop(daemon.address, None)
+        self._fill()
+
+    def _failed(self, daemon: Daemon, why: Exception) -> None:
+        self._log.log(logging.DEBUG if daemon.failures else logging.WARNING, "%s", why)
+        self.last_error = why
+        self._pause(daemon)
+        if not any(d.hopeful for d in self._daemons.values()):
+            self._ask_again.set()
+            self._on_unreachable(why)
+
+    def _left(self, daemon: Daemon, lane: Lane, why: Exception | None) -> None:
+        self._log.warning("%s: %s", daemon.address, why)
+        self.last_error = why
+        if lane.answered:
+            daemon.failures = 0
+            daemon.draining = False
+        # A daemon that refused a message for what it is closes, and is as well as before.
+        at_fault = lane.error is None or lane.error.code.endswith("PUB_FAILED")
+        if at_fault or not lane.answered:
+            self._pause(daemon)
+        if lane.error is not None and lane.error.draining:
+            daemon.draining = True
+            daemon.due = self._loop.time() + _DRAINING_PAUSE
+        if not any(d.hopeful for d in self._daemons.values()):
+            self._ask_again.set()
+
+    def _pause(self, daemon: Daemon) -> None:
+        pause = min(_FIRST_PAUSE * 2.0 ** min(daemon.failures, 10), _LONGEST_PAUSE)
+        daemon.failures += 1
+        daemon.due = self._loop.time() + pause * random.uniform(0.5, 1)
+
+    # Lookupds.
+
+    async def _ask(self) -> None:
+        """Asks lookupds who takes publishes: every lookup_interval, and soon when
+        there is nobody to publish to."""
+        assert self._lookups is not None
+        pause = 1.0
+        while True:
+            producers, _ = await self._lookups.ask()
+            self._meet({p.address: self._tier(p.region, p.zone) for p in producers})
+            self._ask_again.clear()
+            if not self._daemons:
+                self._on_unreachable(MillraceError("no lookupd lists a daemon that takes publishes"))
+            if any(d.hopeful for d in self._daemons.values()):
+                pause = 1.0
+                interval = self._settings.lookup_interval * random.uniform(0.9, 1.1)
+                with contextlib.suppress(asyncio.TimeoutError):
+                    await within(interval, self._ask_again.wait())
+            else:
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, self._settings.lookup_interval)
+
+    def _tier(self, region: str, zone: str) -> int:
+        own = self._settings.connection
+        if not own.region and not own.zone:
+            return 0
+        if own.zone and (region, zone) == (own.region, own.zone):
+            return 0
+        if own.region and region == own.region:
+            return 1
+        return 2
+
+    def _meet(self, tiers: dict[str, int]) -> None:
+        """Takes note of which daemons lookupds list. One that is not listed any more
+        is forgotten when its connection has ended."""
+        for address, daemon in list(self._daemons.items()):
+            daemon.listed = address in tiers or address in self._settings.addresses
+            if not daemon.listed and daemon.task is None:
+                del self._daemons[address]
+        for address, tier in tiers.items():
+            if address not in self._daemons:
+                self._daemons[address] = Daemon(address, tier)
+        self._fill()
