@@ -85,7 +85,7 @@ class Connection(asyncio.Protocol):
         self._ended: asyncio.Future[None] = self._loop.create_future()
         self._why: Exception | None = None  # the reason that is known already
 
-        self._out: deque[bytes] = deque()
+        self._out: deque[bytes | memoryview] = deque()
         self._flushing = False  # _flush will run
         self._paused = False  # the system takes no more for now
         self._last = False  # the sending side ends when _out is empty
@@ -276,18 +276,26 @@ class Connection(asyncio.Protocol):
         if self.lost or self._transport is None:
             return
         while self._out and not self._paused:
-            parts = [self._out.popleft()]
-            length = len(parts[0])
-            while self._out and length + len(self._out[0]) <= _CHUNK:
-                parts.append(self._out.popleft())
-                length += len(parts[-1])
-            self.handed += length
-            self._transport.write(self._session.send(parts[0] if len(parts) == 1 else b"".join(parts)))
+            self._transport.write(self._session.send(self._next_chunk()))
         if self._last and not self._out:
             if self._transport.can_write_eof():
                 self._transport.write_eof()
             else:  # TLS has a goodbye of its own
                 self._transport.close()
+
+    def _next_chunk(self) -> bytes | memoryview:
+        chunk = self._out.popleft()
+        if len(chunk) > _CHUNK:
+            self._out.appendleft(memoryview(chunk)[_CHUNK:])
+            chunk = memoryview(chunk)[:_CHUNK]
+        elif self._out and len(chunk) + len(self._out[0]) <= _CHUNK:
+            parts, length = [chunk], len(chunk)
+            while self._out and length + len(self._out[0]) <= _CHUNK:
+                parts.append(self._out.popleft())
+                length += len(parts[-1])
+            chunk = b"".join(parts)
+        self.handed += len(chunk)
+        return chunk
 
     def _reply(self) -> None:
         """Has what the session says written, ahead of what waits."""

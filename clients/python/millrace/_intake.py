@@ -61,7 +61,8 @@ class Batch:
     """Messages that are sent with one command, of one topic."""
 
     __slots__ = (
-        "topic", "items", "bytes", "whole", "delay", "born", "marks", "out", "failures", "address", "why", "replay"
+        "topic", "items", "bytes", "whole", "delay", "born", "marks", "out", "failures", "address", "why", "doubt",
+        "replay",
     )  # fmt: skip
 
     def __init__(self, topic: str, born: float) -> None:
@@ -80,6 +81,7 @@ class Batch:
         self.failures = 0
         self.address = ""  # of the daemon that it was sent to last
         self.why: Exception | None = None  # the last failure
+        self.doubt: Exception | None = None  # why it may be stored, although it is tried again
         self.replay: object = None  # set if it comes from the spool: the intake does not know it
 
     @property
@@ -101,7 +103,8 @@ class Batch:
         other.items, self.items = self.items[half:], self.items[:half]
         other.bytes = sum(map(len, other.bodies))
         self.bytes -= other.bytes
-        other.failures, other.address, other.why, other.replay = self.failures, self.address, self.why, self.replay
+        other.failures, other.address, other.why = self.failures, self.address, self.why
+        other.doubt, other.replay = self.doubt, self.replay
         return other
 
     def command(self) -> bytes:

@@ -21,7 +21,6 @@ class Verdict(Enum):
 
 
 _FAILED = {"E_PUB_FAILED", "E_DPUB_FAILED", "E_AUTH_FAILED"}
-_REFUSED = {"E_BAD_TOPIC", "E_INVALID", "E_UNAUTHORIZED", "E_AUTH_FIRST", "E_AUTH_DISABLED", "E_AUTH_ERROR"}
 
 
 def judge(error: ServerError, batch: Batch, whole_batches: bool) -> Verdict:
@@ -32,7 +31,14 @@ def judge(error: ServerError, batch: Batch, whole_batches: bool) -> Verdict:
         return Verdict.FAILED if whole_batches else Verdict.UNCERTAIN
     if error.code in ("E_BAD_MESSAGE", "E_BAD_BODY"):
         return Verdict.REFUSED if batch.whole or batch.count == 1 else Verdict.DIVISIBLE
-    return Verdict.REFUSED if error.code in _REFUSED else Verdict.UNCERTAIN
+    return Verdict.REFUSED
+
+
+def refusal(batch: Batch, why: Exception) -> PublishError:
+    """The error of a batch that a daemon refused, likewise."""
+    if batch.doubt is not None:
+        return uncertain(batch, batch.doubt)
+    return refused(batch.topic, why, batch.address)
 
 
 def refused(topic: str, why: Exception, address: str = "") -> RefusedError:
@@ -40,8 +46,11 @@ def refused(topic: str, why: Exception, address: str = "") -> RefusedError:
     return _caused(RefusedError(f"publish to {topic} was refused{by}: {why}", topic=topic, address=address), why)
 
 
-def unavailable(batch: Batch, why: Exception, after: str = "") -> UnavailableError:
-    """after says when it was given up, if that is not why."""
+def failed(batch: Batch, why: Exception, after: str = "") -> PublishError:
+    """The error of a batch that nobody took; after says when it was given up, if that
+    is not why. An earlier attempt may have stored it all the same."""
+    if batch.doubt is not None:
+        return uncertain(batch, batch.doubt)
     text = f"publish to {batch.topic} was not stored{after}: {why}"
     return _caused(UnavailableError(text, topic=batch.topic, address=batch.address), why)
 

@@ -10,10 +10,10 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Union
 
-from ._errors import ClosedError, PublishError, ServerError
+from ._errors import ClosedError, PublishError, RefusedError, ServerError, UncertainError
 from ._intake import Batch, Intake, Waiter
 from ._lane import Lane
-from ._outcome import Verdict, closing_error, judge, refused, unavailable, uncertain
+from ._outcome import Verdict, closing_error, failed, judge, refusal, uncertain
 from ._pool import Pool
 from ._spool import Spool
 from ._spooler import Replay, Spooler
@@ -63,15 +63,16 @@ class Publisher:
     def give_up(self, waiter: Waiter, why: Exception) -> None:
         """Tells one that waits no longer how its publish stands; why says what it
         waited for."""
+        messages = waiter.batch.count if waiter.batch is not None and waiter.batch.whole else 1
         batch = self._intake.withdraw(waiter)
         if batch is None:
             return  # it was told
         if batch.out:
-            self._uncertain += 1
-            waiter.tell(uncertain(batch, why))
-            return
-        self._unavailable += 1
-        waiter.tell(unavailable(batch, batch.why or self._pool.last_error or why, f" ({why})"))
+            error: PublishError = uncertain(batch, why)
+        else:
+            error = failed(batch, batch.why or self._pool.last_error or why, f" ({why})")
+        self._count(error, messages)
+        waiter.tell(error)
         if not batch.items:
             self._forget(batch)
 
@@ -128,15 +129,15 @@ class Publisher:
 
     def stored(self, lane: Lane, batch: Batch) -> None:
         batch.out = False
-        self._published += batch.count
         self._end(batch, None)
 
     def refused(self, lane: Lane, batch: Batch, error: ServerError) -> None:
         batch.out = False
         verdict = judge(error, batch, lane.whole_batches)
         if verdict is Verdict.REFUSED:
-            self._refused += batch.count
-            self._end(batch, refused(batch.topic, error, lane.address))
+            self._end(batch, refusal(batch, error))
+        elif verdict is Verdict.DIVISIBLE and self._settings.retry_for == 0:
+            self._unstored(batch, error)
         elif verdict is Verdict.DIVISIBLE:
             self._ready.extendleft([self._halve(batch), batch])
         elif verdict is Verdict.UNCERTAIN:
@@ -159,9 +160,10 @@ class Publisher:
     def spooled(self, batch: Batch, error: Exception | None) -> None:
         batch.out = False
         if error is None:
-            self._tell(batch, None)
+            batch.address = ""
+            self._end(batch, None)
         else:
-            self._log.error("spool: %s", error)
+            self._log.error("%d messages for %s cannot be spooled: %s", batch.count, batch.topic, error)
             self._unstored(batch, error)
 
     # The rest.
@@ -289,10 +291,10 @@ class Publisher:
     def _doubt(self, batches: list[Batch], why: Exception) -> None:
         for batch in reversed(batches):
             batch.out = False
+            batch.doubt = why
             if batch.replay is not None or self._settings.retry_uncertain and not self._closing:
                 self._rest(batch, why)
             else:
-                self._uncertain += batch.count
                 self._end(batch, uncertain(batch, why))
 
     def _unreachable(self, why: Exception) -> None:
@@ -309,10 +311,15 @@ class Publisher:
                 self._unstored(batch, why)
 
     def _unstored(self, batch: Batch, why: Exception) -> None:
-        self._unavailable += batch.count
-        self._end(batch, unavailable(batch, why))
+        self._end(batch, failed(batch, why))
 
     def _end(self, batch: Batch, error: PublishError | None) -> None:
+        if isinstance(batch.replay, Replay):
+            if error is not None:
+                self._log.error("%d spooled messages are dropped: %s", batch.count, error)
+            batch.replay.ended()
+            return
+        self._count(error, batch.count)
         if self._settings.on_publish is not None:
             took = time.monotonic() - batch.born
             try:
@@ -321,12 +328,17 @@ class Publisher:
                 )
             except Exception:
                 self._log.exception("on_publish failed")
-        if not isinstance(batch.replay, Replay):
-            self._tell(batch, error)
-            return
-        if error is not None:
-            self._log.error("spool: %d messages are dropped: %s", batch.count, error)
-        batch.replay.ended()
+        self._tell(batch, error)
+
+    def _count(self, error: PublishError | None, messages: int) -> None:
+        if error is None:
+            self._published += messages
+        elif isinstance(error, RefusedError):
+            self._refused += messages
+        elif isinstance(error, UncertainError):
+            self._uncertain += messages
+        else:
+            self._unavailable += messages
 
     def _forget(self, batch: Batch, finish: bool = True) -> None:
         """Takes a batch out of what is to be sent."""

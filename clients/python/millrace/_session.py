@@ -87,11 +87,11 @@ class Session:
         next(self._steps)
         return _wire.MAGIC + _wire.identify(json.dumps(self._request).encode())
 
-    def send(self, data: bytes) -> bytes:
+    def send(self, data: bytes | memoryview) -> bytes | memoryview:
         """data as it goes over the wire."""
-        return self._layer.compress(data) if self._layer else data
+        return self._layer.compress(bytes(data)) if self._layer else data
 
-    def take(self) -> bytes:
+    def take(self) -> bytes | memoryview:
         """What the session itself has to say, as it goes over the wire."""
         if not self._replies:
             return b""
