@@ -145,11 +145,12 @@ class LoopThread:
     def stop(self) -> None:
         """Ends the loop, with what still runs on it, and waits for the thread's end."""
         with self._lock:
-            self._stopped = True
+            first, self._stopped = not self._stopped, True
             loop, thread = self.loop, self._thread
         if loop is None or thread is None or self.forked:
             return
-        _end(loop)
+        if first:  # a second time would stop what _run has to do afterwards
+            _end(loop)
         if thread is not threading.current_thread():
             thread.join()
         _running.discard(self)
