@@ -275,7 +275,7 @@ class Connection(asyncio.Protocol):
         self._flushing = False
         if self.lost or self._transport is None:
             return
-        while self._out and not self._paused:
+        while self._out and not self._paused and not self._transport.is_closing():
             self._transport.write(self._session.send(self._next_chunk()))
         if self._last and not self._out:
             if self._transport.can_write_eof():

@@ -115,8 +115,9 @@ class Session:
                 piece = bytes(self._early)
                 self._early.clear()
             frames = self._splitter.feed(piece)
-            if _HEARTBEAT in frames:
-                self._replies.append(_wire.NOP)
+            beats = frames.count(_HEARTBEAT)
+            if beats:
+                self._replies += [_wire.NOP] * beats
                 frames = [frame for frame in frames if frame != _HEARTBEAT]
             if frames:
                 yield frames
