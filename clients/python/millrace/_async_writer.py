@@ -36,7 +36,7 @@ class AsyncWriter(WriterBase):
 
     _loop: asyncio.AbstractEventLoop | None = None
     _publisher: Publisher | None = None
-    _closing: asyncio.Task[PublishError | None] | None = None
+    _closing: asyncio.Task[TimeoutError | None] | None = None
 
     async def __aenter__(self) -> AsyncWriter:
         self._begin()

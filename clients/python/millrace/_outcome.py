@@ -66,16 +66,14 @@ def uncertain(batch: Batch, why: Exception) -> UncertainError:
     return _caused(UncertainError(text, topic=batch.topic, address=batch.address), why)
 
 
-def closing_error(not_stored: int, doubtful: int) -> PublishError | None:
-    """What close() says of messages that it could not see to."""
+def closing_error(not_stored: int, doubtful: int) -> TimeoutError | None:
+    """What close() says of messages that it could not see to in time."""
+    parts = []
     if doubtful:
-        return UncertainError(
-            f"the writer was closed with {doubtful} messages unanswered, which may or may not have been stored, "
-            f"and {not_stored} that were not stored"
-        )
+        parts.append(f"{doubtful} messages unanswered, which may or may not have been stored")
     if not_stored:
-        return UnavailableError(f"the writer was closed with {not_stored} messages that were not stored")
-    return None
+        parts.append(f"{not_stored} messages that were not stored")
+    return TimeoutError("the writer was closed with " + " and ".join(parts)) if parts else None
 
 
 def again(error: PublishError) -> PublishError:

@@ -88,7 +88,7 @@ class Publisher:
         done, _ = await asyncio.wait({reached}, timeout=timeout)
         return bool(done)
 
-    async def close(self, timeout: float) -> PublishError | None:
+    async def close(self, timeout: float) -> TimeoutError | None:
         """Ends everything: what is not answered within timeout fails, but what is not
         sent is spooled, if there is a spool. The intake is closed already. Returns an
         error if messages are lost, or may be."""

@@ -195,8 +195,8 @@ class Writer(WriterBase):
         spool, or fails.
 
         A program that forgets close() has what it published sent when it ends, as far
-        as close_timeout allows. Calling it again does nothing. Raises UncertainError or
-        UnavailableError if messages were left.
+        as close_timeout allows. Calling it again does nothing. Raises TimeoutError if messages
+        were left; each publish's own outcome says what became of it.
         """
         self._core.close()
 
@@ -354,7 +354,7 @@ class _Core:
             self._log.warning("a Writer was not closed")
             self._thread.abandon()
 
-    def _close_publisher(self) -> PublishError | None:
+    def _close_publisher(self) -> TimeoutError | None:
         """Returns what close() is to raise."""
         if self.publisher is None:
             if self._spool is not None:
