@@ -197,8 +197,9 @@ class Connection(asyncio.Protocol):
         if early:
             self._loop.call_soon(self._on_frames, early)
         assert self._transport is not None
-        # The least: what is not handed to the transport is known to be unsent.
-        self._transport.set_write_buffer_limits(0)
+        # Small: what is not handed to the transport is known to be unsent. (Not the
+        # least: at 0, asyncio's TLS takes an empty buffer for a full one.)
+        self._transport.set_write_buffer_limits(high=1, low=0)
         self._silence = self._loop.call_later(self._settings.silence, self._check_silence)
         if self._ended.done():  # meanwhile
             self._loop.call_soon(self._tell_lost)
