@@ -16,7 +16,7 @@ staticcheck = go tool -modfile=$(1)internal/tools/go.mod staticcheck
 # other processes and have a step of their own.
 packages = $$(go list ./... | grep -v -e '/internal/e2e$$' -e '/internal/e2e/cluster$$' -e '/internal/e2e/clients$$')
 
-.PHONY: build run test check format vet staticcheck race fuzz e2e cluster clients otel nsqjs gonsq bench soak clean
+.PHONY: build run test check format vet staticcheck race conformance fuzz python e2e cluster clients otel nsqjs gonsq bench soak clean
 
 build:
 	@echo 'building the programs into build/'
@@ -26,7 +26,7 @@ build:
 run: build
 	@exec build/standalone
 
-test: check race fuzz e2e cluster clients otel nsqjs gonsq
+test: check race conformance fuzz python e2e cluster clients otel nsqjs gonsq
 	@echo 'all tests passed'
 
 check: format vet staticcheck
@@ -123,6 +123,13 @@ gonsq: build
 		printf '%s\n' "$$out" | grep -o -e 'skipped: .*' -e "go-nsq's own tests: .*" || true; \
 	elif [ "$$CI" = true ]; then echo "$$out"; exit 1; \
 	else echo 'skipped: go-nsq cannot be downloaded'; fi
+
+# Python may be missing or old, which only CI (CI=true) takes for a failure.
+python:
+	@if command -v python3 >/dev/null && python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))'; then \
+		echo 'testing the Python client'; cd clients/python && $(call quiet,python3 -W error -m unittest); \
+	elif [ "$$CI" = true ]; then echo 'the Python client needs python3, 3.10 or later'; exit 1; \
+	else echo 'skipped: the Python client needs python3, 3.10 or later'; fi
 
 # Every level has a table of its own, our own clients one at level disk, and the
 # disk a line.

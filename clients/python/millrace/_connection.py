@@ -80,6 +80,7 @@ class Connection(asyncio.Protocol):
         self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
+        self._upgrading = False  # to TLS
         self._early: list[_wire.Frame] | None = []  # frames of before _start; None after it
         self._step: asyncio.Future[None] = self._loop.create_future()  # done when the greeting goes on, or cannot
         self._ended: asyncio.Future[None] = self._loop.create_future()
@@ -182,10 +183,11 @@ class Connection(asyncio.Protocol):
     async def _start_tls(self, host: str) -> None:
         context = self._settings.tls_context
         assert context is not None and self._transport is not None
-        plain = self._transport
+        self._upgrading = True
         transport = await self._loop.start_tls(
-            plain, self, context, server_hostname=host, ssl_handshake_timeout=self._settings.dial_timeout
+            self._transport, self, context, server_hostname=host, ssl_handshake_timeout=self._settings.dial_timeout
         )
+        self._upgrading = False
         if transport is None:
             raise ConnectionResetError("the daemon closed the connection while TLS began")
         self._transport = transport
@@ -209,7 +211,10 @@ class Connection(asyncio.Protocol):
         self._on_lost = lambda why: None
         if self._transport is not None:
             self._transport.abort()
-            await asyncio.wait({self._ended}, timeout=1)
+            if self._upgrading:  # then asyncio, before 3.11, does not tell of the end
+                await asyncio.sleep(0)
+            else:
+                await asyncio.wait({self._ended})
         for future in (self._step, self._ended):
             if future.done() and not future.cancelled():
                 future.exception()  # has been looked at

@@ -37,6 +37,7 @@ class Lane:
         self.address = address
         self.tier = tier  # 0 is nearest
         self.unanswered = 0  # bytes of bodies
+        self.used = 0  # grows from use to use of all lanes
         self.answered = False  # it has stored something
         self.error: ServerError | None = None  # the daemon's last word
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -68,7 +68,10 @@ async def resolve(host: str, port: int) -> Sequence[Address]:
         except RuntimeError:
             pass  # the loop is closed: nobody waits any more
 
-    threading.Thread(target=look_up, name=f"millrace resolving {host}", daemon=True).start()
+    try:
+        threading.Thread(target=look_up, name=f"millrace resolving {host}", daemon=True).start()
+    except RuntimeError as e:
+        raise OSError(f"{host} cannot be looked up: {e}") from e
     return await found
 
 
@@ -180,13 +183,16 @@ class Worker:
         self._name = name
         self._work: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._inline = False
 
     def do(self, work: Callable[[], object]) -> None:
         """Has work done. Called by one thread only; work must not raise."""
+        if self._inline:
+            work()
+            return
         self._work.put(work)
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-            self._thread.start()
+            self._start()
 
     async def run(self, work: Callable[[], T]) -> T:
         """Has work done and returns what it returned, or raises what it raised."""
@@ -217,6 +223,15 @@ class Worker:
             return True
         self._thread.join(timeout)
         return not self._thread.is_alive()
+
+    def _start(self) -> None:
+        self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+        try:
+            self._thread.start()
+        except RuntimeError:  # the program ends, and no thread begins any more
+            self._thread, self._inline = None, True
+            self._work.put(None)
+            self._run()
 
     def _run(self) -> None:
         while (work := self._work.get()) is not None:

@@ -211,7 +211,7 @@ class Publisher:
 
         best = min(map(rank, lanes))
         free = [lane for lane in lanes if rank(lane) == best and not lane.full]
-        return min(free, key=lambda lane: lane.unanswered) if free else None
+        return min(free, key=lambda lane: (lane.unanswered, lane.used)) if free else None
 
     def _send(self, lane: Lane, batch: Batch) -> None:
         batch.address = lane.address
@@ -222,6 +222,7 @@ class Publisher:
         if batch.failures:
             self._retried += batch.count
         self._batches += 1
+        lane.used = self._batches
         batch.out = True
         lane.send(batch)
 

@@ -256,6 +256,11 @@ def acquire(lock: threading.Lock, timeout: float | None) -> bool:
 _Told = tuple[Batch, list[Done], Union[PublishError, None]]
 
 
+#: How long, in seconds, a program's end waits for what close() has to do beyond
+#: the waiting that close_timeout bounds: answers, and then callbacks.
+_GRACE = 5.0
+
+
 class _Core:
     """What a Writer's threads hold of it: all but the Writer, so that one that was
     forgotten can be collected."""
@@ -266,7 +271,7 @@ class _Core:
         self._settings = settings
         self._spool = spool
         self._log = settings.connection.logger
-        self._thread = LoopThread("millrace Writer", self._end, settings.close_timeout)
+        self._thread = LoopThread("millrace Writer", self._end, 2 * settings.close_timeout + _GRACE)
         self._teller = Worker("millrace callbacks")
         self._starting = threading.Lock()
         self._closing = threading.Lock()  # held while close() runs
