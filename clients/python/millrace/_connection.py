@@ -246,6 +246,12 @@ class Connection(asyncio.Protocol):
             elif self._session.ready or self._session.wants_tls:
                 self._step.set_result(None)
 
+    def eof_received(self) -> None:
+        # asyncio would go on sending first what it has: for ever, to a daemon that
+        # neither reads nor closes.
+        assert self._transport is not None
+        self._transport.abort()
+
     def connection_lost(self, exc: Exception | None) -> None:
         if self._why is None and exc is not None:
             self._drain()

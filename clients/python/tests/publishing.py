@@ -90,11 +90,12 @@ class Daemon:
 
     def stop(self) -> None:
         """Ends as a crash does. start() may come after it."""
-        self.reads.set()
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+        self._threads[0].join()  # nobody is accepted any more
         self.cut()
+        self.reads.set()
         for thread in self._threads:
             thread.join()
         self._threads.clear()
