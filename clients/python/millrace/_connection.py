@@ -158,6 +158,8 @@ class Connection(asyncio.Protocol):
         self._transport.write(self._session.begin())
         while not self._session.ready:
             await self._step
+            if self._why is not None:
+                raise self._why
             if self._session.wants_tls:
                 self._step = self._loop.create_future()
                 await self._start_tls(host)
@@ -215,9 +217,6 @@ class Connection(asyncio.Protocol):
                 await asyncio.sleep(0)
             else:
                 await asyncio.wait({self._ended})
-        for future in (self._step, self._ended):
-            if future.done() and not future.cancelled():
-                future.exception()  # has been looked at
 
     # What the transport calls.
 
@@ -240,11 +239,8 @@ class Connection(asyncio.Protocol):
             assert self._transport is not None
             self._transport.abort()
         self._reply()
-        if self._early is not None and not self._step.done():
-            if self._why is not None:
-                self._step.set_exception(self._why)
-            elif self._session.ready or self._session.wants_tls:
-                self._step.set_result(None)
+        if self._why is not None or self._session.ready or self._session.wants_tls:
+            self._go_on()
 
     def eof_received(self) -> None:
         # asyncio would go on sending first what it has: for ever, to a daemon that
@@ -261,8 +257,7 @@ class Connection(asyncio.Protocol):
             if timer is not None:
                 timer.cancel()
         self._silence = self._stall = None
-        if not self._step.done():
-            self._step.set_exception(self._why)
+        self._go_on()
         if not self._ended.done():
             self._ended.set_result(None)
         if self._early is None:
@@ -282,6 +277,11 @@ class Connection(asyncio.Protocol):
         self._flush()
 
     # The rest.
+
+    def _go_on(self) -> None:
+        """Has _open look at what has come."""
+        if not self._step.done():
+            self._step.set_result(None)
 
     def _flush(self) -> None:
         self._flushing = False

@@ -181,9 +181,14 @@ class Daemon:
         assert self._tls is not None
         with self._changed:
             self._peers.remove(sock)
-            sock = self._tls.wrap_socket(sock, server_side=True)
+            sock = self._tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
             self._peers.append(sock)
-        sock.sendall(OK)
+        try:
+            sock.do_handshake()
+            sock.sendall(OK)
+        except OSError:
+            sock.close()
+            raise
         return sock
 
     def _parse(self, line: str, stream: Any) -> Command:
