@@ -53,6 +53,11 @@ class Both:
             self.addCleanup(close)
             return writer
 
+        def stop(self, daemon: Daemon, writer: Any) -> None:
+            """Has the daemon crash, and the writer notice it."""
+            daemon.stop()
+            wait_until(lambda: writer.stats().connections == 0)
+
     class Publishing(Form):
         def test_one_many_deferred(self) -> None:
             daemon = self.daemon()
@@ -197,9 +202,9 @@ class Both:
             daemon = self.daemon()
             writer = self.writer(daemon)
             writer.publish("t", b"a")
-            daemon.stop()
+            self.stop(daemon, writer)
             late = self.in_thread(lambda: writer.publish("t", b"b"))
-            wait_until(lambda: self.log.having(daemon.address))
+            wait_until(lambda: writer.stats().in_flight == 1)
             daemon.start()
             late()
             self.assertEqual(daemon.stored, [b"a", b"b"])
@@ -656,7 +661,8 @@ class Spools(Both.Form):
         daemon = self.daemon()
         writer = self.spooling(daemon)
         writer.publish("t", b"0")
-        daemon.stop()
+        wait_until(lambda: writer.stats().spooled == 0)
+        self.stop(daemon, writer)
         for n in range(1, 4):
             writer.publish("t", b"%d" % n)
         writer.publish_many("u", [b"4", b"5"])
