@@ -13,7 +13,8 @@ from typing import Any, Protocol, Union
 from . import _wire
 from ._errors import ClosedError, PublishError
 
-Done = Callable[[Union[PublishError, None]], None]
+#: What is called with the outcome of a publish: None, or why it is not stored.
+Done = Callable[[Union[PublishError, None]], object]
 
 
 class Waiter(Protocol):

@@ -38,7 +38,8 @@ class Lane:
         self.tier = tier  # 0 is nearest
         self.unanswered = 0  # bytes of bodies
         self.used = 0  # grows from use to use of all lanes
-        self.answered = False  # it has stored something
+        self.answered = False  # it has stored something, or refused it
+        self.well = False  # it has closed for no other reason than a message
         self.error: ServerError | None = None  # the daemon's last word
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._outcomes = outcomes
@@ -143,5 +144,7 @@ class Lane:
         self._outcomes.broken(self, unsent, uncertain, why)
         if refused is not None:
             assert self.error is not None
+            self.well = not self.error.code.endswith("PUB_FAILED")
+            self.answered = self.answered or self.well
             self._outcomes.refused(self, refused, self.error)
         self._outcomes.pump()

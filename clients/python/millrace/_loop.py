@@ -118,17 +118,20 @@ class LoopThread:
                 "make a new one in each process, after the fork"
             )
 
+    def check_caller(self) -> None:
+        """Raises RuntimeError on the thread itself, where waiting would be for ever."""
+        if threading.current_thread() is self._thread:
+            raise RuntimeError(f"{self._name}: this would wait for itself, being called by its own thread")
+
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Runs work on the loop and waits for it. If the waiting is interrupted, work
         is cancelled."""
         try:
             loop = self.start()
+            self.check_caller()
         except RuntimeError:
             work.close()
             raise
-        if threading.current_thread() is self._thread:
-            work.close()
-            raise RuntimeError(f"{self._name}: this would wait for itself")
         future = asyncio.run_coroutine_threadsafe(work, loop)
         try:
             return future.result()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
 #: Pauses between attempts to connect to one daemon, in seconds: they double, and
 #: each is shortened at random by up to a half.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 3.0
+
+#: The farthest tier: of daemons of other regions.
+_FAR = 2
+
+#: How rarely lookupds are asked, in seconds, while there is nobody to publish to.
+_LONGEST_ASKING = 5.0
 
 #: How long a daemon that drains is left alone, in seconds, while there are others.
 _DRAINING_PAUSE = 5.0
@@ -109,24 +116,22 @@ class Pool:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        now = self._loop.time()
-        idle = [d for d in self._daemons.values() if d.task is None]
+        known = self._daemons.values()
+        nearest = min((d.tier for d in known if d.hopeful), default=_FAR)
+        busy = [sum(d.task is not None and d.tier <= tier for d in known) for tier in range(_FAR + 1)]
+        idle = [d for d in known if d.task is None and d.tier <= nearest and busy[d.tier] < self._settings.max_connections]
+        now, next_due = self._loop.time(), math.inf
         for daemon in sorted(idle, key=lambda d: (d.draining, d.tier, d.failures > 0, d.due, d.order)):
-            if not self._wanted(daemon):
+            if busy[daemon.tier] >= self._settings.max_connections:
                 continue
-            if daemon.due <= now:
-                daemon.task = self._loop.create_task(self._serve(daemon))
-            elif self._timer is None or daemon.due < self._timer.when():
-                if self._timer is not None:
-                    self._timer.cancel()
-                self._timer = self._loop.call_at(daemon.due, self._fill)
-
-    def _wanted(self, daemon: Daemon) -> bool:
-        others = [d for d in self._daemons.values() if d is not daemon]
-        if any(d.hopeful and d.tier < daemon.tier for d in others):
-            return False
-        busy = sum(d.task is not None and d.tier <= daemon.tier for d in others)
-        return busy < self._settings.max_connections
+            if daemon.due > now:
+                next_due = min(next_due, daemon.due)
+                continue
+            daemon.task = self._loop.create_task(self._serve(daemon))
+            for tier in range(daemon.tier, _FAR + 1):
+                busy[tier] += 1
+        if next_due < math.inf:
+            self._timer = self._loop.call_at(next_due, self._fill)
 
     async def _serve(self, daemon: Daemon) -> None:
         """Connects to a daemon and stays until the connection is lost."""
@@ -169,9 +174,7 @@ class Pool:
         if lane.answered:
             daemon.failures = 0
             daemon.draining = False
-        # A daemon that refused a message for what it is closes, and is as well as before.
-        at_fault = lane.error is None or lane.error.code.endswith("PUB_FAILED")
-        if at_fault or not lane.answered:
+        if not lane.well:
             self._pause(daemon)
         if lane.error is not None and lane.error.draining:
             daemon.draining = True
@@ -196,7 +199,8 @@ class Pool:
             self._meet({p.address: self._tier(p.region, p.zone) for p in producers})
             self._ask_again.clear()
             if not self._daemons:
-                self._on_unreachable(MillraceError("no lookupd lists a daemon that takes publishes"))
+                self.last_error = MillraceError("no lookupd lists a daemon that takes publishes")
+                self._on_unreachable(self.last_error)
             if any(d.hopeful for d in self._daemons.values()):
                 pause = 1.0
                 interval = self._settings.lookup_interval * random.uniform(0.9, 1.1)
@@ -204,7 +208,7 @@ class Pool:
                     await within(interval, self._ask_again.wait())
             else:
                 await asyncio.sleep(pause)
-                pause = min(2 * pause, self._settings.lookup_interval)
+                pause = min(2 * pause, _LONGEST_ASKING, self._settings.lookup_interval)
 
     def _tier(self, region: str, zone: str) -> int:
         own = self._settings.connection
@@ -214,7 +218,7 @@ class Pool:
             return 0
         if own.region and region == own.region:
             return 1
-        return 2
+        return _FAR
 
     def _meet(self, tiers: dict[str, int]) -> None:
         """Takes note of which daemons lookupds list. One that is not listed any more

@@ -196,8 +196,12 @@ class Publisher:
             if lane is None:
                 break
             self._send(lane, self._ready.popleft())
-        if self._ready and self._expiry is None and self._patience is not None:
-            self._expiry = self.loop.call_later(self._patience, self._expire)
+        patience = self._patience
+        if self._ready and self._expiry is None and patience is not None:
+            births = [batch.born for batch in self._ready if batch.replay is None]
+            if births:
+                left = min(births) + patience - time.monotonic()
+                self._expiry = self.loop.call_later(max(left, 0.001), self._expire)
 
     def _choose(self, batch: Batch) -> Lane | None:
         """The lane with the fewest bytes unanswered, of the nearest, if possible of a

@@ -14,6 +14,10 @@ from ._loop import Worker
 from ._spool import Spool, decode, encode
 
 
+#: How long a spool that fails is left alone, in seconds.
+_PAUSE = 1.0
+
+
 class Replay:
     """A record that is on its way from the spool; it may have been split."""
 
@@ -102,7 +106,7 @@ class Spooler:
                 await self._replay_one()
             except Exception as e:
                 self._log.error("spool: %s", e)
-                await asyncio.sleep(1)
+                await asyncio.sleep(_PAUSE)
 
     async def _replay_one(self) -> None:
         record = await self._worker.run(self._spool.peek)
@@ -117,8 +121,17 @@ class Spooler:
             replay = batch.replay = Replay()
             self._sender.send_first(batch)
             await replay.done
-        await self._worker.run(self._spool.drop)
+        await self._drop()
         self._count -= 1
+
+    async def _drop(self) -> None:
+        # Only this is tried again: the record was delivered.
+        while True:
+            try:
+                return await self._worker.run(self._spool.drop)
+            except Exception as e:
+                self._log.error("spool: %s", e)
+                await asyncio.sleep(_PAUSE)
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)

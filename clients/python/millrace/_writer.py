@@ -216,6 +216,7 @@ class Writer(WriterBase):
     ) -> None:
         began = time.monotonic()
         core = self._core.started()
+        core.check_caller()
         core.enter(add, topic, count, size, timeout)
         left = None if timeout is None else max(0.0, began + timeout - time.monotonic())
         try:
@@ -304,6 +305,7 @@ class _Core:
     def wait_and_add(
         self, add: Callable[[bool], bool], topic: str, count: int, size: int, timeout: float | None
     ) -> None:
+        self._thread.check_caller()
         if self._teller.current:
             # All room may be taken by what waits for this very callback.
             self.intake.force(count, size)
@@ -330,12 +332,12 @@ class _Core:
     def flush(self, timeout: float | None) -> None:
         if self.publisher is None or self._closed:
             return
-        self._check_caller("flush")
+        self._check_callback("flush")
         if not self._thread.run(self.publisher.flush(timeout)):
             raise TimeoutError(f"messages are still unanswered after {timeout:g} s")
 
     def close(self) -> None:
-        self._check_caller("close")
+        self._check_callback("close")
         self._thread.check_fork()
         self.intake.close()
         with self._closing:
@@ -351,6 +353,8 @@ class _Core:
 
     def forsake(self) -> None:
         """Ends what a forgotten Writer has begun, without waiting for it."""
+        if self._thread.forked:
+            return  # locks may be held for ever by threads that stayed behind
         self.intake.close()
         if self.publisher is None:
             if self._spool is not None:
@@ -417,6 +421,10 @@ class _Core:
             call(dones, error, self._log)
         self.intake.finish(*(batch for batch, _, _ in told))
 
-    def _check_caller(self, method: str) -> None:
+    def check_caller(self) -> None:
+        """Raises RuntimeError on the loop's thread, which must not wait for the loop."""
+        self._thread.check_caller()
+
+    def _check_callback(self, method: str) -> None:
         if self._teller.current:
             raise RuntimeError(f"{method}() in a callback would wait for itself")

@@ -93,7 +93,8 @@ class Daemon:
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        self._threads[0].join()  # nobody is accepted any more
+        for accepting in self._threads[:1]:
+            accepting.join()  # nobody is accepted any more
         self.cut()
         self.reads.set()
         for thread in self._threads:

@@ -10,8 +10,10 @@ import subprocess
 import sys
 import tempfile
 import threading
+import types
 import unittest
 from typing import Any
+from unittest import mock
 
 import millrace
 from millrace import ClosedError, RefusedError, UnavailableError, UncertainError
@@ -459,6 +461,75 @@ class Both:
                 self.writer(daemon, tls=True, auth_secret="sesame").publish("t", b"a", timeout=1)
 
 
+    class Finding(Form):
+        """What is done with lookupds' answers; asking is not what is tested."""
+
+        def setUp(self) -> None:
+            super().setUp()
+            self.listed: list[Any] = []
+            test = self
+
+            class Lookups:
+                @classmethod
+                def for_publishing(cls, lookupds: Any, settings: Any) -> Lookups:
+                    return cls()
+
+                async def ask(self) -> tuple[list[Any], bool]:
+                    return list(test.listed), True
+
+            patch = mock.patch.dict(sys.modules, {"millrace._discovery": types.SimpleNamespace(Lookups=Lookups)})  # type: ignore[dict-item]
+            patch.start()
+            self.addCleanup(patch.stop)
+
+        def list(self, daemon: Daemon, region: str = "", zone: str = "") -> None:
+            self.listed.append(types.SimpleNamespace(address=daemon.address, region=region, zone=zone))
+
+        def test_near_ones_first(self) -> None:
+            far, near, own = self.daemon(), self.daemon(), self.daemon()
+            self.list(far, "us", "1")
+            self.list(near, "eu", "2")
+            self.list(own, "eu", "1")
+            writer = self.writer(lookupds="localhost:4161", region="eu", zone="1")
+            for daemon in (own, near, far):
+                for n in range(5):
+                    writer.publish("t", b"%d" % n)
+                self.assertEqual(len(daemon.stored), 5)
+                daemon.stop()
+                wait_until(lambda: not self.connected(writer, daemon))
+
+        def connected(self, writer: Any, daemon: Daemon) -> bool:
+            publisher = writer.writer._publisher if isinstance(writer, AsyncForm) else writer._core.publisher
+            return any(lane.address == daemon.address for lane in publisher._pool.lanes)
+
+        def test_nobody_is_listed_and_then_one_is(self) -> None:
+            writer = self.writer(lookupds=["localhost:4161"])
+            with self.assertRaisesRegex(UnavailableError, "no lookupd lists a daemon that takes publishes"):
+                writer.publish("t", b"a", timeout=0.2)
+            daemon = self.daemon()
+            self.list(daemon)
+            writer.publish("t", b"b")
+            self.assertEqual(daemon.stored, [b"b"])
+
+        def test_others_are_found_when_all_are_gone(self) -> None:
+            first, second = self.daemon(), self.daemon()
+            self.list(first)
+            writer = self.writer(lookupds=["localhost:4161"])
+            writer.publish("t", b"a")
+            self.stop(first, writer)
+            self.listed.clear()
+            self.list(second)
+            writer.publish("t", b"b")
+            self.assertEqual(second.stored, [b"b"])
+
+
+class WriterFinding(Both.Finding):
+    make = millrace.Writer
+
+
+class AsyncWriterFinding(Both.Finding):
+    make = AsyncForm
+
+
 class WriterPublishing(Both.Publishing):
     make = millrace.Writer
 
@@ -522,6 +593,20 @@ class WithThreads(Case):
             writer.publish_async("t", b"b", wait)
             writer.flush()
             self.assertEqual(len(refused), 2)
+
+    def test_a_hook_must_not_wait_for_what_calls_it(self) -> None:
+        refused: list[Exception] = []
+
+        def hook(published: object) -> None:
+            for call in (lambda: writer.publish("t", b"again"), writer.flush, writer.close):
+                try:
+                    call()
+                except RuntimeError as e:
+                    refused.append(e)
+
+        with millrace.Writer(self.daemon().address, on_publish=hook) as writer:
+            writer.publish("t", b"a")
+        self.assertEqual(len(refused), 3)
 
     def test_ctrl_c(self) -> None:
         daemon = self.daemon(lambda c: None)
@@ -706,6 +791,38 @@ class Spools(Both.Form):
         wait_until(lambda: writer.stats().spooled == 0)
         self.assertEqual(daemon.stored, [b"a", b"b"])
         self.assertTrue(self.log.having("1 spooled messages are dropped"))
+
+    def test_what_was_delivered_and_cannot_be_dropped_is_not_sent_again(self) -> None:
+        class Stubborn:
+            def __init__(self) -> None:
+                self.records: list[bytes] = []
+                self.drops = 0
+
+            def put(self, record: bytes) -> None:
+                self.records.append(record)
+
+            def peek(self) -> bytes | None:
+                return self.records[0] if self.records else None
+
+            def drop(self) -> None:
+                self.drops += 1
+                if self.drops == 1:
+                    raise OSError("disk full")
+                del self.records[0]
+
+            def __len__(self) -> int:
+                return len(self.records)
+
+            def close(self) -> None: ...
+
+        daemon = self.daemon()
+        daemon.stop()
+        writer = self.writer(daemon, spool=Stubborn(), spool_after=0)
+        writer.publish("t", b"a")
+        with mock.patch("millrace._spooler._PAUSE", 0.01):
+            daemon.start()
+            wait_until(lambda: writer.stats().spooled == 0)
+        self.assertEqual(daemon.stored, [b"a"])
 
     def test_a_spool_that_fails(self) -> None:
         class Full:
