@@ -1,0 +1,291 @@
+"""Asking lookup daemons (lookupd, nsqlookupd) where a topic is, or who takes publishes."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import http.client
+import io
+import json
+import logging
+import ssl
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, unquote, urlencode, urlsplit
+
+# MAX_ANSWER bounds a lookupd's answer, in bytes: ten thousand daemons are about
+# three megabytes.
+MAX_ANSWER = 16 << 20
+
+
+@dataclass(frozen=True)
+class Producer:
+    """A daemon that a lookupd lists."""
+
+    address: str  # of its TCP side, as host:port
+    http_address: str = ""
+    region: str = ""
+    zone: str = ""
+
+
+class BadAnswer(Exception):
+    """A lookupd answered something that is no list of daemons."""
+
+
+@dataclass(frozen=True)
+class _URL:
+    """A lookupd, taken apart."""
+
+    secure: bool
+    host: str
+    port: int
+    host_header: str  # the authority without credentials
+    prefix: str  # of all paths; does not end with a slash
+    authorization: str  # the header's value, or ""
+
+
+def parse_lookupd(lookupd: str) -> _URL:
+    """Read a lookupd's address, host:port or an HTTP URL. Raises ValueError."""
+    bare = "://" not in lookupd
+    try:
+        # The zone of an IPv6 address has a % before it, in URLs an escaped one.
+        parts = urlsplit("http://" + lookupd.replace("%", "%25") if bare else lookupd)
+        host, port = unquote(parts.hostname or ""), parts.port
+    except ValueError:
+        host, port = "", None
+    if not host or (bare and port is None) or parts.scheme not in ("http", "https") or not lookupd.isprintable() or " " in lookupd:
+        raise ValueError(f"lookupd {lookupd!r} must be host:port or an HTTP URL")
+    secure = parts.scheme == "https"
+    authorization = ""
+    if parts.username is not None:
+        pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        authorization = "Basic " + base64.b64encode(pair.encode()).decode()
+    return _URL(
+        secure=secure,
+        host=host,
+        port=port if port is not None else (443 if secure else 80),
+        host_header=parts.netloc.rpartition("@")[2],
+        prefix=quote(parts.path.rstrip("/"), safe="/%"),
+        authorization=authorization,
+    )
+
+
+@dataclass
+class _Lookupd:
+    """A lookupd and what it said last."""
+
+    name: str
+    url: _URL
+    answer: list[Producer]
+    down: bool = False  # it did not answer the last time
+
+
+class Lookups:
+    """Lookupds, all asked alike.
+
+    of_topic asks where a topic is, for a Reader; for_publishing asks which
+    daemons take publishes, for a Writer. timeout is in seconds, for one answer.
+    """
+
+    def __init__(
+        self,
+        lookupds: Iterable[str],
+        targets: Sequence[str],
+        *,
+        timeout: float,
+        user_agent: str,
+        tls: ssl.SSLContext | None,
+        logger: logging.Logger,
+    ) -> None:
+        self._lookupds = [_Lookupd(s, parse_lookupd(s), []) for s in lookupds]
+        self._targets = targets  # the second is asked where the first is not known
+        self._timeout = timeout
+        self._user_agent = user_agent
+        self._tls = tls
+        self._log = logger
+        self._last: list[Producer] = []
+
+    @classmethod
+    def of_topic(
+        cls, lookupds: Iterable[str], topic: str, *, timeout: float, user_agent: str, tls: ssl.SSLContext | None, logger: logging.Logger
+    ) -> Lookups:
+        """Ask for the daemons that have topic."""
+        return cls(lookupds, ["/lookup?" + urlencode({"topic": topic})], timeout=timeout, user_agent=user_agent, tls=tls, logger=logger)
+
+    @classmethod
+    def for_publishing(
+        cls, lookupds: Iterable[str], *, timeout: float, user_agent: str, tls: ssl.SSLContext | None, logger: logging.Logger
+    ) -> Lookups:
+        """Ask for the daemons that take publishes; of a lookupd that cannot tell
+        (nsqlookupd), for all that it knows."""
+        return cls(lookupds, ["/producers/available", "/nodes"], timeout=timeout, user_agent=user_agent, tls=tls, logger=logger)
+
+    def __len__(self) -> int:
+        return len(self._lookupds)
+
+    async def ask(self) -> tuple[list[Producer], bool]:
+        """Ask all lookupds at once; return the daemons that they list, each once,
+        and whether that is something new.
+
+        One that fails counts for what it said last; that it fails is logged once.
+        Raises nothing but CancelledError.
+        """
+        await asyncio.gather(*(self._ask_one(l) for l in self._lookupds))
+        found: dict[str, Producer] = {}
+        for l in self._lookupds:
+            for p in l.answer:
+                found.setdefault(p.address, p)
+        producers = sorted(found.values(), key=lambda p: p.address)
+        changed, self._last = producers != self._last, producers
+        return list(producers), changed
+
+    async def _ask_one(self, lookupd: _Lookupd) -> None:
+        try:
+            # Unlike asyncio.timeout, wait_for is there in 3.10.
+            lookupd.answer = await asyncio.wait_for(self._fetch(lookupd.url), self._timeout)
+            lookupd.down = False
+        # http.client's errors are what its parser of headers raises.
+        except (OSError, EOFError, ValueError, BadAnswer, http.client.HTTPException, asyncio.TimeoutError) as err:
+            if not lookupd.down:
+                why = f"no answer within {self._timeout:g} s" if isinstance(err, asyncio.TimeoutError) else err
+                self._log.warning("lookupd %s failed, its last answer stays: %s", lookupd.name, why)
+            lookupd.down = True
+
+    async def _fetch(self, url: _URL) -> list[Producer]:
+        status, body = 0, b""
+        for target in self._targets:
+            status, body = await self._get(url, target)
+            if status != 404:
+                break
+        return parse_producers(status, body, for_publishing=len(self._targets) > 1)
+
+    async def _get(self, url: _URL, target: str) -> tuple[int, bytes]:
+        tls = (self._tls or ssl.create_default_context()) if url.secure else None
+        reader, writer = await asyncio.open_connection(url.host, url.port, ssl=tls)
+        try:
+            lines = [
+                f"GET {url.prefix}{target} HTTP/1.1",
+                f"Host: {url.host_header}",
+                f"User-Agent: {self._user_agent}",
+                "Accept: application/vnd.nsq; version=1.0",
+                # Asked once a minute, a connection kept open is only one more to
+                # close.
+                "Connection: close",
+            ]
+            if url.authorization:
+                lines.append(f"Authorization: {url.authorization}")
+            writer.write("\r\n".join([*lines, "", ""]).encode())
+            return await _read_response(reader)
+        finally:
+            writer.transport.abort()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+
+async def _read_response(reader: asyncio.StreamReader) -> tuple[int, bytes]:
+    """Read an HTTP response whose body is bounded by MAX_ANSWER."""
+    try:
+        head = await reader.readuntil(b"\r\n\r\n")
+    except asyncio.IncompleteReadError as err:
+        raise BadAnswer(f"what answers does not speak HTTP: {err.partial[:40]!r}") from None
+    except asyncio.LimitOverrunError:
+        raise BadAnswer("what answers does not speak HTTP: no end of a header") from None
+    status_line, _, headers = head.partition(b"\r\n")
+    words = status_line.split(None, 2)
+    if len(words) < 2 or not words[0].startswith(b"HTTP/1.") or not words[1].isdigit() or len(words[1]) != 3:
+        raise BadAnswer(f"what answers does not speak HTTP: {status_line[:40]!r}")
+    fields = http.client.parse_headers(io.BytesIO(headers))
+    status = int(words[1])
+    if fields.get("Transfer-Encoding", "").lower() == "chunked":
+        return status, await _read_chunks(reader)
+    length = fields.get("Content-Length")
+    if length is None:
+        return status, await _read_at_most(reader, MAX_ANSWER)
+    if not length.isdecimal() or len(length) > 18:
+        raise BadAnswer(f"Content-Length {length[:40]!r} is no length")
+    if int(length) > MAX_ANSWER:
+        raise BadAnswer(f"the answer has {length} bytes, more than {MAX_ANSWER}")
+    try:
+        return status, await reader.readexactly(int(length))
+    except asyncio.IncompleteReadError:
+        raise BadAnswer("the answer ends early") from None
+
+
+async def _read_at_most(reader: asyncio.StreamReader, limit: int) -> bytes:
+    """Read up to the stream's end. More than limit bytes are an error."""
+    body = bytearray()
+    while piece := await reader.read(1 << 16):
+        body += piece
+        if len(body) > limit:
+            raise BadAnswer(f"the answer has more than {MAX_ANSWER} bytes")
+    return bytes(body)
+
+
+async def _read_chunks(reader: asyncio.StreamReader) -> bytes:
+    body = bytearray()
+    try:
+        while True:
+            line = await reader.readuntil(b"\n")
+            digits = line.partition(b";")[0].strip()
+            if not 1 <= len(digits) <= 8:
+                raise BadAnswer(f"the answer has a chunk of length {line[:20]!r}")
+            size = int(digits, 16)
+            if size == 0:
+                return bytes(body)  # what follows is for nobody: the connection closes
+            if size < 0 or len(body) + size > MAX_ANSWER:
+                raise BadAnswer(f"the answer has more than {MAX_ANSWER} bytes")
+            body += await reader.readexactly(size)
+            await reader.readexactly(2)
+    except (asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+        raise BadAnswer("the answer ends early") from None
+
+
+def parse_producers(status: int, body: bytes, for_publishing: bool = False) -> list[Producer]:
+    """Read a lookupd's answer. A topic that it does not know is on no daemon.
+
+    A daemon that has registered an impossible address is passed over: it must
+    not hide the others. Raises BadAnswer.
+    """
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        answer = None
+    if status == 404 and isinstance(answer, dict) and answer.get("message") == "TOPIC_NOT_FOUND":
+        return []
+    if status != 200:
+        raise BadAnswer(f"status {status}: {body[:100]!r}")
+    # null is a list without elements, as Go may write it.
+    listed = (answer.get("producers") or []) if isinstance(answer, dict) else None
+    if not isinstance(listed, list):
+        raise BadAnswer(f"the answer lists no producers: {body[:100]!r}")
+    return [p for entry in listed if (p := _producer(entry, for_publishing)) is not None]
+
+
+def _producer(entry: Any, for_publishing: bool) -> Producer | None:
+    # A daemon that drains or fails takes no publishes; only who asks /nodes for
+    # want of something better hears of it.
+    if not isinstance(entry, dict) or for_publishing and entry.get("state") in ("draining", "failing"):
+        return None
+    host = entry.get("broadcast_address")
+    # What would split a header or a log line is no address of anybody's.
+    if not isinstance(host, str) or not host or len(host) > 255 or not host.isprintable() or " " in host:
+        return None
+    address = _join(host, entry.get("tcp_port"))
+    if not address:
+        return None
+    region, zone = entry.get("topology_region"), entry.get("topology_zone")
+    return Producer(
+        address=address,
+        http_address=_join(host, entry.get("http_port")),
+        region=region if isinstance(region, str) else "",
+        zone=zone if isinstance(zone, str) else "",
+    )
+
+
+def _join(host: str, port: Any) -> str:
+    """Return host:port, or "" if port is none."""
+    if type(port) is not int or not 1 <= port <= 65535:
+        return ""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
