@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, unquote, urlencode, urlsplit
 
+from ._loop import resolve, within
+
 # MAX_ANSWER bounds a lookupd's answer, in bytes: ten thousand daemons are about
 # three megabytes.
 MAX_ANSWER = 16 << 20
@@ -143,8 +145,7 @@ class Lookups:
 
     async def _ask_one(self, lookupd: _Lookupd) -> None:
         try:
-            # Unlike asyncio.timeout, wait_for is there in 3.10.
-            lookupd.answer = await asyncio.wait_for(self._fetch(lookupd.url), self._timeout)
+            lookupd.answer = await within(self._timeout, self._fetch(lookupd.url))
             lookupd.down = False
         # http.client's errors are what its parser of headers raises.
         except (OSError, EOFError, ValueError, BadAnswer, http.client.HTTPException, asyncio.TimeoutError) as err:
@@ -162,8 +163,7 @@ class Lookups:
         return parse_producers(status, body, for_publishing=len(self._targets) > 1)
 
     async def _get(self, url: _URL, target: str) -> tuple[int, bytes]:
-        tls = (self._tls or ssl.create_default_context()) if url.secure else None
-        reader, writer = await asyncio.open_connection(url.host, url.port, ssl=tls)
+        reader, writer = await self._connect(url)
         try:
             lines = [
                 f"GET {url.prefix}{target} HTTP/1.1",
@@ -182,6 +182,20 @@ class Lookups:
             writer.transport.abort()
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
+
+    async def _connect(self, url: _URL) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        tls = (self._tls or ssl.create_default_context()) if url.secure else None
+        addresses = await resolve(url.host, url.port)
+        last: Exception = OSError("the name has no address")
+        for i, (_, _, _, _, where) in enumerate(addresses):
+            # One that is not there must not use up the time of the others.
+            part = self._timeout / (len(addresses) - i)
+            try:
+                opening = asyncio.open_connection(where[0], where[1], ssl=tls, server_hostname=url.host if tls else None)
+                return await within(part, opening)
+            except (OSError, asyncio.TimeoutError) as err:
+                last = err
+        raise last
 
 
 async def _read_response(reader: asyncio.StreamReader) -> tuple[int, bytes]:

@@ -38,6 +38,11 @@ class ServerError(MillraceError):
         return bool(failed) and reason.startswith("DRAINING:")
 
 
+class SeekError(MillraceError):
+    """A channel could not be moved on every daemon. The text names those where it
+    was not, and why; on the others it was."""
+
+
 class ProtocolError(MillraceError):
     """What a daemon sent is not the protocol. The connection is closed."""
 

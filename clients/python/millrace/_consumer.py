@@ -1,0 +1,359 @@
+"""What a Reader does on the loop: it finds daemons, keeps connected with them,
+divides its credit among them, and parts from them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import ssl
+import time
+from collections.abc import Coroutine
+from typing import Any, Protocol
+
+from . import _connection, _wire
+from ._credit import TURN, Backoff, Credit, Retry, requeue_delay, rotate, share, vary
+from ._discovery import Lookups
+from ._errors import ConnectionFailed, MillraceError, SeekError, ServerError
+from ._line import Line, Outbox
+from ._loop import within
+from ._message import Message, ReaderStats
+from ._ready import Ready
+from ._reader_settings import ReaderSettings
+from ._settings import USER_AGENT
+
+# LINGER is how long, in seconds, a daemon is listened to once everything is said.
+LINGER = 1.0
+
+
+class Workers(Protocol):
+    """Who handles what a Consumer receives."""
+
+    def running(self) -> list[list[Message]]:
+        """The messages whose handlers run; one list for each call."""
+
+    async def join(self, deadline: float) -> None:
+        """Wait for the handlers to end, until deadline; then leave or cancel them."""
+
+
+class Consumer:
+    """A Reader on its loop. All methods belong to the loop."""
+
+    def __init__(self, settings: ReaderSettings, ready: Ready, paused: bool = False) -> None:
+        self.settings = settings
+        self.log = settings.connection.logger
+        self.outbox = Outbox(asyncio.get_running_loop(), self._flushed)
+        self.lines: tuple[Line, ...] = ()  # replaced, never changed: other threads read it
+        self.backoff = Backoff(settings.backoff, settings.max_backoff)
+        self._loop = asyncio.get_running_loop()
+        self._ready = ready
+        ready.starved = self.starved
+        self._listed: set[str] = set()  # addresses that are given or listed
+        self._past = [0, 0, 0, 0]  # received, finished, requeued, expired of lines that are gone
+        self._keeping: dict[str, asyncio.Task[None]] = {}  # by address
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._untried = {""}  # addresses to be tried for the first time; "" is the first discovery
+        self._tried = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._failure: BaseException | None = None
+        self._paused = paused
+        self._start = 0  # where credit goes on going around
+        self._spreading: asyncio.Handle | None = None
+        self._turn: asyncio.TimerHandle | None = None
+
+    # Life.
+
+    async def live(self, workers: Workers) -> None:
+        """Consume until stop() is called, and part in good order."""
+        discovery = self._spawn(self._discover())
+        self._spawn(self._touch(workers))
+        try:
+            await self._stopping.wait()
+            deadline = time.monotonic() + self.settings.shutdown_timeout
+            discovery.cancel()
+            await self._part(workers, deadline)
+        finally:
+            await self._end()
+        if self._failure is not None:
+            raise self._failure
+
+    def stop(self) -> None:
+        self._stopping.set()
+
+    def fail(self, error: BaseException) -> None:
+        """End because of a fault of our own, which live() raises."""
+        self._failure = self._failure or error
+        self.stop()
+
+    @property
+    def stopping(self) -> bool:
+        return self._stopping.is_set()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.fail(error)
+
+    async def _part(self, workers: Workers, deadline: float) -> None:
+        connected = {line.address for line in self.lines}
+        for address, task in self._keeping.items():
+            if address not in connected:
+                task.cancel()
+        # CLS goes first: what is given back before it would be delivered to us
+        # again.
+        for line in self.lines:
+            line.close()
+        for message in self._ready.close():
+            message.requeue(0)
+        await asyncio.gather(workers.join(deadline), *(self._settle(line, deadline) for line in self.lines))
+
+    async def _settle(self, line: Line, deadline: float) -> None:
+        try:
+            await within(max(0.0, deadline - time.monotonic()), line.settled.wait())
+        except asyncio.TimeoutError:
+            self.log.warning("%s: %d messages were not answered in time; it delivers them again", line.address, line.in_flight)
+        self.outbox.flush()
+        await line.connection.close(linger=LINGER)
+
+    async def _end(self) -> None:
+        for handle in (self._spreading, self._turn):
+            if handle is not None:
+                handle.cancel()
+        for line in self.lines:
+            line.connection.fail(ConnectionFailed("the reader has ended"))
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # Daemons.
+
+    async def _discover(self) -> None:
+        """Keep the daemons those of addresses and those that lookupds list."""
+        s = self.settings
+        lookups = Lookups.of_topic(
+            s.lookupds,
+            s.topic,
+            timeout=s.connection.dial_timeout,
+            user_agent=s.connection.user_agent or USER_AGENT,
+            tls=s.connection.tls if isinstance(s.connection.tls, ssl.SSLContext) else None,
+            logger=self.log,
+        )
+        pause = 1.0
+        while True:
+            found, _ = await lookups.ask()
+            known = [*s.addresses, *(p.address for p in found)]
+            self._meet(known)
+            self._note_tried("")
+            if not s.lookupds:
+                return
+            # With nothing to consume from, a topic that is about to be created
+            # should not have to wait for its first consumer.
+            wait = s.lookup_interval if known else min(pause, s.lookup_interval)
+            pause = 1.0 if known else 2 * wait
+            await asyncio.sleep(vary(wait, 0.1))
+
+    def _meet(self, known: list[str]) -> None:
+        self._listed = set(known)
+        for address in known:
+            if address not in self._keeping:
+                self._untried.add(address)
+                self._keeping[address] = self._spawn(self._keep(address))
+
+    def _note_tried(self, address: str) -> None:
+        self._untried.discard(address)
+        if not self._untried:
+            self._tried.set()
+
+    async def _keep(self, address: str) -> None:
+        """Consume from one daemon, again and again, until it is no longer listed.
+
+        That the daemon is away is said once, however long it stays away.
+        """
+        retry, level = Retry(), logging.WARNING
+        while not self.stopping:
+            began, line = time.monotonic(), Line(self, address)
+            try:
+                await self._subscribe(line)
+                what, level = "connection lost", logging.WARNING
+                reason = await self._consume(line)
+            except (MillraceError, OSError) as error:
+                what, reason = "cannot connect", error
+            self._note_tried(address)
+            if self.stopping:
+                break
+            delay = retry.next(time.monotonic() - began)
+            self.log.log(level, "%s: %s, trying again in %.1f s: %s", address, what, delay, reason)
+            level = logging.DEBUG
+            await asyncio.sleep(delay)
+            if address not in self._listed:
+                break
+        del self._keeping[address]
+
+    async def _subscribe(self, line: Line) -> None:
+        s = self.settings
+        extension = {"channel_start": s.start} if s.start != "latest" else {}
+        connection = await _connection.connect(
+            line.address, s.connection, line.on_frames, line.on_lost,
+            msg_timeout=s.msg_timeout, sample_rate=s.sample_rate, extension=extension,
+        )
+        try:
+            line.attach(connection)
+            if extension and connection.extension is None:
+                self.log.warning("%s is no Millrace daemon: start=%r has no effect there", line.address, s.start)
+            await line.ask(_wire.sub(s.topic, s.channel), _wire.OK, s.connection.dial_timeout)
+        except BaseException:
+            connection.fail(ConnectionFailed("not subscribed"))
+            raise
+
+    async def _consume(self, line: Line) -> Exception:
+        """Receive on line, which is subscribed, until it is lost. Return why."""
+        self.lines += (line,)
+        self._note_tried(line.address)
+        self.note_change()
+        self.log.info("%s: subscribed to %s/%s", line.address, self.settings.topic, self.settings.channel)
+        if self.stopping:
+            line.close()
+        try:
+            return await line.ended
+        finally:
+            self.lines = tuple(l for l in self.lines if l is not line)
+            line.connection.fail(ConnectionFailed("the reader has ended"))
+            counts = (line.received, line.finished, line.requeued, line.expired)
+            self._past = [a + b for a, b in zip(self._past, counts)]
+            self.note_change()
+
+    # Messages.
+
+    def delivered(self, messages: list[Message]) -> None:
+        if not self._ready.push(messages):
+            for m in messages:
+                m.requeue(0)
+
+    def moved(self, line: Line) -> None:
+        self._ready.forget(line)
+
+    def requeue_delay(self, attempts: int) -> float:
+        return requeue_delay(self.settings.requeue_delay, self.settings.max_requeue_delay, attempts)
+
+    def _flushed(self, lines: list[Line]) -> None:
+        for line in lines:
+            line.look()
+            if line.ready == 0 and line.in_flight == 0:
+                self.note_change()  # it may be another line's turn
+
+    # Credit.
+
+    def note_change(self) -> None:
+        """Have credit divided anew."""
+        if self._spreading is None and not self.stopping:
+            self._spreading = self._loop.call_soon(self._spread)
+
+    def _spread(self, turn_over: bool = False) -> None:
+        self._spreading = None
+        if self.stopping:
+            return
+        lines, now = self.lines, time.monotonic()
+        total = 0 if self._paused else self.backoff.limit(self.settings.max_in_flight, now)
+        if len(lines) <= total or not total:
+            for i, line in enumerate(lines):
+                line.set_ready(share(total, len(lines), i))
+            return
+        credits = [Credit(line.ready, line.in_flight) for line in lines]
+        self._start = rotate(credits, total, self._start, turn_over)
+        for line, credit in zip(lines, credits):
+            line.set_ready(credit.ready)
+        if self._turn is None:
+            self._turn = self._loop.call_later(TURN, self._turn_over)
+
+    def _turn_over(self) -> None:
+        self._turn = None
+        self._spread(turn_over=True)
+
+    def pause(self, paused: bool) -> None:
+        self._paused = paused
+        self.note_change()
+
+    def failed(self) -> None:
+        """A handler failed."""
+        now = time.monotonic()
+        self.backoff.failed(now)
+        if now < self.backoff.until:
+            self._loop.call_later(self.backoff.until - now, self.note_change)
+        self.note_change()
+
+    def succeeded(self) -> None:
+        if self.backoff.succeeded(time.monotonic()):
+            self.note_change()
+
+    # Touching.
+
+    async def _touch(self, workers: Workers) -> None:
+        """Say TOUCH for the messages of running handlers, before half of their
+        timeout is over."""
+        longest = self.settings.touch_for
+        if longest < 0:
+            return
+        touched: dict[Message, float] = {}  # the first one of each call, and when
+        while True:
+            interval = min([1.0, *(line.timeout / 8 for line in self.lines)])
+            await asyncio.sleep(interval)
+            now, before, touched = time.monotonic(), touched, {}
+            for messages in workers.running():
+                first = messages[0]
+                delivery = first._delivery
+                last = before.get(first, delivery.at)
+                if now + interval >= last + delivery.line.timeout / 2:
+                    last = now
+                    self._touch_all(messages, now, longest)
+                touched[first] = last
+
+    @staticmethod
+    def _touch_all(messages: list[Message], now: float, longest: float) -> None:
+        for m in messages:
+            if now < m._delivery.at + (longest or m._delivery.line.longest):
+                m.touch()
+
+    # Questions.
+
+    async def seek(self, place: str) -> None:
+        with contextlib.suppress(asyncio.TimeoutError):
+            await within(self.settings.connection.dial_timeout, self._tried.wait())
+        results = await asyncio.gather(*(self._seek(line, place) for line in self.lines))
+        wrong = [r for r in results if r]
+        if not results:
+            raise SeekError(f"seek to {place} failed: no daemon is connected")
+        if wrong:
+            raise SeekError(f"seek to {place} failed on {len(wrong)} of {len(results)} daemons: " + "; ".join(wrong))
+
+    async def _seek(self, line: Line, place: str) -> str:
+        """Return what went wrong."""
+        if not (line.connection.extension or {}).get("seek"):
+            return f"{line.address} does not know SEEK: it is no Millrace daemon, or an old one"
+        try:
+            timeout = self.settings.connection.dial_timeout
+            await line.ask(_wire.seek(place), _wire.OK, timeout, lambda: self.moved(line))
+        except (ServerError, ConnectionFailed) as error:
+            return f"{line.address}: {error}"
+        return ""
+
+    def stats(self) -> ReaderStats:
+        """May be called from any thread."""
+        with self.outbox.lock:
+            lines = self.lines
+            sums = list(self._past)
+            for line in lines:
+                counts = (line.received, line.finished, line.requeued, line.expired)
+                sums = [a + b for a, b in zip(sums, counts)]
+            in_flight = sum(line.in_flight for line in lines)
+        return ReaderStats(len(lines), in_flight, *sums)
+
+    def starved(self) -> bool:
+        """Whether no daemon can send more until messages are answered. May be called
+        from any thread."""
+        return all(line.in_flight >= line.ready for line in self.lines)
