@@ -6,21 +6,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import ssl
 import time
 from collections.abc import Coroutine
 from typing import Any, Protocol
 
 from . import _connection, _wire
 from ._credit import TURN, Backoff, Credit, Retry, requeue_delay, rotate, share, vary
-from ._discovery import Lookups
+from ._discovery import Lookups, Producer
 from ._errors import ConnectionFailed, MillraceError, SeekError, ServerError
 from ._line import Line, Outbox
 from ._loop import within
 from ._message import Message, ReaderStats
 from ._ready import Ready
 from ._reader_settings import ReaderSettings
-from ._settings import USER_AGENT
 
 # LINGER is how long, in seconds, a daemon is listened to once everything is said.
 LINGER = 1.0
@@ -136,31 +134,27 @@ class Consumer:
     async def _discover(self) -> None:
         """Keep the daemons those of addresses and those that lookupds list."""
         s = self.settings
-        lookups = Lookups.of_topic(
-            s.lookupds,
-            s.topic,
-            timeout=s.connection.dial_timeout,
-            user_agent=s.connection.user_agent or USER_AGENT,
-            tls=s.connection.tls if isinstance(s.connection.tls, ssl.SSLContext) else None,
-            logger=self.log,
-        )
+        lookups = Lookups.of_topic(s.lookupds, s.topic, s.connection)
         pause = 1.0
+        self._meet([])
         while True:
-            found, _ = await lookups.ask()
-            known = [*s.addresses, *(p.address for p in found)]
-            self._meet(known)
+            found, _ = await lookups.ask(self._meet)
+            self._meet(found)
             self._note_tried("")
             if not s.lookupds:
                 return
             # With nothing to consume from, a topic that is about to be created
             # should not have to wait for its first consumer.
+            known = s.addresses or found
             wait = s.lookup_interval if known else min(pause, s.lookup_interval)
             pause = 1.0 if known else 2 * wait
             await asyncio.sleep(vary(wait, 0.1))
 
-    def _meet(self, known: list[str]) -> None:
-        self._listed = set(known)
-        for address in known:
+    def _meet(self, found: list[Producer]) -> None:
+        """Take note of which daemons are listed, and begin to consume from those that
+        are new."""
+        self._listed = {*self.settings.addresses, *(p.address for p in found)}
+        for address in self._listed:
             if address not in self._keeping:
                 self._untried.add(address)
                 self._keeping[address] = self._spawn(self._keep(address))

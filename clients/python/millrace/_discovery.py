@@ -10,16 +10,22 @@ import io
 import json
 import logging
 import ssl
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, unquote, urlencode, urlsplit
 
 from ._loop import resolve, within
+from ._settings import USER_AGENT, ConnectionSettings
 
 # MAX_ANSWER bounds a lookupd's answer, in bytes: ten thousand daemons are about
 # three megabytes.
 MAX_ANSWER = 16 << 20
+
+
+# A Writer asks for daemons in pages of _PAGE, and for at most _PAGES of them.
+_PAGE = 1000
+_PAGES = 100
 
 
 @dataclass(frozen=True)
@@ -85,16 +91,16 @@ class _Lookupd:
 
 
 class Lookups:
-    """Lookupds, all asked alike.
+    """Lookupds, all asked the same question.
 
-    of_topic asks where a topic is, for a Reader; for_publishing asks which
-    daemons take publishes, for a Writer. timeout is in seconds, for one answer.
+    of_topic asks where a topic is, for a Reader; for_publishing asks which daemons
+    take publishes, for a Writer. timeout is in seconds, for one answer.
     """
 
     def __init__(
         self,
         lookupds: Iterable[str],
-        targets: Sequence[str],
+        topic: str | None,
         *,
         timeout: float,
         user_agent: str,
@@ -102,7 +108,7 @@ class Lookups:
         logger: logging.Logger,
     ) -> None:
         self._lookupds = [_Lookupd(s, parse_lookupd(s), []) for s in lookupds]
-        self._targets = targets  # the second is asked where the first is not known
+        self._topic = topic  # None asks for publishing
         self._timeout = timeout
         self._user_agent = user_agent
         self._tls = tls
@@ -110,42 +116,64 @@ class Lookups:
         self._last: list[Producer] = []
 
     @classmethod
-    def of_topic(
-        cls, lookupds: Iterable[str], topic: str, *, timeout: float, user_agent: str, tls: ssl.SSLContext | None, logger: logging.Logger
-    ) -> Lookups:
+    def of_topic(cls, lookupds: Iterable[str], topic: str, settings: ConnectionSettings) -> Lookups:
         """Ask for the daemons that have topic."""
-        return cls(lookupds, ["/lookup?" + urlencode({"topic": topic})], timeout=timeout, user_agent=user_agent, tls=tls, logger=logger)
+        return cls._of(lookupds, topic, settings)
 
     @classmethod
-    def for_publishing(
-        cls, lookupds: Iterable[str], *, timeout: float, user_agent: str, tls: ssl.SSLContext | None, logger: logging.Logger
-    ) -> Lookups:
+    def for_publishing(cls, lookupds: Iterable[str], settings: ConnectionSettings) -> Lookups:
         """Ask for the daemons that take publishes; of a lookupd that cannot tell
         (nsqlookupd), for all that it knows."""
-        return cls(lookupds, ["/producers/available", "/nodes"], timeout=timeout, user_agent=user_agent, tls=tls, logger=logger)
+        return cls._of(lookupds, None, settings)
+
+    @classmethod
+    def _of(cls, lookupds: Iterable[str], topic: str | None, settings: ConnectionSettings) -> Lookups:
+        return cls(
+            lookupds,
+            topic,
+            timeout=settings.dial_timeout,
+            user_agent=settings.user_agent or USER_AGENT,
+            tls=settings.tls if isinstance(settings.tls, ssl.SSLContext) else None,
+            logger=settings.logger,
+        )
 
     def __len__(self) -> int:
         return len(self._lookupds)
 
-    async def ask(self) -> tuple[list[Producer], bool]:
+    async def ask(self, partly: Callable[[list[Producer]], None] | None = None) -> tuple[list[Producer], bool]:
         """Ask all lookupds at once; return the daemons that they list, each once,
         and whether that is something new.
 
         One that fails counts for what it said last; that it fails is logged once.
-        Raises nothing but CancelledError.
+        partly is called each time that one has answered, with what is known by then:
+        one that hangs is to hold up nobody whom another lists. Raises nothing but
+        CancelledError.
         """
-        await asyncio.gather(*(self._ask_one(l) for l in self._lookupds))
+
+        async def ask_one(lookupd: _Lookupd) -> None:
+            await self._ask_one(lookupd)
+            if partly is not None and not lookupd.down:
+                partly(self._united())
+
+        await asyncio.gather(*map(ask_one, self._lookupds))
+        found = self._united()
+        changed, self._last = found != self._last, found
+        return list(found), changed
+
+    def _united(self) -> list[Producer]:
+        """Return what the lookupds said last, each daemon once, in the order of addresses."""
         found: dict[str, Producer] = {}
-        for l in self._lookupds:
-            for p in l.answer:
+        for lookupd in self._lookupds:
+            for p in lookupd.answer:
                 found.setdefault(p.address, p)
-        producers = sorted(found.values(), key=lambda p: p.address)
-        changed, self._last = producers != self._last, producers
-        return list(producers), changed
+        return sorted(found.values(), key=lambda p: p.address)
 
     async def _ask_one(self, lookupd: _Lookupd) -> None:
         try:
-            lookupd.answer = await within(self._timeout, self._fetch(lookupd.url))
+            if self._topic is not None:
+                lookupd.answer = await self._who_has(lookupd.url, self._topic)
+            else:
+                lookupd.answer = await self._who_takes(lookupd.url)
             lookupd.down = False
         # http.client's errors are what its parser of headers raises.
         except (OSError, EOFError, ValueError, BadAnswer, http.client.HTTPException, asyncio.TimeoutError) as err:
@@ -154,13 +182,29 @@ class Lookups:
                 self._log.warning("lookupd %s failed, its last answer stays: %s", lookupd.name, why)
             lookupd.down = True
 
-    async def _fetch(self, url: _URL) -> list[Producer]:
-        status, body = 0, b""
-        for target in self._targets:
-            status, body = await self._get(url, target)
-            if status != 404:
+    async def _who_has(self, url: _URL, topic: str) -> list[Producer]:
+        status, body = await self._within(url, "/lookup?" + urlencode({"topic": topic}))
+        return parse_producers(status, body)[0]
+
+    async def _who_takes(self, url: _URL) -> list[Producer]:
+        """All of them, though a Writer needs only a few: these are to be any, not
+        those that came first."""
+        found: list[Producer] = []
+        after = ""
+        for _ in range(_PAGES):
+            status, body = await self._within(url, f"/producers/available?limit={_PAGE}" + after)
+            if status == 404:
+                status, body = await self._within(url, "/nodes")
+                return parse_producers(status, body, for_publishing=True)[0]
+            page, following = parse_producers(status, body, for_publishing=True)
+            found += page
+            last, after = after, "&" + urlencode({"after": following})
+            if not following or after == last:
                 break
-        return parse_producers(status, body, for_publishing=len(self._targets) > 1)
+        return found
+
+    async def _within(self, url: _URL, target: str) -> tuple[int, bytes]:
+        return await within(self._timeout, self._get(url, target))
 
     async def _get(self, url: _URL, target: str) -> tuple[int, bytes]:
         reader, writer = await self._connect(url)
@@ -256,8 +300,10 @@ async def _read_chunks(reader: asyncio.StreamReader) -> bytes:
         raise BadAnswer("the answer ends early") from None
 
 
-def parse_producers(status: int, body: bytes, for_publishing: bool = False) -> list[Producer]:
-    """Read a lookupd's answer. A topic that it does not know is on no daemon.
+def parse_producers(status: int, body: bytes, for_publishing: bool = False) -> tuple[list[Producer], str]:
+    """Read a lookupd's answer: the daemons listed, and what to ask for the page
+    behind it with, "" if there is none. A topic that it does not know is on no
+    daemon.
 
     A daemon that has registered an impossible address is passed over: it must
     not hide the others. Raises BadAnswer.
@@ -267,14 +313,16 @@ def parse_producers(status: int, body: bytes, for_publishing: bool = False) -> l
     except (ValueError, RecursionError):
         answer = None
     if status == 404 and isinstance(answer, dict) and answer.get("message") == "TOPIC_NOT_FOUND":
-        return []
+        return [], ""
     if status != 200:
         raise BadAnswer(f"status {status}: {body[:100]!r}")
     # null is a list without elements, as Go may write it.
     listed = (answer.get("producers") or []) if isinstance(answer, dict) else None
     if not isinstance(listed, list):
         raise BadAnswer(f"the answer lists no producers: {body[:100]!r}")
-    return [p for entry in listed if (p := _producer(entry, for_publishing)) is not None]
+    following = answer.get("next")
+    producers = [p for entry in listed if (p := _producer(entry, for_publishing)) is not None]
+    return producers, following if isinstance(following, str) else ""
 
 
 def _producer(entry: Any, for_publishing: bool) -> Producer | None:
