@@ -52,6 +52,7 @@ class Consumer:
         self._tasks: set[asyncio.Task[None]] = set()
         self._untried = {""}  # addresses to be tried for the first time; "" is the first discovery
         self._tried = asyncio.Event()
+        self._joined = asyncio.Event()  # a line has come
         self._stopping = asyncio.Event()
         self._failure: BaseException | None = None
         self._paused = paused
@@ -117,7 +118,7 @@ class Consumer:
         except asyncio.TimeoutError:
             self.log.warning("%s: %d messages were not answered in time; it delivers them again", line.address, line.in_flight)
         self.outbox.flush()
-        await line.connection.close(linger=LINGER)
+        await line.part(LINGER)
 
     async def _end(self) -> None:
         for handle in (self._spreading, self._turn):
@@ -208,6 +209,7 @@ class Consumer:
     async def _consume(self, line: Line) -> Exception:
         """Receive on line, which is subscribed, until it is lost. Return why."""
         self.lines += (line,)
+        self._joined.set()
         self._note_tried(line.address)
         self.note_change()
         self.log.info("%s: subscribed to %s/%s", line.address, self.settings.topic, self.settings.channel)
@@ -295,8 +297,11 @@ class Consumer:
             return
         touched: dict[Message, float] = {}  # the first one of each call, and when
         while True:
-            interval = min([1.0, *(line.timeout / 8 for line in self.lines)])
-            await asyncio.sleep(interval)
+            interval = min((line.timeout / 8 for line in self.lines), default=None)
+            with contextlib.suppress(asyncio.TimeoutError):
+                await within(interval, self._joined.wait())
+            self._joined.clear()
+            interval = interval or 0.0
             now, before, touched = time.monotonic(), touched, {}
             for messages in workers.running():
                 first = messages[0]

@@ -137,6 +137,7 @@ class Line:
         self._expected: deque[tuple[bytes, asyncio.Future[None], Callable[[], None] | None]] = deque()
         self._closing = False  # CLS was said
         self._closed = False  # and answered: no message follows
+        self._parted = False  # nothing more is said
 
         # Guarded by the outbox's lock.
         self.out: list[str] = []
@@ -181,7 +182,7 @@ class Line:
         return future
 
     def write(self, data: bytes) -> None:
-        if data and not self.lost and self._connection is not None:
+        if data and not self.lost and not self._parted and self._connection is not None:
             self._connection.write(data)
 
     # Credit.
@@ -207,6 +208,13 @@ class Line:
     def _note_closed(self) -> None:
         self._closed = True
         self.look()
+
+    async def part(self, linger: float) -> None:
+        """End the connection once everything is written and the daemon has closed its
+        side, for which it has linger seconds."""
+        if self._connection is not None:
+            self._parted = True
+            await self._connection.close(linger=linger)
 
     def look(self) -> None:
         """Note whether everything is settled."""

@@ -79,6 +79,7 @@ class _Settled:
         self._settings.check()
         self._closed = False
         self._paused = False
+        self._ran = False
         self._setup()
 
     def _setup(self) -> None:
@@ -98,6 +99,11 @@ class _Settled:
             raise RuntimeError("this reader has a handler: its messages cannot be pulled as well")
         if not pulling and not handled:
             raise RuntimeError("this reader has no handler: give it one, or iterate over it")
+
+    def _note_run(self) -> None:
+        if self._ran:
+            raise RuntimeError("a reader runs only once")
+        self._ran = True
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self.topic}/{self.channel}>"
@@ -141,12 +147,11 @@ class AsyncReader(_Settled):
         RuntimeError. Called after close(), it returns.
         """
         self._check_use(pulling=False)
-        if self._life is not None:
-            raise RuntimeError("a reader runs only once")
-        if self._closed:
-            return
-        _, life = self._begin(handling=True)
-        await self._end(life)
+        self._note_run()
+        if not self._closed:
+            workers, life = self._begin()
+            workers.start()
+            await self._end(life)
 
     def __aiter__(self) -> AsyncIterator[Message]:
         """Pull messages one by one, each to be answered with its finish() or requeue().
@@ -157,16 +162,12 @@ class AsyncReader(_Settled):
         self._check_use(pulling=True)
         return _AsyncPull(self)
 
-    def _begin(self, handling: bool) -> tuple[Tasks, asyncio.Task[None]]:
+    def _begin(self) -> tuple[Tasks, asyncio.Task[None]]:
         if self._workers is None or self._life is None:
-            if self._closed:
-                raise ClosedError("the reader is closed")
             ready = Ready(self._settings.batch_size, self._settings.batch_wait)
             self._consumer = Consumer(self._settings, ready, paused=self._paused)
             self._workers = Tasks(self._consumer, ready)
             self._life = asyncio.get_running_loop().create_task(self._consumer.live(self._workers))
-            if handling:
-                self._workers.start()
         return self._workers, self._life
 
     async def _end(self, life: asyncio.Task[None]) -> None:
@@ -220,9 +221,7 @@ class AsyncReader(_Settled):
         where = _place(place)
         if self._closed:
             raise ClosedError("the reader is closed")
-        if self._consumer is None:
-            self._check_use(pulling=True)
-            self._begin(handling=False)
+        self._begin()
         assert self._consumer is not None
         await self._consumer.seek(where)
 
@@ -255,7 +254,7 @@ class _AsyncPull:
         reader = self._reader
         if reader._closed and reader._life is None:
             raise StopAsyncIteration
-        workers, life = reader._begin(handling=False)
+        workers, life = reader._begin()
         task = asyncio.current_task()
         reader._pulled.pop(task, None)
         workers.handling.slots.add(self._slot)
@@ -377,15 +376,13 @@ class Reader(_Settled):
         RuntimeError. Called after close(), it returns.
         """
         self._check_use(pulling=False)
-        if self._core.life is not None:
-            raise RuntimeError("a reader runs only once")
+        self._note_run()
         self._runner = threading.get_ident()
         try:
-            if self._closed:
-                return
             try:
-                self._begin(handling=True)
-                self._core.wait()
+                if threads := self._begin():
+                    threads.start()
+                    self._core.wait()
             except KeyboardInterrupt:
                 self._core.stop()
                 self._core.wait()
@@ -403,10 +400,14 @@ class Reader(_Settled):
         return self._pull()
 
     def _pull(self) -> Iterator[Message]:
-        if self._closed:
-            return
-        threads = self._begin(handling=False)
         thread, slot = threading.get_ident(), Running()
+        self._pullers.add(thread)
+        try:
+            threads = self._begin()
+        finally:
+            self._pullers.discard(thread)
+        if threads is None:
+            return
         threads.handling.slots.add(slot)
         try:
             while True:
@@ -424,13 +425,15 @@ class Reader(_Settled):
             threads.handling.slots.discard(slot)
         self._core.wait()
 
-    def _begin(self, handling: bool) -> Threads:
+    def _begin(self) -> Threads | None:
+        """Connect, unless that was done; return None if closed."""
         with self._beginning:
+            if self._closed:
+                return None
             if self._core.threads is None:
-                self._thread.run(self._core.begin(handling, self._paused))
-            if self._closed:  # by a signal's handler, meanwhile
-                self._core.stop()
-        assert self._core.threads is not None
+                self._thread.run(self._core.begin(self._paused))
+        if self._closed:  # by a signal's handler, meanwhile
+            self._core.stop()
         return self._core.threads
 
     def close(self) -> None:
@@ -450,6 +453,8 @@ class Reader(_Settled):
         threads = self._core.threads
         if me == self._runner or me in self._pullers or (threads is not None and threads.has(me)):
             return
+        with self._beginning:  # in another thread, which has not seen _closed
+            self._core.stop()
         try:
             self._core.wait()
         finally:
@@ -482,16 +487,11 @@ class Reader(_Settled):
         yet tried.
 
         Raises SeekError, which names the daemons that do not know it, as those that
-        are not Millrace's, or that refused; ClosedError after close(); RuntimeError
-        if there is a handler and run() was not called.
+        are not Millrace's, or that refused; ClosedError after close().
         """
         where = _place(place)
-        if self._closed:
+        if self._begin() is None or self._core.consumer is None:
             raise ClosedError("the reader is closed")
-        if self._core.consumer is None:
-            self._check_use(pulling=True)
-            self._begin(handling=False)
-        assert self._core.consumer is not None
         self._thread.run(self._core.consumer.seek(where))
 
     def stats(self) -> ReaderStats:
@@ -521,15 +521,13 @@ class _Core:
         self.threads: Threads | None = None
         self.life: concurrent.futures.Future[None] | None = None
 
-    async def begin(self, handling: bool, paused: bool) -> None:
+    async def begin(self, paused: bool) -> None:
         """Runs on the loop."""
         self._loop = asyncio.get_running_loop()
         ready = Ready(self._settings.batch_size, self._settings.batch_wait)
         self.consumer = Consumer(self._settings, ready, paused=paused)
         threads = Threads(self.consumer, ready)
         self.life = asyncio.run_coroutine_threadsafe(self.consumer.live(threads), self._loop)
-        if handling:
-            threads.start()
         self.threads = threads
 
     def call(self, f: Callable[[Consumer], None]) -> None:

@@ -51,17 +51,18 @@ class Threads:
         self._ended: asyncio.Future[None] = self._loop.create_future()
         self.handling = Handling(consumer, self._loop.call_soon_threadsafe)
         self.threads: list[threading.Thread] = []
-        self._gone: list[threading.Thread] = []  # of these, those that have ended or are about to
+        self._gone: list[threading.Thread] = []  # of these, those that have ended, but for a few instructions
 
     def start(self) -> None:
+        """Begin to handle."""
         work = self._work if self._settings.handler is not None else self._work_many
         name = f"millrace {self._settings.topic}/{self._settings.channel}"
+        self._left = self._settings.concurrency
         for i in range(self._settings.concurrency):
             # A daemon, because one that never ends must not keep the program from
             # ending; close() waits for all that do.
             thread = threading.Thread(target=self._run, args=(work, self.handling.slot()), name=f"{name} {i}", daemon=True)
             self.threads.append(thread)
-            self._left += 1
             thread.start()
 
     def has(self, ident: int) -> bool:
@@ -93,12 +94,12 @@ class Threads:
         except BaseException as e:
             fault = e
         slot.messages = ()
+        self._gone.append(threading.current_thread())
         # One that was left behind finds no loop.
         with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._note_end, threading.current_thread(), fault)
+            self._loop.call_soon_threadsafe(self._note_end, fault)
 
-    def _note_end(self, thread: threading.Thread, fault: BaseException | None) -> None:
-        self._gone.append(thread)
+    def _note_end(self, fault: BaseException | None) -> None:
         if fault is not None:
             self._consumer.fail(fault)
         self._left -= 1

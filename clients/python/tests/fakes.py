@@ -76,6 +76,7 @@ class Daemon:
         self.extension = extension
         self.commands: list[str] = []
         self.finished: list[str] = []  # IDs
+        self.nops = 0
         self.peers: list[Peer] = []
         self.silent: set[str] = set()  # commands that are not answered
         self.greeting: bytes | None = None  # what is answered to IDENTIFY instead
@@ -131,8 +132,12 @@ class Daemon:
 
     def command(self, peer: Peer, words: list[str], body: bytes) -> None:
         with self._changed:
-            if words[0] != "NOP":
+            if words[0] == "NOP":
+                self.nops += 1
+            else:
                 self.commands.append(" ".join(words))
+            if words[0] == "CLS":
+                peer.closing = True
             if words[0] not in self.silent:
                 getattr(self, "_" + words[0].lower())(peer, words, body)
             self._deliver()
@@ -185,7 +190,6 @@ class Daemon:
         pass
 
     def _cls(self, peer: Peer, words: list[str], body: bytes) -> None:
-        peer.closing = True
         peer.send(frame(RESPONSE, b"CLOSE_WAIT"))
 
     def wait(self, condition: Callable[[], object]) -> None:
@@ -352,7 +356,9 @@ class _Watch(logging.Handler):
         self._complaints = complaints
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._complaints.append(f"asyncio: {record.getMessage()}")
+        if record.getMessage().startswith("Executing"):
+            return  # for long: the machine is busy
+        self._complaints.append(f"asyncio: {record.getMessage()} {record.exc_info and record.exc_info[1]!r}")
 
 
 class _Log(logging.Handler):
