@@ -16,6 +16,7 @@ tails; millrace.trace carries W3C trace contexts in bodies.
 Times are in seconds, sizes in bytes, unless a name or a docstring says otherwise.
 """
 
+from ._async_reader import AsyncReader
 from ._async_writer import AsyncWriter
 from ._errors import (
     ClosedError,
@@ -30,7 +31,7 @@ from ._errors import (
     UncertainError,
 )
 from ._message import ANSWER_LATER, AnswerLater, Handled, Message, ReaderStats
-from ._reader import AsyncReader, Reader
+from ._reader import Reader
 from ._spool import DirectorySpool, Spool, SpoolError
 from ._writer import Writer
 from ._writer_settings import Published, WriterStats

@@ -1,4 +1,4 @@
-"""Reader and AsyncReader."""
+"""A Reader for programs without an event loop."""
 
 from __future__ import annotations
 
@@ -9,278 +9,36 @@ import datetime
 import inspect
 import threading
 import weakref
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from ._consumer import Consumer
 from ._errors import ClosedError
 from ._handling import Running
 from ._loop import LoopThread
-from ._message import Handled, Message, ReaderStats
+from ._message import Message, ReaderStats
+from ._reader_base import NOTHING, ReaderBase, parse_place
 from ._reader_settings import ReaderSettings
 from ._ready import Ready
-from ._settings import ConnectionSettings
-from ._tasks import Tasks
 from ._threads import Threads
-
-_NOTHING = ReaderStats(0, 0, 0, 0, 0, 0)
 
 # _GOODBYE is how long, in seconds, daemons may take to close.
 _GOODBYE = 1.0
 
-Sync = TypeVar("Sync", bound="Reader")
-Async = TypeVar("Async", bound="AsyncReader")
+Self = TypeVar("Self", bound="Reader")
 
 
-class _Settled:
-    """What both forms of a Reader have in common: their settings."""
-
-    def __init__(
-        self,
-        topic: str,
-        channel: str,
-        *,
-        addresses: Iterable[str] = (),
-        lookupds: Iterable[str] = (),
-        handler: Callable[[Message], object] | None = None,
-        batch_handler: Callable[[list[Message]], object] | None = None,
-        max_in_flight: int = 200,
-        concurrency: int = 1,
-        batch_size: int = 200,
-        batch_wait: float = 0,
-        requeue_delay: float = 5.0,
-        max_requeue_delay: float = 300.0,
-        backoff: float = 1.0,
-        max_backoff: float = 0,
-        max_attempts: int = 0,
-        on_give_up: Callable[[Message], object] | None = None,
-        touch_for: float = 0,
-        shutdown_timeout: float = 10.0,
-        msg_timeout: float = 0,
-        sample_rate: int = 0,
-        start: str = "latest",
-        lookup_interval: float = 60.0,
-        on_handled: Callable[[Handled], object] | None = None,
-        **connection: Any,
-    ) -> None:
-        for name, value in (("addresses", addresses), ("lookupds", lookupds)):
-            if isinstance(value, (str, bytes)):
-                raise TypeError(f"{name} must be a list of addresses, not one: [{value!r}]")
-        self._settings = ReaderSettings(
-            topic=topic, channel=channel, addresses=tuple(addresses), lookupds=tuple(lookupds),
-            handler=handler, batch_handler=batch_handler,
-            max_in_flight=max_in_flight, concurrency=concurrency, batch_size=batch_size, batch_wait=batch_wait,
-            requeue_delay=requeue_delay, max_requeue_delay=max_requeue_delay, backoff=backoff, max_backoff=max_backoff,
-            max_attempts=max_attempts, on_give_up=on_give_up, touch_for=touch_for, shutdown_timeout=shutdown_timeout,
-            msg_timeout=msg_timeout, sample_rate=sample_rate, start=start, lookup_interval=lookup_interval,
-            on_handled=on_handled, connection=ConnectionSettings(**connection),
-        )
-        self._settings.check()
-        self._closed = False
-        self._paused = False
-        self._ran = False
-        self._setup()
-
-    def _setup(self) -> None:
-        """Prepare what the form needs."""
-
-    @property
-    def topic(self) -> str:
-        return self._settings.topic
-
-    @property
-    def channel(self) -> str:
-        return self._settings.channel
-
-    def _check_use(self, pulling: bool) -> None:
-        handled = self._settings.handler is not None or self._settings.batch_handler is not None
-        if pulling and handled:
-            raise RuntimeError("this reader has a handler: its messages cannot be pulled as well")
-        if not pulling and not handled:
-            raise RuntimeError("this reader has no handler: give it one, or iterate over it")
-
-    def _note_run(self) -> None:
-        if self._ran:
-            raise RuntimeError("a reader runs only once")
-        self._ran = True
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} of {self.topic}/{self.channel}>"
-
-
-def _place(place: str | datetime.datetime) -> str:
-    if isinstance(place, datetime.datetime):
-        if place.tzinfo is None:
-            raise ValueError(f"place: {place} has no time zone")
-        return place.astimezone(datetime.timezone.utc).isoformat().replace("+00:00", "Z")
-    if not place or not place.isascii() or not place.isprintable() or " " in place:
-        raise ValueError(f"place: {place!r} is none of 'earliest', 'latest', a message's ID and a time (RFC 3339)")
-    return place
-
-
-class AsyncReader(_Settled):
-    """A Reader on asyncio: see Reader, whose settings, messages and guarantees it has.
-
-        async with AsyncReader("orders", "mail", addresses=["127.0.0.1:4150"]) as reader:
-            async for message in reader:
-                await send_mail(message.body)
-                message.finish()
-
-    handler, batch_handler and on_give_up are coroutine functions (or functions that
-    do not block); concurrency of them run at once, as tasks. Those that still run
-    after shutdown_timeout are cancelled. A message's methods may be called from any
-    thread, everything else only on the loop that the reader was begun on.
-    """
-
-    def _setup(self) -> None:
-        self._life: asyncio.Task[None] | None = None
-        self._consumer: Consumer | None = None
-        self._workers: Tasks | None = None
-        self._pulled: dict[asyncio.Task[Any] | None, Message] = {}
-
-    async def run(self) -> None:
-        """Consume until close() is called, giving messages to the handler.
-
-        It connects again whenever a daemon comes back. If it is cancelled, it closes
-        first, in good order; cancelled once more, at once. A reader runs only once:
-        RuntimeError. Called after close(), it returns.
-        """
-        self._check_use(pulling=False)
-        self._note_run()
-        if not self._closed:
-            workers, life = self._begin()
-            workers.start()
-            await self._end(life)
-
-    def __aiter__(self) -> AsyncIterator[Message]:
-        """Pull messages one by one, each to be answered with its finish() or requeue().
-
-        It ends after close(). While the loop's body runs, its message is kept with
-        TOUCH.
-        """
-        self._check_use(pulling=True)
-        return _AsyncPull(self)
-
-    def _begin(self) -> tuple[Tasks, asyncio.Task[None]]:
-        if self._workers is None or self._life is None:
-            ready = Ready(self._settings.batch_size, self._settings.batch_wait)
-            self._consumer = Consumer(self._settings, ready, paused=self._paused)
-            self._workers = Tasks(self._consumer, ready)
-            self._life = asyncio.get_running_loop().create_task(self._consumer.live(self._workers))
-        return self._workers, self._life
-
-    async def _end(self, life: asyncio.Task[None]) -> None:
-        """Wait for the end; if that is cancelled, close first."""
-        try:
-            await asyncio.shield(life)
-        except asyncio.CancelledError:
-            if self._consumer is not None:
-                self._consumer.stop()
-            try:
-                await asyncio.shield(life)
-            except asyncio.CancelledError:
-                life.cancel()
-                await asyncio.wait({life})
-                raise
-            raise
-
-    async def close(self) -> None:
-        """End, in good order, and return when nothing of the reader's is left.
-
-        Daemons are asked for nothing more; messages that no handler has begun are
-        given back; handlers, and messages that were kept, are waited for as
-        shutdown_timeout allows. A message that this task has pulled and not answered
-        is requeued. Called by a handler it only begins this.
-        """
-        self._closed = True
-        if self._life is None or self._consumer is None or self._workers is None:
-            return
-        task = asyncio.current_task()
-        if (pulled := self._pulled.pop(task, None)) is not None:
-            pulled.requeue()
-        self._consumer.stop()
-        if task not in self._workers.tasks:
-            await self._end(self._life)
-
-    def pause(self) -> None:
-        """Ask for no more messages, until resume(). What has been delivered is handled."""
-        self._set_paused(True)
-
-    def resume(self) -> None:
-        """Ask for messages again."""
-        self._set_paused(False)
-
-    def _set_paused(self, paused: bool) -> None:
-        self._paused = paused
-        if self._consumer is not None:
-            self._consumer.pause(paused)
-
-    async def seek(self, place: str | datetime.datetime) -> None:
-        """Move the channel to place: see Reader.seek."""
-        where = _place(place)
-        if self._closed:
-            raise ClosedError("the reader is closed")
-        self._begin()
-        assert self._consumer is not None
-        await self._consumer.seek(where)
-
-    def stats(self) -> ReaderStats:
-        """What was done so far."""
-        return self._consumer.stats() if self._consumer is not None else _NOTHING
-
-    def starved(self) -> bool:
-        """See Reader.starved."""
-        return self._consumer is not None and self._consumer.starved()
-
-    async def __aenter__(self: Async) -> Async:
-        return self
-
-    async def __aexit__(self, kind: type[BaseException] | None, e: BaseException | None, trace: TracebackType | None) -> None:
-        await self.close()
-
-
-class _AsyncPull:
-    """An iteration over an AsyncReader."""
-
-    def __init__(self, reader: AsyncReader) -> None:
-        self._reader = reader
-        self._slot = Running()
-
-    def __aiter__(self) -> _AsyncPull:
-        return self
-
-    async def __anext__(self) -> Message:
-        reader = self._reader
-        if reader._closed and reader._life is None:
-            raise StopAsyncIteration
-        workers, life = reader._begin()
-        task = asyncio.current_task()
-        reader._pulled.pop(task, None)
-        workers.handling.slots.add(self._slot)
-        message = await workers.next(self._slot)
-        if message is None:
-            await reader._end(life)
-            raise StopAsyncIteration
-        reader._pulled[task] = message
-        return message
-
-    def __del__(self) -> None:
-        self._slot.messages = ()
-        if self._reader._workers is not None:
-            self._reader._workers.handling.slots.discard(self._slot)
-
-
-class Reader(_Settled):
+class Reader(ReaderBase):
     """Consumes one channel of one topic from every daemon that has it.
 
-    Three ways to use it. A handler is called with each message; when it returns, the
-    message is finished; when it raises, it is delivered again later:
+    There are three ways to use it. A handler is called with each message: when it
+    returns, the message is finished; when it raises, it is delivered again later.
 
         Reader("orders", "mail", addresses=["127.0.0.1:4150"], handler=send_mail).run()
 
-    A batch_handler is called with a list of messages, which is faster. Or messages
-    are pulled, and answered by who pulls them:
+    A batch_handler is called with a list of messages, which is faster. Or messages are
+    pulled, and answered by whoever pulls them:
 
         with Reader("orders", "mail", lookupds=["127.0.0.1:4161"]) as reader:
             for message in reader:
@@ -288,72 +46,83 @@ class Reader(_Settled):
                 message.finish()
 
     A message is delivered until it was finished: when a program dies, a connection
-    breaks or a handler takes longer than the message timeout allows, it comes again,
-    to any of the channel's readers. Handlers must bear that.
+    breaks or a handler takes longer than the daemon allows, it comes again, to any of
+    the channel's readers. Handlers must bear that.
 
-    No event loop is needed; none of the user's is touched. Connections live in a
-    thread of their own, so that a handler that blocks stops no heartbeat. All methods
-    may be called from any thread.
+    It needs no event loop and touches none. Connections live in a thread of their own,
+    so that a handler that blocks stops no heartbeat. All methods may be called from
+    any thread.
 
-    Settings, of which the first two and addresses or lookupds must be given. Times
-    are in seconds:
+    Settings; times are in seconds. topic, channel, and addresses or lookupds must be
+    given:
 
-        topic, channel: names: 1 to 64 of . a-z A-Z 0-9 _ -, with #ephemeral at the
-            end for what should not outlive its last reader.
-        addresses: TCP addresses (host:port) of queue daemons, all of which are
-            consumed from. Those that lookupds list are added to them.
-        lookupds: HTTP addresses of lookup daemons, as host:port or as a URL. All are
-            asked, then again every lookup_interval (60; varied by a tenth). A daemon
-            that none lists any more is forgotten once its connection has ended; a
-            lookupd that does not answer counts for what it said last.
-        handler: called with a Message. What it returns does not matter, unless it is
-            ANSWER_LATER; that, or raising AnswerLater, keeps the message in flight.
-            Any other exception requeues the message, and is logged.
-        batch_handler: called with a list of Messages, at least one. Returning
-            finishes those that it did not answer itself, raising requeues them.
-        max_in_flight: how many messages may be delivered and unanswered, over all
-            connections, which share it evenly (200). With more connections than
-            that, credit goes around, 0.02 s a turn. It can be exceeded for a moment
-            when credit moves between connections.
-        concurrency: how many handlers run at once, each in a thread (1). With 1, the
-            messages of one daemon are handled in the order in which they came.
-        batch_size: the most messages that a batch_handler is given (200).
-        batch_wait: how long a batch that is not full waits for more (0). It is
-            handed over sooner when all credit is used up.
-        requeue_delay, max_requeue_delay: a message whose handler failed comes back
-            after requeue_delay × attempts, max_requeue_delay at most (5, 300).
-        backoff, max_backoff: if max_backoff is not 0 (which it is), a failure has the
-            whole reader pause, as NSQ's clients do: for backoff (1), twice as long
-            after each further failure, max_backoff at most. Then it takes one message
-            at a time until as many have succeeded as had failed.
-        max_attempts: if not 0 (which it is), how often a message is handled. One
-            delivered more often is given to on_give_up, and finished when that
-            returns, requeued when it raises. Without on_give_up it is logged and
-            finished.
-        touch_for: for how long after its delivery a message whose handler runs is
-            kept with TOUCH, as far as the daemon's longest allows; 0 stands for as
-            long as it allows (900); below zero, messages are never touched.
-        shutdown_timeout: how long close() waits for handlers, for messages that were
-            kept, and for daemons to say goodbye (10). Handlers that still run then
-            are left behind, and logged; what they had is delivered again.
-        msg_timeout: asked of the daemon, at least 1; 0 leaves it to the daemon (60).
-        sample_rate: percent of messages to receive, 1 to 99; 0 stands for all.
-        start: where a channel begins that subscribing makes: "latest", or "earliest",
-            with the first message that the topic keeps. Only Millrace's daemons know
-            the latter; on others that is logged, and has no effect.
-        on_handled: called with a Handled after each message, or batch, on the thread
-            that handled it.
+    topic, channel
+        Names: 1 to 64 of ".a-zA-Z0-9_-", with #ephemeral at the end for a channel
+        that should not outlive its last reader.
+    addresses, lookupds
+        One or more queue daemons (host:port of their TCP side), all of which are
+        consumed from, and lookup daemons (host:port of their HTTP side, or URLs), whose
+        daemons are added. Lookupds are asked every lookup_interval (60; varied by a
+        tenth). A daemon that none lists any more is forgotten once its connection has
+        ended; a lookupd that does not answer counts for what it said last.
+    handler
+        Called with a Message. What it returns does not matter, unless it is
+        ANSWER_LATER: that, or raising AnswerLater, keeps the message in flight. Any
+        other exception is logged, and requeues the message.
+    batch_handler
+        Called with a list of Messages, at least one. When it returns, those that it
+        did not answer itself are finished; when it raises, they are requeued.
+    max_in_flight
+        How many messages may be delivered and unanswered (200), over all connections,
+        which share it evenly. With more connections than that, credit goes around,
+        0.02 s a turn. It can be exceeded for a moment when credit moves.
+    concurrency
+        How many handlers run at once, each in a thread (1). With 1, the messages of
+        one daemon are handled in the order in which they came.
+    batch_size, batch_wait
+        The most messages that a batch_handler is given (200), and how long a batch
+        that is not full waits for more (0). It is handed over sooner when all credit
+        is used up.
+    requeue_delay, max_requeue_delay
+        A message whose handler failed comes back after requeue_delay × attempts (5),
+        max_requeue_delay at most (300).
+    backoff, max_backoff
+        If max_backoff is not 0, which it is unless set, a failure has the whole reader
+        pause, as NSQ's clients do: for backoff (1), twice as long after each further
+        failure, max_backoff at most. Then it takes one message at a time until as many
+        have succeeded as had failed.
+    max_attempts, on_give_up
+        If max_attempts is not 0, which it is unless set, a message that was delivered
+        more often is given to on_give_up, and finished when that returns, requeued
+        when it raises. Without on_give_up it is logged and finished.
+    touch_for
+        For how long after its delivery a message whose handler runs is kept with
+        TOUCH; 0 for as long as the daemon allows (900); below 0, not at all.
+    shutdown_timeout
+        How long close() waits for handlers, for messages that were kept, and for
+        daemons to say goodbye (10). Handlers that still run then are left behind, and
+        logged; what they had is delivered again.
+    msg_timeout
+        After how long the daemon takes back a message that is neither answered nor
+        touched, at least 1; 0 leaves it to the daemon (60).
+    sample_rate
+        Percent of the messages to receive, 1 to 99; 0 for all.
+    start
+        Where a channel begins that subscribing makes: "latest", or "earliest", with
+        the first message that the topic keeps. Only Millrace's daemons know the
+        latter; on others that is logged, and has no effect.
+    on_handled
+        Called with a Handled for each message, or batch, on the thread that handled.
+    dial_timeout, write_timeout, heartbeat_interval, tls, compression, deflate_level,
+    auth_secret, region, zone, client_id, hostname, user_agent, logger
+        As Writer's. region and zone are told to daemons, which may serve near readers
+        first.
 
-    And those of connections, which Writer has as well: dial_timeout (5), to connect
-    and be greeted, and for a lookupd's answer; write_timeout (10); heartbeat_interval,
-    at least 1, 0 leaves it to the daemon (30); tls, True or an ssl.SSLContext;
-    compression, "snappy", "deflate" or None; deflate_level, 1 to 9 (6); auth_secret;
-    region, zone; client_id, hostname, user_agent; logger, "millrace"'s unless given.
-
-    Raises ValueError, with all complaints at once, or TypeError.
+    Raises ValueError, with all complaints at once, for settings that cannot be right. A
+    reader that was in use in a process that forks cannot be used in its child.
     """
 
-    def _setup(self) -> None:
+    def _prepare(self) -> None:
         for name in ("handler", "batch_handler", "on_give_up"):
             if inspect.iscoroutinefunction(getattr(self._settings, name)):
                 raise TypeError(f"{name} is a coroutine function: that is for AsyncReader")
@@ -427,6 +196,7 @@ class Reader(_Settled):
 
     def _begin(self) -> Threads | None:
         """Connect, unless that was done; return None if closed."""
+        self._thread.check_fork()
         with self._beginning:
             if self._closed:
                 return None
@@ -446,6 +216,8 @@ class Reader(_Settled):
         thread is in run() or waits for a message, it only begins this.
         """
         self._closed = True
+        if self._thread.forked:
+            return  # what there was stayed with the other process
         me = threading.get_ident()
         if (pulled := self._pulled.pop(me, None)) is not None:
             pulled.requeue()
@@ -489,21 +261,21 @@ class Reader(_Settled):
         Raises SeekError, which names the daemons that do not know it, as those that
         are not Millrace's, or that refused; ClosedError after close().
         """
-        where = _place(place)
+        where = parse_place(place)
         if self._begin() is None or self._core.consumer is None:
             raise ClosedError("the reader is closed")
         self._thread.run(self._core.consumer.seek(where))
 
     def stats(self) -> ReaderStats:
         """What was done so far."""
-        return self._core.consumer.stats() if self._core.consumer is not None else _NOTHING
+        return self._core.consumer.stats() if self._core.consumer is not None else NOTHING
 
     def starved(self) -> bool:
         """Whether no daemon can send more until messages are answered. A program that
         answers many together should do so then."""
         return self._core.consumer is not None and self._core.consumer.starved()
 
-    def __enter__(self: Sync) -> Sync:
+    def __enter__(self: Self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, trace: TracebackType | None) -> None:
