@@ -42,6 +42,9 @@ class Threaded:
 
     def close(self) -> None:
         self.call("close")
+        self._join()
+
+    def _join(self) -> None:
         if self._thread.ident is not None:
             self._thread.join(PATIENCE)
             assert not self._thread.is_alive(), "it does not end"
@@ -57,6 +60,7 @@ class OnLoop(Threaded):
             if settings.get(name) is not None:
                 settings[name] = functools.partial(asyncio.to_thread, settings[name])
         super().__init__(addresses=["127.0.0.1:1"])
+        self._calls: set[Any] = set()
         self.reader: Any = millrace.AsyncReader("t", "c", **settings)
         self._begun = threading.Event()
 
@@ -72,29 +76,33 @@ class OnLoop(Threaded):
 
     async def _main(self) -> None:
         self._loop = asyncio.get_running_loop()
+        self._over = asyncio.Event()
         self._loop.call_soon(self._begun.set)
         if self._pull is None:
             await self.reader.run()
         else:
             async for message in self.reader:
                 await asyncio.to_thread(self._pull, message)
-        left = asyncio.all_tasks() - {asyncio.current_task()} - self._closing
+        await self._over.wait()
+        left = asyncio.all_tasks() - {asyncio.current_task()} - self._calls
         assert not left, f"tasks are left: {left}"
 
-    _closing: set[Any] = set()
-
     def call(self, name: str, *args: Any) -> Any:
-        if not self._begun.is_set():
-            return asyncio.run(self._do(name, args))
-        if not self._thread.is_alive() or self._loop.is_closed():
+        if not self._thread.is_alive():
             return asyncio.run(self._do(name, args))
         return asyncio.run_coroutine_threadsafe(self._do(name, args), self._loop).result(PATIENCE)
 
     async def _do(self, name: str, args: tuple[Any, ...]) -> Any:
         task = asyncio.current_task()
-        self._closing.add(task)
+        self._calls.add(task)
         try:
             result = getattr(self.reader, name)(*args)
             return await result if asyncio.iscoroutine(result) else result
         finally:
-            self._closing.discard(task)
+            self._calls.discard(task)
+
+    def close(self) -> None:
+        if self._thread.is_alive():
+            self.call("close")
+            self._loop.call_soon_threadsafe(self._over.set)
+        self._join()
