@@ -215,8 +215,9 @@ class _Outcomes:
 
 def _publish(args: argparse.Namespace) -> int:
     outcomes = _Outcomes()
+    writer = Writer(retry_for=args.timeout, close_timeout=args.timeout + 1, **_settings(args))
     try:
-        with Writer(retry_for=args.timeout, close_timeout=args.timeout + 1, **_settings(args)) as writer:
+        try:
             for body in _bodies(args.messages):
                 if outcomes.failed:
                     break  # what follows would fail alike
@@ -224,8 +225,11 @@ def _publish(args: argparse.Namespace) -> int:
                     writer.publish_deferred_async(args.topic, args.delay, body, outcomes)
                 else:
                     writer.publish_async(args.topic, body, outcomes)
+        finally:
+            writer.close()
     except KeyboardInterrupt:
-        print(f"millrace publish: interrupted; {outcomes.published} messages are published", file=sys.stderr)
+        writer.close()  # if it had not begun, or was interrupted itself
+        print(f"millrace publish: interrupted; published {outcomes.published}", file=sys.stderr)
         return INTERRUPTED
     if outcomes.first is None:
         return OK

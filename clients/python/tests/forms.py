@@ -10,7 +10,7 @@ from typing import Any
 
 import millrace
 
-from .fakes import PATIENCE
+from .publishing import PATIENCE
 
 
 class Threaded:

@@ -8,8 +8,9 @@ from typing import Any
 
 import millrace
 
-from .fakes import ERROR, PATIENCE, RESPONSE, Case, Daemon, frame, message, producers, response
+from .consuming import Case, Daemon, message, producers, response
 from .forms import OnLoop, Threaded
+from .publishing import ERROR, PATIENCE, RESPONSE, frame, wait_until
 
 
 class Handlers:
@@ -330,7 +331,7 @@ class Connections(Forms):
         daemon = self.daemon()
         daemon.close()
         reader = self.running(daemon, handler=Handlers())
-        wait_for(lambda: self.log.having("cannot connect"))
+        wait_until(lambda: self.log.having("cannot connect"))
         self.assertEqual(len(self.log.having("cannot connect")), 1)
         reader.close()
 
@@ -387,7 +388,7 @@ class Connections(Forms):
         a.wait(lambda: a.finished)
         a.peer().cut()
         a.wait(lambda: a.peers[0].gone)
-        wait_for(lambda: self.log.having("connection lost"))
+        wait_until(lambda: self.log.having("connection lost"))
         before = len(lookupd.asked)
         lookupd.wait(before + 4)  # more than the pause before it would be tried again
         self.assertEqual(len(a.peers), 1)
@@ -449,7 +450,7 @@ class Ending(Forms):
         daemon = self.daemon()
         daemon.close()
         reader = self.running(daemon, handler=Handlers())
-        wait_for(lambda: self.log.having("cannot connect"))
+        wait_until(lambda: self.log.having("cannot connect"))
         reader.close()
 
     def test_twice_and_before_it_began(self) -> None:
@@ -538,16 +539,9 @@ class Seeking(Forms):
             reader.call("seek", "earliest")
 
 
-def wait_for(condition: Any) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
-
-
 def wait_ready(daemons: list[Daemon], condition: Any) -> None:
     """Wait until what the daemons were given last satisfies condition."""
-    wait_for(lambda: condition([next((p.ready for p in d.peers if not p.gone), 0) for d in daemons]))
+    wait_until(lambda: condition([next((p.ready for p in d.peers if not p.gone), 0) for d in daemons]))
 
 
 def load_tests(loader: Any, standard: Any, pattern: Any) -> Any:

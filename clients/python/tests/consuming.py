@@ -1,30 +1,21 @@
-"""Daemons and lookupds to play with, and a test case that looks after itself."""
+"""A daemon to consume from, a lookupd, and a test case after which nothing is left."""
 
 from __future__ import annotations
 
 import contextlib
-import gc
 import json
 import logging
-import os
 import socket
 import struct
-import sys
 import threading
-import time
-import unittest
-import warnings
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
-PATIENCE = 20.0  # seconds, for what should take none
+from . import publishing
+from .publishing import ERROR, PATIENCE, RESPONSE, frame
 
-RESPONSE, ERROR, MESSAGE = 0, 1, 2
-
-
-def frame(kind: int, data: bytes) -> bytes:
-    return struct.pack(">II", len(data) + 4, kind) + data
+MESSAGE = 2
 
 
 def message(id: int | str, body: bytes, attempts: int = 1, timestamp: int = 1) -> bytes:
@@ -286,39 +277,16 @@ def producers(*daemons: Daemon) -> dict[str, Any]:
     return {"producers": [{"broadcast_address": "127.0.0.1", "tcp_port": d.port} for d in daemons]}
 
 
-class Case(unittest.TestCase):
+class Case(publishing.Case):
     """A test after which no thread, socket or warning is left."""
 
     def setUp(self) -> None:
-        self._complaints: list[str] = []
-        gc.collect()
-        self._threads = set(threading.enumerate())
-        self._sockets = sockets()
-        self._hook, sys.unraisablehook = sys.unraisablehook, lambda u: self._complaints.append(repr(u.exc_value))
-        self._watch = _Watch(self._complaints)
-        logging.getLogger("asyncio").addHandler(self._watch)
-        catcher = warnings.catch_warnings()
-        catcher.__enter__()
-        self.addCleanup(self._audit)
-        self.addCleanup(catcher.__exit__, None, None, None)
-        warnings.simplefilter("error")
+        super().setUp()
         log = logging.getLogger("millrace")
-        self.log = _Log()
-        log.addHandler(self.log)
+        self.addCleanup(log.setLevel, log.level)
         log.setLevel(logging.INFO)
-        before, log.propagate = log.propagate, False
-        self.addCleanup(lambda: (log.removeHandler(self.log), setattr(log, "propagate", before)))
 
-    def _audit(self) -> None:
-        self.log.records.clear()
-        gc.collect()
-        wait_until(lambda: not set(threading.enumerate()) - self._threads, lambda: f"threads left: {threading.enumerate()}")
-        wait_until(lambda: sockets() <= self._sockets, lambda: f"sockets left: {sockets() - self._sockets}")
-        sys.unraisablehook = self._hook
-        logging.getLogger("asyncio").removeHandler(self._watch)
-        self.assertEqual(self._complaints, [])
-
-    def daemon(self, *bodies: bytes, **more: Any) -> Daemon:
+    def daemon(self, *bodies: bytes, **more: Any) -> Daemon:  # type: ignore[override]
         daemon = Daemon(*bodies, **more)
         self.addCleanup(daemon.close)
         return daemon
@@ -348,46 +316,3 @@ class Case(unittest.TestCase):
             self.assertFalse(thread.is_alive(), "it does not end")
         if raised:
             raise raised[0]
-
-
-class _Watch(logging.Handler):
-    def __init__(self, complaints: list[str]) -> None:
-        super().__init__(logging.WARNING)
-        self._complaints = complaints
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if record.getMessage().startswith("Executing"):
-            return  # for long: the machine is busy
-        self._complaints.append(f"asyncio: {record.getMessage()} {record.exc_info and record.exc_info[1]!r}")
-
-
-class _Log(logging.Handler):
-    """What was logged."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.records: list[logging.LogRecord] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.records.append(record)
-
-    def having(self, text: str) -> list[str]:
-        return [line for r in self.records if text in (line := r.getMessage())]
-
-
-def sockets() -> int:
-    """How many are open, where the system shows them."""
-    count = 0
-    with contextlib.suppress(FileNotFoundError):
-        for fd in os.listdir("/proc/self/fd"):
-            with contextlib.suppress(OSError):
-                count += os.readlink(f"/proc/self/fd/{fd}").startswith("socket:")
-    return count
-
-
-def wait_until(condition: Callable[[], object], what: Callable[[], str]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        if time.monotonic() > deadline:
-            raise AssertionError(what())
-        time.sleep(0.002)
