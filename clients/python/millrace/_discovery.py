@@ -316,9 +316,10 @@ def parse_producers(status: int, body: bytes, for_publishing: bool = False) -> t
         return [], ""
     if status != 200:
         raise BadAnswer(f"status {status}: {body[:100]!r}")
-    # null is a list without elements, as Go may write it.
-    listed = (answer.get("producers") or []) if isinstance(answer, dict) else None
-    if not isinstance(listed, list):
+    listed = answer.get("producers") if isinstance(answer, dict) else answer
+    if listed is None and answer is not None:
+        listed = []  # as Go may write it
+    if not isinstance(answer, dict) or not isinstance(listed, list):
         raise BadAnswer(f"the answer lists no producers: {body[:100]!r}")
     following = answer.get("next")
     producers = [p for entry in listed if (p := _producer(entry, for_publishing)) is not None]

@@ -62,6 +62,9 @@ class ReaderSettings:
         ]
         for name in ("batch_wait", "requeue_delay", "max_requeue_delay", "max_backoff", "shutdown_timeout"):
             wrong += not_negative(name, getattr(self, name))
+        for name in ("requeue_delay", "max_requeue_delay"):
+            if math.isinf(getattr(self, name)):
+                wrong.append(f"{name}: {getattr(self, name)} is no number of seconds")
         if math.isnan(self.touch_for):
             wrong.append("touch_for: nan is no number of seconds")
         if not 0 <= self.sample_rate <= 99:

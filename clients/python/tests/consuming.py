@@ -170,8 +170,8 @@ class Daemon:
             self.finished.append(words[1])
 
     def _req(self, peer: Peer, words: list[str], body: bytes) -> None:
-        body, attempts = peer.in_flight.pop(words[1])
-        if words[2] == "0":
+        body, attempts = peer.in_flight.pop(words[1], (b"", 0))
+        if words[2] == "0" and attempts:
             self._queue.append((words[1], body, attempts + 1))
 
     def _touch(self, peer: Peer, words: list[str], body: bytes) -> None:
@@ -213,7 +213,7 @@ class Lookupd:
     """Answers HTTP requests with answers[path], a list of raw responses of which the
     last one stays."""
 
-    def __init__(self, **answers: list[bytes]) -> None:
+    def __init__(self, answers: dict[str, list[bytes]]) -> None:
         self.asked: list[str] = []
         self.headers: list[str] = []
         self.answers = {f"/{path}": list(raw) for path, raw in answers.items()}
@@ -292,7 +292,7 @@ class Case(publishing.Case):
         return daemon
 
     def lookupd(self, **answers: list[bytes]) -> Lookupd:
-        lookupd = Lookupd(**answers)
+        lookupd = Lookupd(answers)
         self.addCleanup(lookupd.close)
         return lookupd
 
