@@ -277,6 +277,7 @@ class Consumer:
 
     def failed(self) -> None:
         """A handler failed."""
+        self.outbox.flush()  # what is requeued comes before the credit that follows from it
         now = time.monotonic()
         self.backoff.failed(now)
         if now < self.backoff.until:
@@ -285,6 +286,7 @@ class Consumer:
 
     def succeeded(self) -> None:
         if self.backoff.succeeded(time.monotonic()):
+            self.outbox.flush()
             self.note_change()
 
     # Touching.

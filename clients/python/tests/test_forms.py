@@ -15,7 +15,7 @@ from typing import Any
 import millrace
 
 from .consuming import Case, message
-from .publishing import HEARTBEAT, PATIENCE, wait_until
+from .publishing import HEARTBEAT, PATIENCE
 from .test_cli import ROOT
 
 
@@ -128,13 +128,15 @@ class Threads(Case):
                 pass
 
     def test_a_handler_that_never_ends_is_left_behind(self) -> None:
-        daemon, go = self.daemon(b"a"), threading.Event()
-        reader = millrace.Reader(
-            "t", "c", addresses=[daemon.address], handler=lambda m: go.wait(PATIENCE), shutdown_timeout=0.05
-        )
+        daemon, began, go = self.daemon(b"a"), threading.Event(), threading.Event()
+
+        def handle(_: millrace.Message) -> None:
+            began.set()
+            go.wait(PATIENCE)
+
+        reader = millrace.Reader("t", "c", addresses=[daemon.address], handler=handle, shutdown_timeout=0.05)
         with self.thread(reader.run):
-            daemon.wait(lambda: any(p.in_flight for p in daemon.peers))
-            wait_until(lambda: reader.stats().in_flight)
+            began.wait(PATIENCE)
             reader.close()
         self.assertTrue(self.log.having("1 handlers still run"))
         go.set()
