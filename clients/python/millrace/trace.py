@@ -21,30 +21,30 @@ __all__ = ["new_traceparent", "unwrap", "wrap"]
 
 # Versions to come may append fields, which are kept; ff is never a version, and
 # a trace or span of zeros is none.
-_TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-[!-~]*)?")
+_TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-[ -~]*)?")
+_PRINTABLE = re.compile(rb"[ -~]*")
 _FIRST = b"traceparent: "
 _SECOND = b"tracestate: "
 
-# The longest header line that is looked for, in bytes: W3C asks for 512 of a
-# tracestate, and bodies of megabytes must not be searched.
-_LONGEST = 4096
+# The longest value of a header line that is looked for, in bytes: bodies of
+# megabytes must not be searched.
+_LONGEST = 8 << 10
 
 
 def wrap(body: bytes, traceparent: str, tracestate: str = "") -> bytes:
     """Return body with the trace context before it.
 
-    traceparent is as in the HTTP header of that name. Raises ValueError if it is
-    not valid, or if tracestate has other than printable ASCII characters or is
-    longer than 4096.
+    traceparent is as in the HTTP header of that name. One that is not valid says
+    nothing: then body itself is returned, for a trace is no reason not to publish. A
+    tracestate that is not one line of at most 8192 printable ASCII characters is left
+    out.
     """
-    parent = traceparent.encode("ascii", "replace")
-    if not _valid(parent):
-        raise ValueError(f"traceparent {traceparent!r} is not one of W3C's")
-    if not tracestate:
+    parent, state = traceparent.encode("ascii", "replace"), tracestate.encode("utf-8", "replace")
+    if not _valid_parent(parent):
+        return body
+    if not _valid_state(state):
         return b"%b%b\n\n%b" % (_FIRST, parent, body)
-    if not (tracestate.isascii() and tracestate.isprintable()) or len(tracestate) > _LONGEST:
-        raise ValueError(f"tracestate {tracestate[:100]!r} is not one line of at most {_LONGEST} printable ASCII characters")
-    return b"%b%b\n%b%b\n\n%b" % (_FIRST, parent, _SECOND, tracestate.encode(), body)
+    return b"%b%b\n%b%b\n\n%b" % (_FIRST, parent, _SECOND, state, body)
 
 
 def unwrap(body: bytes) -> tuple[bytes, str, str]:
@@ -52,40 +52,48 @@ def unwrap(body: bytes) -> tuple[bytes, str, str]:
 
     Of a body that has none, both are empty and the body is returned as it is.
     """
-    if not body.startswith(_FIRST):
+    parent, at = _line(body, 0, _FIRST)
+    if not _valid_parent(parent):
         return body, "", ""
-    end = body.find(b"\n", 0, len(_FIRST) + _LONGEST)
-    parent = body[len(_FIRST) : end]
-    if end < 0 or not _valid(parent):
+    state, behind = _line(body, at, _SECOND)
+    if not _valid_state(state):
+        state, behind = b"", at
+    if not body.startswith(b"\n", behind):
         return body, "", ""
-    state = b""
-    at = end + 1
-    if body.startswith(_SECOND, at):
-        end = body.find(b"\n", at, at + len(_SECOND) + _LONGEST + 1)
-        state = body[at + len(_SECOND) : end]
-        at = end + 1
-        if end < 0 or not state.isascii():
-            return body, "", ""
-    if body[at : at + 1] != b"\n":
-        return body, "", ""
-    return body[at + 1 :], parent.decode(), state.decode()
+    return body[behind + 1 :], parent.decode(), state.decode()
 
 
 def new_traceparent(parent: str = "", *, sampled: bool = True) -> str:
     """Return a traceparent with a span ID of its own.
 
-    It belongs to the trace of parent if that is a valid traceparent (and then has
-    its flags), and begins a trace otherwise.
+    It belongs to the trace of parent if that is a valid traceparent, and is then
+    sampled if that is. Otherwise it begins a trace.
     """
-    match = _TRACEPARENT.fullmatch(parent.encode("ascii", "replace"))
-    if match is None:
-        return f"00-{_random(16)}-{_random(8)}-{'01' if sampled else '00'}"
-    return f"00-{match[1].decode()}-{_random(8)}-{parent[53:55]}"
+    known = parent.encode("ascii", "replace")
+    if not _valid_parent(known):
+        return f"00-{_random(16)}-{_random(8)}-{int(sampled):02}"
+    # Other flags are not to be passed on.
+    return f"00-{parent[3:35]}-{_random(8)}-{int(parent[53:55], 16) & 1:02}"
 
 
-def _valid(parent: bytes) -> bool:
+def _line(body: bytes, at: int, name: bytes) -> tuple[bytes, int]:
+    """Return the value of the line at, if it begins with name, and where the next one
+    begins; otherwise b""."""
+    if not body.startswith(name, at):
+        return b"", at
+    at += len(name)
+    end = body.find(b"\n", at, at + _LONGEST + 1)
+    return (body[at:end], end + 1) if end >= 0 else (b"", at)
+
+
+def _valid_parent(parent: bytes) -> bool:
     # Version 00 has exactly these fields.
-    return _TRACEPARENT.fullmatch(parent) is not None and (len(parent) == 55 or not parent.startswith(b"00"))
+    known = _TRACEPARENT.fullmatch(parent) is not None and (len(parent) == 55 or not parent.startswith(b"00"))
+    return known and _valid_state(parent)
+
+
+def _valid_state(state: bytes) -> bool:
+    return 0 < len(state) <= _LONGEST and _PRINTABLE.fullmatch(state) is not None
 
 
 def _random(size: int) -> str:
