@@ -16,6 +16,7 @@ tails; millrace.trace carries W3C trace contexts in bodies.
 Times are in seconds, sizes in bytes, unless a name or a docstring says otherwise.
 """
 
+from . import trace
 from ._async_reader import AsyncReader
 from ._async_writer import AsyncWriter
 from ._errors import (
@@ -61,6 +62,7 @@ __all__ = [
     "UncertainError",
     "Writer",
     "WriterStats",
+    "trace",
 ]
 
 __version__ = "0.1.0"

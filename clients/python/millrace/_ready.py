@@ -13,8 +13,8 @@ from ._message import Message
 class Ready:
     """Messages in the order in which they came, which credit bounds.
 
-    The loop pushes; handlers, on whatever thread, take with messages.popleft() or
-    take_many(), which need no lock.
+    The loop pushes; handlers, on whatever thread, take with take() or take_many(),
+    which need no lock.
     """
 
     def __init__(self, batch_size: int = 1, batch_wait: float = 0) -> None:
@@ -56,6 +56,13 @@ class Ready:
         if not self._batch_wait or len(self.messages) >= self._batch_size or self.starved():
             return 0.0
         return max(0.0, first._delivery.at + self._batch_wait - time.monotonic())
+
+    def take(self) -> Message | None:
+        """Return the next message, if there is one."""
+        try:
+            return self.messages.popleft()
+        except IndexError:
+            return None
 
     def take_many(self) -> list[Message]:
         """Return up to a batch of messages, none if there are none."""

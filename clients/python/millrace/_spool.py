@@ -33,7 +33,8 @@ class Spool(Protocol):
     def __len__(self) -> int:
         """How many records there are."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Ends its use. What is in it stays."""
 
 
 class DirectorySpool:
@@ -96,6 +97,7 @@ class DirectorySpool:
         return self._count
 
     def close(self) -> None:
+        """Ends its use. What is in it stays."""
         self._db.close()
 
     def _do(self, statement: str, *values: object) -> sqlite3.Cursor:

@@ -123,9 +123,8 @@ class Tasks:
             if now - self._turn > YIELD:
                 await asyncio.sleep(0)
                 self._turn = time.monotonic()
-            try:
-                m = self._ready.messages.popleft()
-            except IndexError:
+            m = self._ready.take()
+            if m is None:
                 if not await self.bell.wait():
                     return None
                 self._turn = time.monotonic()
@@ -139,13 +138,12 @@ class Tasks:
             return m
 
     async def _work(self, slot: Running) -> None:
-        handler, handling, pop = self._settings.handler, self.handling, self._ready.messages.popleft
+        handler, handling = self._settings.handler, self.handling
         assert handler is not None
         turn = time.monotonic()
         while True:
-            try:
-                m = pop()
-            except IndexError:
+            m = self._ready.take()
+            if m is None:
                 slot.messages = ()
                 if not await self.bell.wait():
                     return

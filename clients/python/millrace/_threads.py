@@ -111,9 +111,8 @@ class Threads:
         there will be none any more."""
         while True:
             slot.messages = ()
-            try:
-                m = self._ready.messages.popleft()
-            except IndexError:
+            m = self._ready.take()
+            if m is None:
                 if not self._bell.wait():
                     return None
                 continue
@@ -127,13 +126,12 @@ class Threads:
 
     def _work(self, slot: Running) -> None:
         handler, ended, wanted = self._settings.handler, self.handling.ended, self.handling.wanted
-        pop, hurry, limit = self._ready.messages.popleft, self._consumer.outbox.hurry, self._settings.max_attempts
+        take, hurry, limit = self._ready.take, self._consumer.outbox.hurry, self._settings.max_attempts
         watched = self._settings.on_handled is not None or self._settings.max_backoff > 0
         assert handler is not None
         while True:
-            try:
-                m = pop()
-            except IndexError:
+            m = take()
+            if m is None:
                 slot.messages = ()
                 hurry()
                 if not self._bell.wait():
