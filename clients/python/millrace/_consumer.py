@@ -108,8 +108,12 @@ class Consumer:
         # again.
         for line in self.lines:
             line.close()
+        now = time.monotonic()
         for message in self._ready.close():
-            message.requeue(0)
+            if message._delivery.deadline > now:
+                message.requeue(0)
+            else:
+                message._delivery.line.drop(message)
         await asyncio.gather(workers.join(deadline), *(self._settle(line, deadline) for line in self.lines))
 
     async def _settle(self, line: Line, deadline: float) -> None:

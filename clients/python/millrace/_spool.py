@@ -33,8 +33,7 @@ class Spool(Protocol):
     def __len__(self) -> int:
         """How many records there are."""
 
-    def close(self) -> None:
-        """Ends its use. What is in it stays."""
+    def close(self) -> None: ...
 
 
 class DirectorySpool:
@@ -97,7 +96,6 @@ class DirectorySpool:
         return self._count
 
     def close(self) -> None:
-        """Ends its use. What is in it stays."""
         self._db.close()
 
     def _do(self, statement: str, *values: object) -> sqlite3.Cursor:
