@@ -30,6 +30,8 @@ var folders = []folder{
 	{path: "admin", mayImport: []string{"internal", "protocol"}, thirdParty: []string{httprouter}},
 	{path: "clients", mayImport: []string{"protocol"}, thirdParty: []string{snappy}},
 	{path: "clients/go/spool", mayImport: []string{"clients"}, thirdParty: []string{diskqueue}},
+	{path: "clients/conformance", mayImport: []string{"clients", "protocol"}, thirdParty: []string{snappy}},
+	{path: "clients/conformance/script", mayImport: []string{"protocol"}, pure: true, mayNot: []string{"context", "io", "log", "net", "os", "sync", "syscall"}},
 	{path: "apps", mayImport: []string{"qd", "lookupd", "admin", "clients", "internal", "protocol"}},
 	{path: "apps/bench/load", mayImport: []string{"protocol"}, thirdParty: []string{snappy, compress}},
 	{path: "apps/bench/work", mayImport: []string{"apps/bench", "internal", "protocol"}, thirdParty: []string{snappy, compress}}, // in tests
