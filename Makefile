@@ -54,6 +54,14 @@ race:
 	elif [ "$$CI" = true ]; then echo 'the race detector needs gcc'; exit 1; \
 	else echo 'skipped: the race detector needs gcc; testing without it'; $(call quiet,go test -shuffle=on $(packages)); fi
 
+# The clients of all languages. Python may be missing, which only CI (CI=true)
+# takes for a failure.
+conformance:
+	@echo 'playing the conformance scenarios with each client'
+	@race=$$(command -v gcc >/dev/null && echo -race); \
+	out=$$(go test $$race -count=1 -v ./clients/conformance 2>&1) || { printf '%s\n' "$$out"; exit 1; }; \
+	printf '%s\n' "$$out" | grep -o 'skipped: .*' || true
+
 # One run of the fuzzer takes one function, so each is found and run in turn. It
 # counts inputs: a run that is given a time may report its own deadline as a
 # failure. FUZZ=30s looks for longer, at that risk.
