@@ -13,8 +13,8 @@ LEVELS ?= memory disk fsync
 quiet = out=$$($(1) 2>&1) || { printf '%s\n' "$$out"; exit 1; }
 staticcheck = go tool -modfile=$(1)internal/tools/go.mod staticcheck
 # Packages whose tests run under the race detector; the end-to-end tests watch
-# other processes and have a step of their own.
-packages = $$(go list ./... | grep -v -e '/internal/e2e$$' -e '/internal/e2e/cluster$$' -e '/internal/e2e/clients$$')
+# other processes and have a step of their own, as has the clients' conformance.
+packages = $$(go list ./... | grep -v -e '/internal/e2e$$' -e '/internal/e2e/cluster$$' -e '/internal/e2e/clients$$' -e '/clients/conformance$$')
 
 .PHONY: build run test check format vet staticcheck race conformance fuzz python e2e cluster clients otel nsqjs gonsq bench soak clean
 
