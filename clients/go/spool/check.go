@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 )
 
 // This file is what becomes of a generation after a crash, or damage. go-diskqueue
@@ -16,31 +17,37 @@ import (
 // over for its checksum.
 
 // find learns what a generation on disk holds. One that was closed says so; any
-// other is read.
+// other is read, and so is one that says that it holds nothing.
 func (g *generation) find() error {
 	info, err := os.Stat(g.path())
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // remove did not come to its end
+	}
+	if err != nil {
 		return err
 	}
-	records, from, end, ok := g.positions()
-	if err == nil && ok && end == info.Size() {
-		g.records, g.from, g.end = records, from, end
+	if p, ok := g.positions(); ok && p.end == info.Size() && p.records > 0 && p.from < p.end {
+		g.records, g.from, g.end = p.records, p.from, p.end
 		return nil // to be checked when it is read
 	}
 	return g.check()
 }
 
-// positions is what go-diskqueue wrote down: in decimal, "records\nfile,place\nfile,place\n"
+// positions are what go-diskqueue writes down: in decimal, "records\nfile,place\nfile,place\n"
 // of the next read and the next write.
-func (g *generation) positions() (records int, from, end int64, ok bool) {
+type positions struct {
+	records   int
+	from, end int64
+}
+
+func (g *generation) positions() (p positions, ok bool) {
 	text, err := os.ReadFile(g.notes())
 	if err != nil {
-		return 0, 0, 0, false
+		return positions{}, false
 	}
 	var reads, writes int
-	_, err = fmt.Sscanf(string(text), "%d\n%d,%d\n%d,%d\n", &records, &reads, &from, &writes, &end)
-	ok = err == nil && reads == 0 && writes == 0 && records >= 0 && 0 <= from && from <= end
-	return records, from, end, ok
+	_, err = fmt.Sscanf(string(text), "%d\n%d,%d\n%d,%d\n", &p.records, &reads, &p.from, &writes, &p.end)
+	return p, err == nil && reads == 0 && writes == 0
 }
 
 // check makes the files what they should be, and counts what is in them. It changes
@@ -50,36 +57,63 @@ func (g *generation) check() error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	wanted, from, _, ok := g.positions()
-	if !ok || from > int64(len(data)) {
-		from = 0 // better twice than not at all
-	}
-	g.records, g.from, g.end = 0, from, from
-	for rest := data[g.from:]; len(rest) > 0; rest = data[g.end:] {
-		size := recordAt(rest)
-		if size == 0 {
-			if size = unsound(rest); size == 0 {
-				break
-			}
-			g.log.Warn("something in a file of the spool is damaged", "file", g.path(), "at", g.end, "bytes", size)
-			if err := g.bridge(size); err != nil {
-				return err
-			}
-		}
-		g.records++
-		g.end += int64(size)
-	}
-	if err := g.cut(data[g.end:]); err != nil {
+	bounds, damaged, err := g.mend(data)
+	if err != nil {
 		return err
 	}
+	p, ok := g.positions()
+	first := 0
+	if ok {
+		first, ok = p.first(bounds, damaged)
+	}
+	if !ok && exists(g.notes()) { // better twice than not at all
+		g.log.Warn("what a file of the spool says of another is damaged: everything in that comes again", "file", g.notes())
+	}
+	g.records, g.from, g.end = len(bounds)-1-first, bounds[first], bounds[len(bounds)-1]
 	if err := g.note(); err != nil {
 		return err
 	}
-	if g.records < wanted {
-		g.log.Error("records of the spool are lost", "file", g.path(), "records", wanted-g.records)
+	if g.end < p.end {
+		g.log.Error("the end of a file of the spool is lost", "file", g.path(), "bytes", p.end-g.end)
 	}
 	g.sound, g.unnoted = true, 0
 	return nil
+}
+
+// first is the number of the record that is to be read first. The positions have no
+// checksum, so they must agree with the records, unless it is these that are damaged.
+func (p positions) first(bounds []int64, damaged bool) (first int, ok bool) {
+	first, ok = slices.BinarySearch(bounds, p.from)
+	last, whole := slices.BinarySearch(bounds, p.end)
+	if !ok || !damaged && (!whole || last-first != p.records) {
+		return 0, false
+	}
+	return first, true
+}
+
+// mend makes the data readable from its beginning to its end, and returns where each record
+// begins and the last one ends.
+func (g *generation) mend(data []byte) (bounds []int64, damaged bool, err error) {
+	end := int64(0)
+	bounds = append(bounds, end)
+	for int(end) < len(data) {
+		size := recordAt(data[end:])
+		if size == 0 {
+			if size = unsound(data[end:]); size == 0 {
+				break
+			}
+			damaged = true
+			g.log.Warn("something in a file of the spool is damaged", "file", g.path(), "at", end, "bytes", size)
+			if err := g.bridge(end, size); err != nil {
+				return nil, false, err
+			}
+		}
+		end += int64(size)
+		bounds = append(bounds, end)
+	}
+	tail := data[end:]
+	damaged = damaged || len(tail) > 0 && !torn(tail)
+	return bounds, damaged, g.cut(end, tail)
 }
 
 // unsound is how many bytes of b, which do not begin with a sound record, are
@@ -103,32 +137,32 @@ func unsound(b []byte) int {
 	return 0
 }
 
-// bridge makes size bytes a record: one that is passed over, or, if it was only
+// bridge makes size bytes at a place a record: one that is passed over, or, if it was only
 // its length that was damaged, the one that it was.
-func (g *generation) bridge(size int) error {
+func (g *generation) bridge(at int64, size int) error {
 	f, err := os.OpenFile(g.path(), os.O_RDWR, 0)
 	if err != nil {
 		return err
 	}
 	length := binary.BigEndian.AppendUint32(nil, uint32(size-lengthSize))
-	_, err = f.WriteAt(length, g.end)
+	_, err = f.WriteAt(length, at)
 	return errors.Join(err, f.Sync(), f.Close())
 }
 
 // cut cuts off what is behind the last sound record. The beginning of a record is
 // what a crash leaves of a Put that never returned; anything else is set aside.
-func (g *generation) cut(tail []byte) error {
+func (g *generation) cut(end int64, tail []byte) error {
 	if len(tail) == 0 {
 		return nil
 	}
 	if !torn(tail) {
-		aside := fmt.Sprintf("%s.%d.bad", g.path(), g.end)
+		aside := fmt.Sprintf("%s.%d.bad", g.path(), end)
 		g.log.Error("the end of a file of the spool is damaged and set aside", "file", aside, "bytes", len(tail))
 		if err := os.WriteFile(aside, tail, 0o600); err != nil {
 			return err
 		}
 	}
-	return os.Truncate(g.path(), g.end)
+	return os.Truncate(g.path(), end)
 }
 
 func torn(tail []byte) bool {

@@ -239,8 +239,10 @@ func (s *Spool) peek() error {
 		s.count(g.records-records, g.bytes()-bytes)
 	}
 	record, ok := g.read()
-	if !ok { // go-diskqueue has set aside what it could not read
-		s.Log.Error("records of the spool are lost", "file", g.path(), "records", g.records)
+	if !ok { // go-diskqueue has set aside what it could not read, or there is nothing
+		if g.records > 0 {
+			s.Log.Error("records of the spool are lost", "file", g.path(), "records", g.records)
+		}
 		s.count(-g.records, -g.bytes())
 		s.gens = s.gens[1:]
 		return g.remove()

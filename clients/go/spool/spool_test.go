@@ -218,7 +218,13 @@ func TestDamagedPositions(t *testing.T) {
 	path := strings.Replace(onlyData(t, dir), "000000.dat", "meta.dat", 1)
 	text, err := os.ReadFile(path)
 	check(t, err)
-	for _, said := range []string{"", "x", "3\n", "3\n9,0\n9,0\n", "3\n0,9999\n0,9999\n", "-1\n0,-1\n0,0\n", "99\n0,0\n0,80\n", string(text[:len(text)-2]), string(text)} {
+	texts := []string{"", "x", "3\n", "3\n9,0\n9,0\n", "3\n0,9999\n0,9999\n", "-1\n0,-1\n0,0\n", "99\n0,0\n0,80\n", string(text[:len(text)-2]), string(text)}
+	for at := range text {
+		for _, spoilt := range "0123456789-, x" {
+			texts = append(texts, string(text[:at])+string(spoilt)+string(text[at+1:]))
+		}
+	}
+	for _, said := range texts {
 		dir := crash(t, dir)
 		check(t, os.WriteFile(filepath.Join(dir, filepath.Base(path)), []byte(said), 0o600))
 		s := openIn(t, Config{Dir: dir}, 1<<20)
@@ -227,6 +233,27 @@ func TestDamagedPositions(t *testing.T) {
 			t.Errorf("%q: %q", said, got)
 		}
 		check(t, s.Close())
+	}
+}
+
+// TestHalfRemoved: a process that was killed while it removed the files of what was
+// dropped has lost nothing, and nobody is told so.
+func TestHalfRemoved(t *testing.T) {
+	dir := t.TempDir()
+	s := openIn(t, Config{Dir: dir}, 1)
+	putAll(t, s, numbered(0, 2))
+	check(t, s.Close())
+	files, err := filepath.Glob(filepath.Join(dir, "*.diskqueue.0*.dat"))
+	check(t, err)
+	check(t, os.Remove(files[0]))
+	var said strings.Builder
+	s = openIn(t, Config{Dir: dir, Log: slog.New(slog.NewTextHandler(&said, nil))}, 1)
+	if got := drain(t, s); !slices.Equal(got, numbered(1, 2)) {
+		t.Errorf("%q", got)
+	}
+	check(t, s.Close())
+	if left, _ := os.ReadDir(dir); len(left) > 0 || said.Len() > 0 {
+		t.Errorf("%v is left, and this was said: %s", left, said.String())
 	}
 }
 
