@@ -66,8 +66,8 @@ func (g *generation) check() error {
 	if ok {
 		first, ok = p.first(bounds, damaged)
 	}
-	if !ok && exists(g.notes()) { // better twice than not at all
-		g.log.Warn("what a file of the spool says of another is damaged: everything in that comes again", "file", g.notes())
+	if !ok { // better twice than not at all
+		g.log.Warn("the positions of a file of the spool are damaged: all of it comes again", "file", g.path())
 	}
 	g.records, g.from, g.end = len(bounds)-1-first, bounds[first], bounds[len(bounds)-1]
 	if err := g.note(); err != nil {
@@ -76,7 +76,7 @@ func (g *generation) check() error {
 	if g.end < p.end {
 		g.log.Error("the end of a file of the spool is lost", "file", g.path(), "bytes", p.end-g.end)
 	}
-	g.sound, g.unnoted = true, 0
+	g.sound = true
 	return nil
 }
 
@@ -175,12 +175,31 @@ func torn(tail []byte) bool {
 		bytes.HasPrefix([]byte(magic), begun[lengthSize:])
 }
 
-// note writes down the positions, as go-diskqueue does.
+// note writes down the positions, as go-diskqueue does. Where there is no room for
+// another file, the one that is there is written over: torn by a crash, it would not
+// agree with the records.
 func (g *generation) note() error {
-	text := fmt.Sprintf("%d\n%d,%d\n%d,%d\n", g.records, 0, g.from, 0, g.end)
+	text := fmt.Appendf(nil, "%d\n%d,%d\n%d,%d\n", g.records, 0, g.from, 0, g.end)
 	tmp := g.notes() + ".0.tmp"
-	if err := os.WriteFile(tmp, []byte(text), 0o600); err != nil {
+	err := os.WriteFile(tmp, text, 0o600)
+	if err == nil {
+		err = os.Rename(tmp, g.notes())
+	}
+	if err != nil {
+		_ = os.Remove(tmp) // may not be there
+		if overwrite(g.notes(), text) != nil {
+			return err
+		}
+	}
+	g.noted, g.unnoted = true, 0
+	return nil
+}
+
+func overwrite(path string, text []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
 		return err
 	}
-	return os.Rename(tmp, g.notes())
+	_, err = f.Write(text)
+	return errors.Join(err, f.Truncate(int64(len(text))), f.Close())
 }

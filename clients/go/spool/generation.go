@@ -14,7 +14,7 @@ import (
 )
 
 // generation is one go-diskqueue queue. It has one data file, and beside it
-// another with its positions, unless it was never closed.
+// another with its positions, which are those of a new one until it is closed.
 type generation struct {
 	dir    string
 	number int
@@ -28,7 +28,8 @@ type generation struct {
 	end      int64 // where they end
 	reading  int64 // bytes of the record that was read last
 	unnoted  int   // records dropped since the positions were written down
-	sound    bool  // the files are as they should be
+	noted    bool  // they were written down since the process began
+	sound    bool  // the data is as it should be
 	addition []byte
 }
 
@@ -130,13 +131,24 @@ func (g *generation) close() error {
 	}
 	err := g.dq.Close()
 	g.dq = nil
-	if err != nil {
-		// What was written last is the truth still, of the data, if there is anything.
-		g.sound = g.sound && exists(g.notes())
-		return err
+	if err == nil {
+		g.noted, g.unnoted = true, 0
+		return nil
 	}
-	g.unnoted = 0
-	return nil
+	g.sweep()
+	if g.note() == nil {
+		return nil
+	}
+	g.sound = g.sound && g.noted // what was written last is the truth still, but for what was dropped since
+	return err
+}
+
+// sweep removes what go-diskqueue leaves when it cannot write positions down.
+func (g *generation) sweep() {
+	left, _ := filepath.Glob(g.notes() + ".*.tmp") // fails for a bad pattern alone
+	for _, path := range left {
+		_ = os.Remove(path) // or when the Spool is opened
+	}
 }
 
 // abandon closes the queue and leaves its positions as they were.
@@ -159,9 +171,4 @@ func (g *generation) remove() error {
 		}
 	}
 	return err
-}
-
-func exists(path string) bool {
-	_, err := os.Stat(path)
-	return err == nil
 }

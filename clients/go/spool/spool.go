@@ -173,13 +173,17 @@ func (s *Spool) put(record []byte) error {
 			return err
 		}
 	}
+	var err error
 	created := s.writing == nil
 	if created {
 		s.writing = &generation{dir: s.Dir, number: s.next, log: s.Log, sound: true}
 		s.gens = append(s.gens, s.writing)
 		s.next++
+		err = s.writing.note() // so that there is room for it when there is room for nothing else
 	}
-	err := s.writing.put(record)
+	if err == nil {
+		err = s.writing.put(record)
+	}
 	if err == nil && created {
 		err = s.dir.Sync()
 	}
