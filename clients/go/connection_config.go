@@ -20,7 +20,7 @@ type Dialer func(ctx context.Context, network, address string) (net.Conn, error)
 // Connection says how daemons are spoken to. The zero value is right for a
 // daemon that asks for nothing.
 type Connection struct {
-	DialTimeout       time.Duration // to connect and be greeted, and for a lookupd's answer; 0 stands for 5 s
+	DialTimeout       time.Duration // to connect and be greeted, and for the whole of a lookupd's answer; 0 stands for 5 s
 	WriteTimeout      time.Duration // for one write to a daemon that does not read; 0 stands for 10 s
 	HeartbeatInterval time.Duration // at least 1 s; 0 leaves it to the daemon (30 s). Silence of two is death
 
@@ -104,7 +104,7 @@ func (c *Connection) complete() error {
 func (c *Connection) dialer() dialer {
 	d := dialer{
 		dial: c.Dial, timeout: c.DialTimeout, writeTimeout: c.WriteTimeout, heartbeat: c.HeartbeatInterval,
-		layers: layers{c.TLS, c.Compression}, secret: c.AuthSecret,
+		layers: layers{c.TLS, c.Compression}, secret: c.AuthSecret, dialing: make(chan struct{}, maxDialing),
 		identify: protocol.IdentifyRequest{
 			ClientID: c.ClientID, Hostname: c.Hostname, UserAgent: c.UserAgent, FeatureNegotiation: true,
 			HeartbeatInterval: int(c.HeartbeatInterval / time.Millisecond),

@@ -19,6 +19,11 @@ import (
 // has a few hundred. Whoever claims more is no daemon, and gets no memory.
 const maxAnswer = 64 << 10
 
+// maxDialing is how many handshakes a dialer has under way: a lookupd that lists
+// daemons by the thousand, dead or invented, must not take all the files that
+// the program may open.
+const maxDialing = 256
+
 // A dialer makes connections that are greeted: connected, identified, with the
 // layers that were asked for, authorized, and subscribed if that is wanted.
 type dialer struct {
@@ -28,12 +33,19 @@ type dialer struct {
 	heartbeat    time.Duration // 0: not asked for
 	identify     protocol.IdentifyRequest
 	layers       layers
-	secret       string // for AUTH
-	subscribe    []byte // a command to say last; may be empty
+	secret       string        // for AUTH
+	subscribe    []byte        // a command to say last; may be empty
+	dialing      chan struct{} // holds a token for each handshake under way
 }
 
-// connect dials address and is greeted, within the dialer's timeout.
+// connect dials address and is greeted, within the dialer's timeout once it is its turn.
 func (d *dialer) connect(ctx context.Context, address string) (*conn, error) {
+	select {
+	case d.dialing <- struct{}{}:
+		defer func() { <-d.dialing }()
+	case <-ctx.Done():
+		return nil, fmt.Errorf("connecting to %s: %w", address, context.Cause(ctx))
+	}
 	late := fmt.Errorf("no answer within %v: %w", d.timeout, context.DeadlineExceeded)
 	ctx, cancel := context.WithTimeoutCause(ctx, d.timeout, late)
 	defer cancel()

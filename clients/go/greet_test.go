@@ -10,7 +10,10 @@ import (
 	"net/http"
 	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/millrace-mq/millrace/protocol"
@@ -252,5 +255,39 @@ func TestExtension(t *testing.T) {
 		noError(t, err)
 		want(t, "extension", *got.extension, *b.offers.extension)
 		got.fail(ErrClosed)
+	})
+}
+
+// TestManyDaemonsAreDialledByAndBy: of thousands that do not answer, few have a socket at
+// a time, and who waits for a turn can be told to stop.
+func TestManyDaemonsAreDialledByAndBy(t *testing.T) {
+	inBubble(t, func(t *testing.T, _ *pipeNet) {
+		var dialling, most atomic.Int32
+		c := Connection{Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			for now := dialling.Add(1); ; {
+				if m := most.Load(); now <= m || most.CompareAndSwap(m, now) {
+					break
+				}
+			}
+			defer dialling.Add(-1)
+			<-ctx.Done()
+			return nil, context.Cause(ctx)
+		}}
+		noError(t, c.complete())
+		d := c.dialer()
+		ctx, stop := context.WithCancel(t.Context())
+		var all sync.WaitGroup
+		for i := range 4 * maxDialing {
+			all.Go(func() {
+				if _, err := d.connect(ctx, fmt.Sprint("q:", i)); err == nil {
+					t.Error("connected")
+				}
+			})
+		}
+		time.Sleep(3*defaultDialTimeout + time.Second) // in which three of four had their turn
+		stop()
+		synctest.Wait()
+		all.Wait()
+		want(t, "at a time", int(most.Load()), maxDialing)
 	})
 }

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // maxLookup bounds a lookupd's answer, in bytes: ten thousand daemons are about
@@ -39,6 +40,7 @@ type producer struct {
 // last. One goroutine asks them.
 type lookups struct {
 	http      *http.Client
+	timeout   time.Duration // of a question to one of them
 	log       *slog.Logger
 	userAgent string
 	question  question
@@ -63,7 +65,7 @@ type question func(ctx context.Context, l *lookups, base *url.URL) ([]producer, 
 // newLookups returns the lookupds listed, which are given as host:port or as
 // URLs. c must be complete.
 func newLookups(list []string, c *Connection, q question) (*lookups, error) {
-	l := &lookups{http: lookupClient(c), log: c.Log, userAgent: c.UserAgent, question: q}
+	l := &lookups{http: lookupClient(c), timeout: c.DialTimeout, log: c.Log, userAgent: c.UserAgent, question: q}
 	var errs []error
 	for _, s := range list {
 		base, err := parseLookup(s)
@@ -98,12 +100,8 @@ func lookupClient(c *Connection) *http.Client {
 	if secure == nil {
 		secure = &tls.Config{}
 	}
-	return &http.Client{
-		Timeout: c.DialTimeout,
-		// Asked once a minute, a connection kept open is only a goroutine more
-		// to end.
-		Transport: &http.Transport{DialContext: c.Dial, TLSClientConfig: secure, DisableKeepAlives: true},
-	}
+	// Asked once a minute, a connection kept open is only a goroutine more to end.
+	return &http.Client{Transport: &http.Transport{DialContext: c.Dial, TLSClientConfig: secure, DisableKeepAlives: true}}
 }
 
 // ask asks all lookupds at once and returns all daemons that they list, each
@@ -118,7 +116,13 @@ func (l *lookups) ask(ctx context.Context) (found []producer, changed bool) {
 	answers := make(chan answer, len(l.each))
 	for _, each := range l.each {
 		go func() { // ends before ask does, which receives from it
+			late := fmt.Errorf("no answer within %v: %w", l.timeout, context.DeadlineExceeded)
+			ctx, cancel := context.WithTimeoutCause(ctx, l.timeout, late) // for all pages
+			defer cancel()
 			found, err := l.question(ctx, l, each.base)
+			if err != nil && ctx.Err() != nil {
+				err = context.Cause(ctx)
+			}
 			answers <- answer{each, found, err}
 		}()
 	}
@@ -266,6 +270,8 @@ func parseListing(status int, body []byte) (l listing, err error) {
 		return listing{}, &statusError{status, l.Message, string(body)}
 	case err != nil:
 		return listing{}, fmt.Errorf("the answer is not a lookupd's: %w", err)
+	case l.Producers == nil: // a list of none is there as well
+		return listing{}, fmt.Errorf("the answer is not a lookupd's: it lists no producers: %.100q", body)
 	}
 	return l, nil
 }

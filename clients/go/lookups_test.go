@@ -70,6 +70,8 @@ func TestParseListing(t *testing.T) {
 		{404, `{"message":"TOPIC_NOT_FOUND"}`, `status 404: "{\"message\":\"TOPIC_NOT_FOUND\"}"`},
 		{404, `not found`, `status 404: "not found"`},
 		{500, `{}`, `status 500: "{}"`},
+		{200, `{"status":"ok"}`, `the answer is not a lookupd's: it lists no producers: "{\"status\":\"ok\"}"`},
+		{200, `null`, `the answer is not a lookupd's: it lists no producers: "null"`},
 		{200, `<html>`, "the answer is not a lookupd's: invalid character '<' looking for beginning of value"},
 		{200, `{"producers":[{"broadcast_address":"","tcp_port":1},{"broadcast_address":"h","tcp_port":1}]}`, "h:1"},
 		{200, `{"producers":[{"broadcast_address":"h","tcp_port":1},{"broadcast_address":"h","tcp_port":70000}]}`, "h:1"},
@@ -190,6 +192,30 @@ func TestALookupdThatHangs(t *testing.T) {
 			want(t, "the other's answer took", early, time.Duration(0))
 		}
 		want(t, "complaints", strings.Count(said.String(), "lookup failed"), 1)
+	})
+}
+
+// TestALookupdThatGoesOn answers each page slowly and always has another: it is given
+// DialTimeout for all of them.
+func TestALookupdThatGoesOn(t *testing.T) {
+	inBubble(t, func(t *testing.T, n *pipeNet) {
+		var said strings.Builder
+		pages := 0
+		s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			sleep(r.Context(), time.Second)
+			pages++
+			_, _ = fmt.Fprintf(w, `%s,"next":"%d"}`, listed("a"), pages)
+		})}
+		at := n.listen("l:1")
+		done := make(chan struct{})
+		go func() { defer close(done); _ = s.Serve(at) }()
+		t.Cleanup(func() { _ = s.Close(); <-done })
+		c := Connection{DialTimeout: 3500 * time.Millisecond, Log: slog.New(slog.NewTextHandler(&said, nil))}
+		l := openLookups(t, n, c, whoTakes, "l:1")
+		began := time.Now()
+		_, _ = l.ask(t.Context())
+		want(t, "it took", time.Since(began), c.DialTimeout)
+		want(t, "it is said why", strings.Contains(said.String(), "no answer within 3.5s"), true)
 	})
 }
 
