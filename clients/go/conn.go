@@ -1,6 +1,7 @@
 package millrace
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net"
@@ -101,14 +102,19 @@ func (c *conn) flush() {
 	}
 }
 
-// nop answers a heartbeat.
+// nop answers a heartbeat. One that waits to be written is enough: a daemon that sends
+// heartbeats, packed a thousand to one, and reads nothing, must not fill the memory.
 func (c *conn) nop() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	before := len(c.out)
-	c.out = protocol.AppendNop(c.out)
+	if !bytes.HasSuffix(c.out, nopCommand) {
+		c.out = protocol.AppendNop(c.out)
+	}
 	c.appendedLocked(before, now)
 }
+
+var nopCommand = protocol.AppendNop(nil)
 
 // endWrites ends writeLoop, and the connection's sending side, after what was
 // appended so far.

@@ -285,3 +285,19 @@ func TestAConnectionThatBreaksThroughLayers(t *testing.T) {
 		})
 	}
 }
+
+// TestHeartbeatsWithoutEnd of a daemon that reads nothing take no memory.
+func TestHeartbeatsWithoutEnd(t *testing.T) {
+	var d dialer
+	c := d.newConn(nil, "q:1")
+	for range 1000 {
+		c.nop()
+	}
+	want(t, "waiting", string(c.out), "NOP\n")
+	want(t, "appended", c.appended, int64(len("NOP\n")))
+	select {
+	case <-c.kick:
+	default:
+		t.Error("nobody is told to write it")
+	}
+}
