@@ -59,7 +59,8 @@ func (g *generation) open() {
 		default:
 		}
 	}
-	g.dq = diskqueue.New(nameOf(g.number), g.dir, math.MaxInt64/2, headerSize, MaxRecord+headerSize,
+	// Longer than a record is what check makes of several, damaged.
+	g.dq = diskqueue.New(nameOf(g.number), g.dir, math.MaxInt64/2, headerSize, math.MaxInt32,
 		math.MaxInt64, time.Duration(math.MaxInt64), report)
 }
 
@@ -91,19 +92,20 @@ func (g *generation) retract() error {
 	return errors.Join(g.abandon(), os.Truncate(g.path(), g.end))
 }
 
-// read returns the first record. ok is false if go-diskqueue finds none.
-func (g *generation) read() (record []byte, ok bool) {
+// read returns the first record. After an error everything is as it was.
+func (g *generation) read() (record []byte, err error) {
 	g.open()
 	for range g.unnoted + 1 {
+		var ok bool
 		if record, ok = g.receive(); !ok {
-			return nil, false
+			return nil, errors.Join(fmt.Errorf("go-diskqueue cannot read %s: its log says why", g.path()), g.restore())
 		}
 	}
 	g.reading = lengthSize + int64(len(record))
-	return record, true
+	return record, nil
 }
 
-// receive waits for a record. When go-diskqueue meets damage it sets the file
+// receive waits for a record. When go-diskqueue cannot read it sets the file
 // aside, says so and goes on, so its word on what is left is asked for again.
 func (g *generation) receive() (record []byte, ok bool) {
 	for g.dq.Depth() > 0 {
@@ -114,6 +116,17 @@ func (g *generation) receive() (record []byte, ok bool) {
 		}
 	}
 	return nil, false
+}
+
+// restore undoes what go-diskqueue does when it cannot read, if only because the process
+// has no file left to open: the data is set aside, and the positions say that it has been read.
+func (g *generation) restore() error {
+	g.sound = false
+	err := g.abandon()
+	if aside := g.path() + ".bad"; !exists(g.path()) && exists(aside) {
+		err = errors.Join(err, os.Rename(aside, g.path()))
+	}
+	return errors.Join(err, g.note())
 }
 
 // drop forgets the record that was read last. It is gone from the files after
@@ -171,4 +184,9 @@ func (g *generation) remove() error {
 		}
 	}
 	return err
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
 }

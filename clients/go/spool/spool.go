@@ -242,14 +242,13 @@ func (s *Spool) peek() error {
 		}
 		s.count(g.records-records, g.bytes()-bytes)
 	}
-	record, ok := g.read()
-	if !ok { // go-diskqueue has set aside what it could not read, or there is nothing
-		if g.records > 0 {
-			s.Log.Error("records of the spool are lost", "file", g.path(), "records", g.records)
-		}
-		s.count(-g.records, -g.bytes())
+	if g.records == 0 { // what there was is set aside
 		s.gens = s.gens[1:]
 		return g.remove()
+	}
+	record, err := g.read()
+	if err != nil {
+		return err
 	}
 	payload, err := parseRecord(record)
 	s.peeked = payload

@@ -257,6 +257,33 @@ func TestHalfRemoved(t *testing.T) {
 	}
 }
 
+// TestUnreadable: what cannot be read for a while is there afterwards, all of it, whatever
+// go-diskqueue makes of its files meanwhile.
+func TestUnreadable(t *testing.T) {
+	for name, instead := range map[string]func(path string) error{
+		"nothing":     func(string) error { return nil },
+		"a directory": func(path string) error { return os.Mkdir(path, 0o700) },
+	} {
+		dir := t.TempDir()
+		s := openIn(t, Config{Dir: dir}, 1<<20)
+		putAll(t, s, numbered(0, 3))
+		_, err := s.Peek()
+		check(t, err)
+		check(t, s.Drop())
+		path := onlyData(t, dir)
+		check(t, os.Rename(path, path+".away"))
+		check(t, instead(path))
+		if record, err := s.Peek(); err == nil {
+			t.Errorf("%s: %q was read", name, record)
+		}
+		_ = os.Remove(path) // instead of which nothing may be
+		check(t, os.Rename(path+".away", path))
+		if got := drain(t, s); !slices.Equal(got, numbered(1, 3)) {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+}
+
 func TestTwoWriters(t *testing.T) {
 	dir := t.TempDir()
 	s := openIn(t, Config{Dir: dir}, 1)
