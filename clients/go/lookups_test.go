@@ -195,6 +195,29 @@ func TestALookupdThatHangs(t *testing.T) {
 	})
 }
 
+// TestAnswersThatAreNone change nothing: what a lookupd said before still holds. That it
+// does not know the topic is an answer.
+func TestAnswersThatAreNone(t *testing.T) {
+	inBubble(t, func(t *testing.T, n *pipeNet) {
+		const question = "/lookup?topic=t"
+		answers := map[string]string{}
+		serveHTTP(t, n.listen("l:1"), answers)
+		l := openLookups(t, n, Connection{}, whoHas("t"), "l:1")
+		for _, c := range []struct{ answer, want string }{
+			{listed("a") + "}", "a:1"},
+			{"", "a:1"}, {"<html>", "a:1"}, {"{}", "a:1"}, {strings.Repeat(" ", maxLookup) + listed() + "}", "a:1"},
+			{listed("b") + "}", "b:1"},
+		} {
+			answers[question] = c.answer
+			found, _ := l.ask(t.Context())
+			want(t, fmt.Sprintf("%.20q", c.answer), addressesOf(found), c.want)
+		}
+		delete(answers, question) // 404, of something that is no lookupd
+		found, _ := l.ask(t.Context())
+		want(t, "another's 404", addressesOf(found), "b:1")
+	})
+}
+
 // TestALookupdThatGoesOn answers each page slowly and always has another: it is given
 // DialTimeout for all of them.
 func TestALookupdThatGoesOn(t *testing.T) {

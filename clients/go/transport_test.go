@@ -1,14 +1,17 @@
 package millrace
 
 import (
+	"bufio"
 	"bytes"
 	"compress/flate"
 	"context"
 	"crypto/tls"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -300,4 +303,32 @@ func TestHeartbeatsWithoutEnd(t *testing.T) {
 	default:
 		t.Error("nobody is told to write it")
 	}
+}
+
+// TestTheEndOfADeflatedStream has DEFLATE's own mark before the socket's: a daemon can tell
+// it from a connection that broke.
+func TestTheEndOfADeflatedStream(t *testing.T) {
+	inBubble(t, func(t *testing.T, n *pipeNet) {
+		told := make(chan error, 1)
+		c, err := greet(t, n, Connection{Compression: Deflate}, func(peer net.Conn) {
+			r := bufio.NewReader(peer)
+			_, _ = io.ReadFull(r, make([]byte, len(protocol.MagicV2+"IDENTIFY\n")))
+			var size [4]byte
+			_, _ = io.ReadFull(r, size[:])
+			_, _ = r.Discard(int(binary.BigEndian.Uint32(size[:])))
+			_, _ = io.WriteString(peer, response(`{"deflate":true}`))
+			w, _ := flate.NewWriter(peer, 1)
+			_, _ = io.WriteString(w, response("OK"))
+			_ = w.Flush()
+			said, err := io.ReadAll(flate.NewReader(r))
+			if string(said) != "NOP\n" {
+				err = fmt.Errorf("%q was said", said)
+			}
+			told <- err
+		})
+		noError(t, err)
+		noError(t, c.say(nopCommand))
+		want(t, "the end is said", c.end(), true)
+		noError(t, <-told)
+	})
 }
