@@ -66,12 +66,19 @@ type conn struct {
 
 	mu       sync.Mutex // guards below; never held across a read, a write or a send
 	out      []byte     // appended, not yet taken by writeLoop
+	inserts  []insert   // what goes between its bytes
 	spare    []byte     // the buffer that is not out, while writeLoop does not have it
 	appended int64      // bytes ever appended
 	sent     int64      // of those, bytes that the system took, or may have taken packed with others
 	last     bool       // writeLoop ends once out is written
 	err      error      // why the connection failed; nil while it has not
-	room     chan struct{}
+}
+
+// insert is a large piece that is written from where it lies, before the byte of
+// out that is at an offset.
+type insert struct {
+	at    int
+	piece []byte
 }
 
 // Read reads what the topmost layer gives. It fails when the daemon, which sends
@@ -91,6 +98,14 @@ func (c *conn) appendedLocked(before int, u urgency) {
 	case before == 0:
 		c.soon.Reset(soonDelay)
 	}
+}
+
+// insertLocked appends a piece without copying it. It must not be changed until
+// sent has grown to what appended is now, or the loops have ended.
+func (c *conn) insertLocked(piece []byte) {
+	c.inserts = append(c.inserts, insert{len(c.out), piece})
+	c.appended += int64(len(piece))
+	c.appendedLocked(len(c.out), now)
 }
 
 // flush has what was appended with soon written now.
@@ -136,19 +151,11 @@ func (c *conn) writeLoop() {
 			return
 		}
 		c.mu.Lock()
-		buf, last := c.out, c.last
-		c.out, c.spare = c.spare[:0], nil
-		if c.room != nil {
-			close(c.room)
-			c.room = nil
-		}
+		buf, inserts, last := c.out, c.inserts, c.last
+		c.out, c.inserts, c.spare = c.spare[:0], nil, nil
 		c.mu.Unlock()
-		n, err := 0, error(nil)
-		if len(buf) > 0 {
-			n, err = c.to.Write(buf)
-		}
+		err := c.write(buf, inserts)
 		c.mu.Lock()
-		c.sent += int64(n)
 		if cap(buf) <= keptBuffer {
 			c.spare = buf[:0]
 		}
@@ -162,6 +169,32 @@ func (c *conn) writeLoop() {
 			return
 		}
 	}
+}
+
+// write writes buf and what goes between its bytes.
+func (c *conn) write(buf []byte, inserts []insert) error {
+	at := 0
+	for _, i := range inserts {
+		if err := c.writePiece(buf[at:i.at]); err != nil {
+			return err
+		}
+		if err := c.writePiece(i.piece); err != nil {
+			return err
+		}
+		at = i.at
+	}
+	return c.writePiece(buf[at:])
+}
+
+func (c *conn) writePiece(p []byte) error {
+	if len(p) == 0 {
+		return nil
+	}
+	n, err := c.to.Write(p)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.sent += int64(n)
+	return err
 }
 
 // closeWrite tells the daemon that nothing more comes. Closing instead, with

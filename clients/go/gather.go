@@ -23,7 +23,7 @@ func (w *Writer) publish(topic string, body []byte, e entry) error {
 	}
 	defer w.unlock()
 	b := w.byTopic[topic]
-	if b != nil && len(b.body)+len(body) > w.config.BatchBytes {
+	if b != nil && len(b.wire)+len(body) > w.config.BatchBytes {
 		w.closeLocked(b)
 		w.pumpLocked()
 		b = nil

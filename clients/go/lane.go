@@ -16,6 +16,9 @@ import (
 // breaks.
 const laneLimit = 4 << 20
 
+// pieceBytes is the length from which on a command is written from where it lies.
+const pieceBytes = 16 << 10
+
 // errNotNeeded is why a connection ends that the Writer gives up by itself.
 var errNotNeeded = errors.New("the connection is not needed any more")
 
@@ -42,15 +45,23 @@ func (l *lane) send(b *pubBatch) bool {
 		l.mu.Unlock()
 		return false
 	}
-	before := len(l.out)
-	l.out = b.appendCommand(l.out, time.Now())
-	l.appendedLocked(before, now)
+	if piece := b.piece(); b.due.IsZero() && len(piece) >= pieceBytes {
+		l.insertLocked(piece)
+	} else {
+		before := len(l.out)
+		if b.due.IsZero() {
+			l.out = append(l.out, piece...)
+		} else {
+			l.out = protocol.AppendDPub(l.out, b.topic, max(0, time.Until(b.due)), b.messages()[4:])
+		}
+		l.appendedLocked(before, now)
+	}
 	b.end = l.appended
 	l.mu.Unlock()
 	b.stopWaiting()
 	b.lane = l
 	l.unanswered.push(b)
-	l.owed += len(b.body)
+	l.owed += len(b.wire)
 	l.used = max(l.used, b.seq)
 	return true
 }
@@ -62,8 +73,16 @@ func (l *lane) shift() *pubBatch {
 		return nil
 	}
 	l.unanswered.drop()
-	l.owed -= len(b.body)
+	l.owed -= len(b.wire)
 	return b
+}
+
+// written reports whether the writing of what ends there is over. (An answer can be
+// faster than the return of the write.)
+func (l *lane) written(end int64) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.sent >= end
 }
 
 // answerError is a daemon's refusal of the oldest batch; it ends the connection.
@@ -130,6 +149,7 @@ func (w *Writer) stored(l *lane) bool {
 		l.daemon.worked()
 	}
 	w.stats.Batches++
+	b.loose = l.written(b.end)
 	w.settleLocked(b, nil)
 	w.retireLocked(l)
 	w.pumpLocked()

@@ -95,9 +95,9 @@ func (w *Writer) withinLimitsLocked(l *lane, b *pubBatch) bool {
 		refuse(b, "the delay is over the daemon's limit, %v", most)
 		return false
 	}
-	if most := int(limits.MaxBodySize); most > 0 && b.size.messages > 1 && len(b.body) > most {
+	if most := int(limits.MaxBodySize); most > 0 && b.size.messages > 1 && len(b.mpub()) > most {
 		if b.whole {
-			refuse(b, "a batch of %d bytes is over the daemon's limit, %d", len(b.body), most)
+			refuse(b, "a batch of %d bytes is over the daemon's limit, %d", len(b.mpub()), most)
 		} else {
 			w.halveLocked(b, b.cause)
 		}
@@ -219,7 +219,8 @@ func (w *Writer) forgetLocked(b *pubBatch) {
 			w.generations = w.generations[1:]
 		}
 	}
-	if cap(b.body) <= 2*w.config.BatchBytes {
+	// Memory that is still being written from must not be used again.
+	if (b.lane == nil || b.loose) && cap(b.wire) <= 2*w.config.BatchBytes {
 		w.batches.Put(b)
 	}
 }

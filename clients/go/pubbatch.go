@@ -3,6 +3,7 @@ package millrace
 import (
 	"context"
 	"encoding/binary"
+	"slices"
 	"time"
 
 	"github.com/millrace-mq/millrace/protocol"
@@ -13,7 +14,7 @@ import (
 // Who changes it holds Writer.mu, once the Writer has it.
 type pubBatch struct {
 	topic   string
-	body    []byte  // as MPUB has it: the count, filled in at last, then each message's size and bytes
+	wire    []byte  // room for the command, then each message's size and bytes; see piece
 	entries []entry // one for each message, or a single one for all
 	whole   bool    // stored together or not at all
 	size    load
@@ -31,6 +32,7 @@ type pubBatch struct {
 	doubt       *UncertainError // set once an attempt may have stored it
 	lane        *lane           // that it was sent on; nil while it is not
 	end         int64           // of its command, counted in bytes of the lane
+	loose       bool            // the lane is through with its memory
 	generation  *generation     // for Flush; nil for what comes from the spool
 	replay      *replay         // the record of the spool that it comes from, or nil
 
@@ -62,14 +64,24 @@ type waiter struct {
 // reset makes a batch, old or new, an empty one.
 func (b *pubBatch) reset(topic string) {
 	clear(b.entries)
-	*b = pubBatch{topic: topic, body: append(b.body[:0], 0, 0, 0, 0), entries: b.entries[:0], watches: b.watches[:0]}
+	*b = pubBatch{
+		topic: topic, wire: slices.Grow(b.wire[:0], headLength(topic)+256)[:headLength(topic)],
+		entries: b.entries[:0], watches: b.watches[:0],
+	}
 }
+
+// headLength is how many bytes of wire are before the messages: for "MPUB ", the
+// topic, the newline, the size and the count.
+func headLength(topic string) int { return len("MPUB ") + len(topic) + 1 + 4 + 4 }
+
+// messages are the sizes and bytes of the messages, as they are in an MPUB.
+func (b *pubBatch) messages() []byte { return b.wire[headLength(b.topic):] }
 
 // add appends a message, copying it.
 func (b *pubBatch) add(body []byte, e entry) {
 	e.size = load{1, len(body)}
-	b.body = binary.BigEndian.AppendUint32(b.body, uint32(len(body)))
-	b.body = append(b.body, body...)
+	b.wire = binary.BigEndian.AppendUint32(b.wire, uint32(len(body)))
+	b.wire = append(b.wire, body...)
 	b.enlist(e)
 }
 
@@ -81,14 +93,15 @@ func (b *pubBatch) addWhole(bodies [][]byte, e entry) {
 		e.size.bytes += len(body)
 		b.largest = max(b.largest, len(body))
 	}
-	b.body = protocol.AppendBatch(b.body[:0], bodies)
+	head := headLength(b.topic)
+	b.wire = protocol.AppendBatch(slices.Grow(b.wire, e.size.bytes+4*len(bodies))[:head-4], bodies)
 	b.enlist(e)
 }
 
 // fill makes an empty batch, whole or not, one of count messages that lie as an
 // MPUB has them, which nobody waits for.
 func (b *pubBatch) fill(count int, messages []byte) {
-	b.body = append(b.body[:0], messages...)
+	b.wire = append(b.wire[:headLength(b.topic)-4], messages...)
 	if b.whole {
 		b.enlist(entry{ctx: context.Background(), size: load{count, len(messages) - 4 - 4*count}})
 	}
@@ -117,24 +130,26 @@ func (b *pubBatch) enlist(e entry) {
 	b.entries = append(b.entries, e)
 }
 
-// mpub returns the body as MPUB has it.
+// mpub returns the body of an MPUB.
 func (b *pubBatch) mpub() []byte {
-	binary.BigEndian.PutUint32(b.body, uint32(b.size.messages))
-	return b.body
+	body := b.wire[headLength(b.topic)-4:]
+	binary.BigEndian.PutUint32(body, uint32(b.size.messages))
+	return body
 }
 
-// appendCommand appends the command that publishes the batch at the moment at.
-func (b *pubBatch) appendCommand(dst []byte, at time.Time) []byte {
-	switch {
-	case !b.due.IsZero():
-		return protocol.AppendDPub(dst, b.topic, max(0, b.due.Sub(at)), b.body[8:])
-	case b.size.messages == 1:
-		return protocol.AppendPub(dst, b.topic, b.body[8:])
+// piece returns the command that publishes the batch, which is not deferred. It lies
+// in wire: what precedes the messages is filled in, as a PUB if there is only one.
+func (b *pubBatch) piece() []byte {
+	name, end := "MPUB ", headLength(b.topic)-8
+	if b.size.messages == 1 {
+		name, end = "PUB ", headLength(b.topic)
+	} else {
+		binary.BigEndian.PutUint32(b.wire[end:], uint32(len(b.mpub())))
 	}
-	dst = append(append(dst, "MPUB "...), b.topic...)
-	dst = append(dst, '\n')
-	dst = binary.BigEndian.AppendUint32(dst, uint32(len(b.body)))
-	return append(dst, b.mpub()...)
+	start := end - len(name) - len(b.topic) - 1
+	head := append(append(b.wire[start:start], name...), b.topic...)
+	_ = append(head, '\n')
+	return b.wire[start:]
 }
 
 // take moves the entries that meet a condition, with their messages and in their
@@ -161,15 +176,15 @@ func (b *pubBatch) take(condition func(i int, e *entry) bool, fresh func() *pubB
 	taken := fresh()
 	b.sibling(taken)
 	// What stays moves towards the front of the same memory.
-	entries, rest := b.entries, b.body[4:]
-	b.entries, b.body, b.size, b.callbacks, b.largest = entries[:0], b.body[:4], load{}, load{}, 0
+	entries, rest := b.entries, b.messages()
+	b.entries, b.wire, b.size, b.callbacks, b.largest = entries[:0], b.wire[:headLength(b.topic)], load{}, load{}, 0
 	for i, e := range entries {
 		to := b
 		if chosen[i] {
 			to = taken
 		}
 		n := 4 + e.size.bytes
-		to.body = append(to.body, rest[:n]...)
+		to.wire = append(to.wire, rest[:n]...)
 		to.enlist(e)
 		rest = rest[n:]
 	}

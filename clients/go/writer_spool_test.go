@@ -300,7 +300,7 @@ func TestSpoolRecordFormat(t *testing.T) {
 		},
 	} {
 		b := c.batch
-		b.body = make([]byte, 4)
+		b.wire = make([]byte, headLength(b.topic))
 		if b.whole {
 			b.addWhole(bytesOf(c.bodies...), entry{})
 		} else {
