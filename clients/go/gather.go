@@ -331,23 +331,3 @@ func (w *Writer) idleLocked() bool {
 	}
 	return w.ready.first == nil && w.pool.idle()
 }
-
-// unlock releases mu and then does what must not be done under it.
-func (w *Writer) unlock() {
-	if len(w.after.waiters) == 0 && len(w.after.published) == 0 && len(w.after.lost) == 0 {
-		w.mu.Unlock()
-		return
-	}
-	after := w.after
-	w.after = afterwards{}
-	w.mu.Unlock()
-	for _, p := range after.published {
-		w.config.OnPublish(p)
-	}
-	for _, v := range after.waiters {
-		v.wait.outcome <- v.err
-	}
-	for _, l := range after.lost {
-		l.fail(errNotNeeded)
-	}
-}

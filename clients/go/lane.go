@@ -27,7 +27,6 @@ var errNotNeeded = errors.New("the connection is not needed any more")
 type lane struct {
 	*conn
 	daemon *daemon
-	since  time.Time
 
 	// Guarded by Writer.mu.
 	unanswered fifo[*pubBatch]
@@ -97,7 +96,7 @@ func (l *lane) readAnswers(stored func() bool) error {
 	in := bufio.NewReaderSize(l.conn, 4<<10)
 	buf := make([]byte, 512)
 	for {
-		t, data, err := protocol.ReadFrame(in, buf, maxFrame)
+		t, data, err := protocol.ReadFrame(in, buf, maxAnswer)
 		switch {
 		case err != nil:
 			return fmt.Errorf("reading from %s: %w", l.address, err)
@@ -119,7 +118,7 @@ func (l *lane) readAnswers(stored func() bool) error {
 // that is unanswered.
 func (w *Writer) serve(d *daemon, c *conn) {
 	c.drains = true
-	l := &lane{conn: c, daemon: d, since: time.Now()}
+	l := &lane{conn: c, daemon: d}
 	var writing sync.WaitGroup
 	writing.Go(l.writeLoop)
 	w.mu.Lock()

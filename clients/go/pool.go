@@ -99,19 +99,14 @@ func (d *daemon) preference(at time.Time) int {
 }
 
 // next returns the daemon to connect to now, or nil, and from when on another
-// answer is possible; zero: not before something else happens.
+// answer is possible; zero: not before something else happens. Beyond most
+// connections there is only one that is to replace others.
 func (p *pool) next(at time.Time, most int) (next *daemon, when time.Time) {
-	busy, best := 0, 1000 // preference of those that are in use, or about to be
+	best := 1000 // preference of those that are in use, or about to be
 	for _, d := range p.daemons {
-		if d.busy {
-			busy++
-			if d.listed && (d.lane != nil && !d.lane.gone || d.lane == nil && d.failures == 0) {
-				best = min(best, d.preference(at))
-			}
+		if d.busy && d.listed && (d.lane != nil && !d.lane.gone || d.lane == nil && d.failures == 0) {
+			best = min(best, d.preference(at))
 		}
-	}
-	if busy >= most {
-		return nil, when
 	}
 	for _, d := range p.daemons {
 		switch {
@@ -120,6 +115,7 @@ func (p *pool) next(at time.Time, most int) (next *daemon, when time.Time) {
 			if d.aside.After(at) {
 				when = earliest(when, d.aside)
 			}
+		case p.busy(at, d.preference(at)) >= most:
 		case d.notBefore.After(at):
 			when = earliest(when, d.notBefore)
 		case next == nil || d.preference(at) < next.preference(at):
@@ -127,6 +123,16 @@ func (p *pool) next(at time.Time, most int) (next *daemon, when time.Time) {
 		}
 	}
 	return next, when
+}
+
+// busy counts the daemons in use that are preferred to others.
+func (p *pool) busy(at time.Time, preference int) (n int) {
+	for _, d := range p.daemons {
+		if d.busy && d.preference(at) <= preference {
+			n++
+		}
+	}
+	return n
 }
 
 // earliest returns the earlier of two times, of which zero is none.

@@ -85,7 +85,7 @@ func (c *WriterConfig) complete() error {
 		c.Linger = longestLinger
 	}
 	if c.Linger > longestLinger {
-		errs = append(errs, fmt.Errorf("Linger: %v is over %v", c.Linger, longestLinger))
+		errs = append(errs, fmt.Errorf("%s: %v is over %v", "Linger", c.Linger, longestLinger))
 	}
 	return errors.Join(append(errs,
 		setDefault("LookupInterval", &c.LookupInterval, defaultLookupInterval),

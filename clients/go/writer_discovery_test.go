@@ -69,13 +69,19 @@ func TestWriterDiscovers(t *testing.T) {
 // TestWriterStaysNear: daemons of the same zone are preferred, then those of the region, as
 // long as one of them takes publishes.
 func TestWriterStaysNear(t *testing.T) {
+	for _, most := range []int{1, 4} {
+		t.Run(fmt.Sprint("connections ", most), func(t *testing.T) { staysNear(t, most) })
+	}
+}
+
+func staysNear(t *testing.T, most int) {
 	inBubble(t, func(t *testing.T, n *pipeNet) {
 		serveHTTP(t, n.listen("l:1"), map[string]string{whichTake: available("near/r/z", "next/r/y", "far/q/z")})
 		brokers := map[string]*broker{}
 		for _, name := range []string{"near", "next", "far"} {
 			brokers[name] = startBroker(t, n.listen(name+":1"))
 		}
-		w := openWriter(t, n, WriterConfig{Lookupds: []string{"l:1"}, Connection: Connection{Region: "r", Zone: "z"}})
+		w := openWriter(t, n, WriterConfig{Lookupds: []string{"l:1"}, MaxConnections: most, Connection: Connection{Region: "r", Zone: "z"}})
 		at := func(name string) {
 			t.Helper()
 			before := len(brokers[name].bodies("t"))

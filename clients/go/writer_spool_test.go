@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
@@ -341,7 +340,7 @@ func FuzzParseRecord(f *testing.F) {
 			return // the only other outcome is an exact round trip
 		}
 		if again := appendRecord(nil, &b); !bytes.Equal(again, record) {
-			t.Fatal(fmt.Sprintf("%q becomes %q", record, again))
+			t.Fatalf("%q becomes %q", record, again)
 		}
 	})
 }

@@ -41,6 +41,8 @@ func TestCheckFile(t *testing.T) {
 		{"lookupd/x.go", `import "github.com/nsqio/go-diskqueue2"`, "lookupd may use of other modules"},
 		{"lookupd/x.go", `import "` + m + `qd"`, "lookupd may import internal, protocol only"},
 		{"clients/go/x.go", `import "` + m + `protocol"`, ""},
+		{"clients/go/x_test.go", `import "` + prometheus + `"`, ""},
+		{"clients/go/x.go", `import "` + prometheus + `"`, "clients may use of other modules"},
 		{"clients/go/x.go", `import "` + m + `internal/program"`, "clients may import protocol only"},
 		{"internal/program/x.go", `import "` + m + `qd"`, "internal/program may import protocol only"},
 		{"apps/to_file/x.go", `import ("` + m + `clients/go"; "` + m + `internal/program")`, ""},

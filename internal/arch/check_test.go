@@ -177,7 +177,7 @@ func (r *folder) refuses(s source, imp string) string {
 	default:
 		allowed := r.thirdParty
 		if s.test {
-			allowed = slices.Concat(allowed, forTests)
+			allowed = slices.Concat(allowed, r.inTests, forTests)
 		}
 		if !slices.ContainsFunc(allowed, func(m string) bool { return within(imp, m) }) {
 			return r.path + " may use of other modules " + list(r.thirdParty) + " only"

@@ -12,6 +12,7 @@ type folder struct {
 	mayNot     []string // standard packages, with all below them
 	pure       bool     // no goroutine and no look at the clock either
 	thirdParty []string // modules from outside
+	inTests    []string // such that its tests, and nothing else of it, may use too
 }
 
 // The arrows: apps → daemons → internal → protocol, and clients → protocol.
@@ -28,7 +29,7 @@ var folders = []folder{
 	{path: "lookupd", mayImport: []string{"internal", "protocol"}, thirdParty: []string{httprouter}},
 	{path: "lookupd/metrics", mayImport: []string{"internal", "protocol"}, thirdParty: []string{prometheus}},
 	{path: "admin", mayImport: []string{"internal", "protocol"}, thirdParty: []string{httprouter}},
-	{path: "clients", mayImport: []string{"protocol"}, thirdParty: []string{snappy}},
+	{path: "clients", mayImport: []string{"protocol"}, thirdParty: []string{snappy}, inTests: []string{prometheus}}, // in an example
 	{path: "clients/go/spool", mayImport: []string{"clients"}, thirdParty: []string{diskqueue}},
 	{path: "clients/conformance", mayImport: []string{"clients", "protocol"}, thirdParty: []string{snappy}},
 	{path: "clients/conformance/script", mayImport: []string{"protocol"}, pure: true, mayNot: []string{"context", "io", "log", "net", "os", "sync", "syscall"}},
