@@ -4,13 +4,26 @@
 //
 // # Publishing
 //
-// A Writer keeps one connection, to the first of its addresses that answers,
-// and has any number of publishes on their way on it. What it reports about a
-// publish is exact: nil means that the daemon has the messages; an
-// *UncertainError, that the connection broke between the sending and the answer,
-// so that the daemon may have them; any other error, that it has not. (One
-// exception is NSQ's: an nsqd that answers an MPUB with E_MPUB_FAILED may have
-// queued some of it. Millrace's qd stores a batch whole or not at all.)
+// A Writer is connected to several queue daemons, which it is given or finds
+// through lookup daemons, and is meant to be shared: messages that are published
+// singly at the same time travel together. A publish is tried until it is stored,
+// refused, or its context ends, so it should have a context that ends.
+//
+// What a Writer reports is exact. Nil means that a daemon has the messages. Otherwise the
+// error is of one of three types, which errors.As finds:
+//
+//   - *RefusedError: certainly not stored, and would be refused again;
+//   - *UnavailableError: certainly not stored, because nobody took it for as long
+//     as it was tried: it may be published again;
+//   - *UncertainError: the connection broke, or the context ended, between the
+//     sending and the answer, so that a daemon may have it: published again it may
+//     be there twice.
+//
+// ErrClosed says that nothing was stored because the Writer was closed before. If the
+// context ended the trying, errors.Is finds its error.
+//
+// With a Spool, package spool's for instance, what no daemon takes is kept on disk
+// and delivered later, and counts as stored.
 //
 // # Consuming
 //

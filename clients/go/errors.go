@@ -14,10 +14,6 @@ var ErrClosed = errors.New("the writer is closed")
 // daemon delivers it again after its message timeout.
 var ErrAnswerLater = errors.New("the message is answered later")
 
-// A publish ends well, or with ErrClosed, or with an error of one of these three
-// types (errors.As finds them), which say what is known about its messages.
-// errors.Is finds the context's error in them if that ended the trying.
-
 // UncertainError says that a publish was sent and not answered: the messages
 // may or may not have been stored. Publishing them again may store them twice.
 type UncertainError struct {

@@ -2,11 +2,12 @@ package millrace
 
 import "time"
 
-// Published is what a Writer tells OnPublish. It is called on the goroutine that
-// reads a daemon's answers, and so must not wait.
+// Published is what a Writer tells OnPublish, before the publishers hear of it. It is
+// called on whatever goroutine learns of the outcome, often one that reads a
+// daemon's answers: it must not wait, and may be called by several at once.
 type Published struct {
 	Topic    string
-	Address  string        // the daemon that answered; "" if none was reached
+	Address  string        // the daemon that it was sent to; "" if it was not sent, or went to the spool
 	Messages int           // in the command
 	Bytes    int           // of their bodies
 	Took     time.Duration // from when the first of them was accepted to the answer

@@ -20,7 +20,8 @@ import (
 //
 // A publish ends with nil, which says that a daemon has the messages (or the
 // spool, if there is one), or with a *RefusedError, an *UnavailableError or an
-// *UncertainError, or with ErrClosed, which says as the first two do that nothing was stored.
+// *UncertainError, or with ErrClosed, which says as the first two do that nothing
+// was stored.
 type Writer struct {
 	config  WriterConfig
 	dialer  dialer
@@ -69,7 +70,7 @@ type Writer struct {
 }
 
 // WriterStats is what a Writer has done so far, and has to do. The counters are
-// of messages unless they say otherwise.
+// of messages that were accepted, unless they say otherwise.
 type WriterStats struct {
 	Connections   int // daemons that it is connected to
 	InFlight      int // messages accepted and not answered
@@ -133,8 +134,10 @@ func (w *Writer) Publish(ctx context.Context, topic string, body []byte) error {
 // done, unless it is nil, is called once with the outcome. All are called by one
 // goroutine of the Writer's, in the order in which outcomes come. One that
 // blocks delays other callbacks, and PublishAsync and its like when there is no
-// room any more, and nothing else. It must not call Close or Flush, which wait
-// for it. A panic in it is logged as an error, and the next one is called.
+// room any more, and nothing else. It may publish, but asynchronously only with a context
+// that ends or from another goroutine: there may be no room until it returns.
+// It must not call Close or Flush, which wait for it. A panic in it is logged as an
+// error, and the next one is called.
 //
 // The end of ctx ends the waiting for a daemon, and the trying again. A message that
 // is on its way to a daemon then has its answer waited for.
@@ -143,8 +146,8 @@ func (w *Writer) PublishAsync(ctx context.Context, topic string, body []byte, do
 }
 
 // PublishMany is Publish for a batch, which is stored as a whole or not at all,
-// or its error is an *UncertainError. (An nsqd may store the first messages of a batch and fail at
-// the next; this is uncertain, too.)
+// or its error is an *UncertainError. (An nsqd may store the first messages of a
+// batch and fail at the next; this is uncertain, too.)
 func (w *Writer) PublishMany(ctx context.Context, topic string, bodies [][]byte) error {
 	wait := w.waiters.Get().(*waiter)
 	err := w.publishMany(topic, bodies, entry{ctx: ctx, wait: wait})
@@ -157,8 +160,8 @@ func (w *Writer) PublishManyAsync(ctx context.Context, topic string, bodies [][]
 }
 
 // PublishDeferred is Publish for a message that is to be delivered delay after
-// it is accepted, in whole milliseconds, rounded up. Daemons refuse delays over their
-// limit, an hour by default.
+// it is accepted, in whole milliseconds, rounded up. Daemons refuse delays over
+// their limit, an hour by default.
 func (w *Writer) PublishDeferred(ctx context.Context, topic string, delay time.Duration, body []byte) error {
 	wait := w.waiters.Get().(*waiter)
 	err := w.publishDeferred(topic, delay, body, entry{ctx: ctx, wait: wait})

@@ -20,7 +20,8 @@ type WriterConfig struct {
 	LookupInterval time.Duration
 
 	// MaxConnections is how many daemons a Writer is connected to at once, of
-	// those that it knows; 0 stands for 4.
+	// those that it knows; 0 stands for 4. A nearer one that comes back is connected
+	// to before the other is left.
 	MaxConnections int
 
 	// MaxInFlight is how many messages, and MaxInFlightBytes how many bytes of
@@ -40,17 +41,19 @@ type WriterConfig struct {
 	BatchMessages int
 	BatchBytes    int
 
-	// RetryFor bounds how long a message is tried again after a failure that left it
-	// certainly not stored; 0 leaves it to the publish's context. Below zero,
-	// nothing is ever tried twice.
+	// RetryFor bounds how long a message is tried that is certainly not stored,
+	// from when it was accepted; 0 leaves it to the publish's context. Below zero,
+	// nothing is tried twice, or waits for a daemon that cannot be reached: with one
+	// address the order of publishes is kept, whatever happens. Messages that shared a
+	// command with one that the daemon does not take then fail with it, as unavailable.
 	RetryFor time.Duration
 
 	// RetryUncertain has a message that may have been stored tried again, too: it
 	// is never lost for that reason, but may be there twice.
 	RetryUncertain bool
 
-	// Spool, if set, keeps what no daemon takes; see package spool. SpoolAfter is
-	// how long a message is tried first; 0 stands for 1 s.
+	// Spool, if set, keeps what no daemon takes; see package spool. It becomes the
+	// Writer's, which closes it. SpoolAfter is how long a message is tried first; 0 stands for 1 s.
 	Spool      Spool
 	SpoolAfter time.Duration
 
@@ -58,7 +61,8 @@ type WriterConfig struct {
 	// stands for 10 s.
 	CloseTimeout time.Duration
 
-	// OnPublish, if set, is told of each answered MPUB, PUB and DPUB.
+	// OnPublish, if set, is told what has become of each MPUB, PUB and DPUB, and of
+	// messages that were never sent.
 	OnPublish func(Published)
 
 	Connection
