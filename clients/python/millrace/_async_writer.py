@@ -11,7 +11,7 @@ from types import TracebackType
 
 from . import _outcome
 from ._errors import PublishError
-from ._intake import Batch, Done, Sink
+from ._batch import Batch, Done, Sink
 from ._loop import within
 from ._publisher import Publisher
 from ._writer_base import Body, WriterBase, call, check_bodies, check_body, check_delay, check_name, tell

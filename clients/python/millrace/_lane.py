@@ -10,7 +10,7 @@ from typing import Protocol
 from . import _wire
 from ._connection import Connection
 from ._errors import ProtocolError, ServerError
-from ._intake import Batch
+from ._batch import Batch
 
 #: How many bytes may be unanswered on a connection while others wait for a lane
 #: that has less.

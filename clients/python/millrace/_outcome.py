@@ -6,7 +6,7 @@ from enum import Enum
 from typing import TypeVar
 
 from ._errors import PublishError, RefusedError, ServerError, UnavailableError, UncertainError
-from ._intake import Batch
+from ._batch import Batch
 
 _E = TypeVar("_E", bound=PublishError)
 

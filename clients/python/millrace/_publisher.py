@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable
 from typing import Union
 
 from ._errors import ClosedError, PublishError, RefusedError, ServerError, UncertainError
-from ._intake import Batch, Intake, Waiter
+from ._batch import Batch, Waiter
+from ._intake import Intake
 from ._lane import Lane
 from ._outcome import Verdict, closing_error, failed, judge, refusal, uncertain
 from ._pool import Pool

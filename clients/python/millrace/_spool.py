@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from . import _wire
 from ._errors import MillraceError
-from ._intake import Batch
+from ._batch import Batch
 
 
 class SpoolError(MillraceError):

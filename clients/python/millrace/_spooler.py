@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Coroutine
 from typing import Any, Protocol
 
-from ._intake import Batch
+from ._batch import Batch
 from ._loop import Worker
 from ._spool import Spool, decode, encode
 

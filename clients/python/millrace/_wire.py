@@ -70,11 +70,6 @@ def dpub(topic: str, delay: float, body: bytes) -> bytes:
     return b"DPUB %b %d\n%b%b" % (topic.encode(), milliseconds(delay), size(len(body)), body)
 
 
-def mpub(topic: str, bodies: Sequence[bytes]) -> bytes:
-    batch = messages(bodies)
-    return b"MPUB %b\n%b%b" % (topic.encode(), size(len(batch)), batch)
-
-
 def messages(bodies: Sequence[bytes]) -> bytes:
     """Messages as an MPUB has them: their count, then each with its size."""
     parts = [size(len(bodies))]
@@ -108,19 +103,6 @@ def mpub_header(topic: str, total: int, count: int) -> bytes:
 
 def rdy(count: int) -> bytes:
     return b"RDY %d\n" % count
-
-
-def fin(id: bytes) -> bytes:
-    return b"FIN " + id + b"\n"
-
-
-def req(id: bytes, delay: float) -> bytes:
-    """REQ with a delay in seconds, sent in whole milliseconds, rounded up."""
-    return b"REQ %b %d\n" % (id, milliseconds(delay))
-
-
-def touch(id: bytes) -> bytes:
-    return b"TOUCH " + id + b"\n"
 
 
 def seek(place: str) -> bytes:

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Union
 
 from . import _outcome, _wire
-from ._intake import Batch, Done, Intake
+from ._batch import Batch, Done
+from ._intake import Intake
 from ._errors import PublishError
 from ._settings import ConnectionSettings
 from ._settings import logger as default_logger

@@ -7,7 +7,8 @@ from typing import Any
 
 from millrace import ClosedError, PublishError, ServerError, UncertainError
 from millrace import _outcome as outcome
-from millrace._intake import Batch, Intake
+from millrace._batch import Batch
+from millrace._intake import Intake
 from millrace._outcome import Verdict, judge
 
 

@@ -9,7 +9,7 @@ import tempfile
 import unittest
 
 from millrace import DirectorySpool, Spool, SpoolError
-from millrace._intake import Batch
+from millrace._batch import Batch
 from millrace._spool import decode, encode
 
 

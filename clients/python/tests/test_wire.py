@@ -18,18 +18,13 @@ class Names(unittest.TestCase):
 
 class Commands(unittest.TestCase):
     def test_bytes(self) -> None:
-        id = b"0123456789abcdef"
         golden = {
             _wire.identify(b"{}"): b"IDENTIFY\n\0\0\0\2{}",
             _wire.auth(b"s"): b"AUTH\n\0\0\0\1s",
             _wire.sub("t", "c"): b"SUB t c\n",
             _wire.pub("t", b"ab"): b"PUB t\n\0\0\0\2ab",
             _wire.dpub("t", 1.5, b"ab"): b"DPUB t 1500\n\0\0\0\2ab",
-            _wire.mpub("t", [b"a", b"bc"]): b"MPUB t\n\0\0\0\x0f\0\0\0\2\0\0\0\1a\0\0\0\2bc",
             _wire.rdy(7): b"RDY 7\n",
-            _wire.fin(id): b"FIN 0123456789abcdef\n",
-            _wire.req(id, 0.0001): b"REQ 0123456789abcdef 1\n",
-            _wire.touch(id): b"TOUCH 0123456789abcdef\n",
             _wire.seek("earliest"): b"SEEK earliest\n",
         }
         for got, want in golden.items():
