@@ -181,8 +181,10 @@ class Consumer:
                 await self._subscribe(line)
                 what, level = "connection lost", logging.WARNING
                 reason = await self._consume(line)
-            except (MillraceError, OSError) as error:
+            except Exception as error:
                 what, reason = "cannot connect", error
+                if not isinstance(error, (MillraceError, OSError)):  # a fault of ours must not end the others
+                    self.log.exception("%s: cannot connect", address)
             self._note_tried(address)
             if self.stopping:
                 break

@@ -46,6 +46,8 @@ async def resolve(host: str, port: int) -> Sequence[Address]:
         return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
     except socket.gaierror:
         pass
+    except UnicodeError:  # which a lookupd may have listed
+        raise OSError(f"{host!r} is no host's name") from None
     loop = asyncio.get_running_loop()
     found: asyncio.Future[Sequence[Address]] = loop.create_future()
 

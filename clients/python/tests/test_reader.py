@@ -335,6 +335,15 @@ class Connections(Forms):
         self.assertEqual(len(self.log.having("cannot connect")), 1)
         reader.close()
 
+    def test_an_address_that_cannot_be_harms_no_other(self) -> None:
+        daemon, names = self.daemon(b"a"), ["a" * 70 + ".example", "..", "\x80"]
+        listed = [{"broadcast_address": name, "tcp_port": 1} for name in names] + producers(daemon)["producers"]
+        reader = self.reader(lookupds=[self.lookupd(lookup=[response({"producers": listed})]).address], handler=Handlers())
+        reader.start()
+        daemon.wait(lambda: daemon.finished)
+        wait_until(lambda: self.log.having("is no host's name"))
+        reader.close()
+
     def test_garbage(self) -> None:
         for what, garbage in {
             "a size": b"\x7f\xff\xff\xff\0\0\0\2",
