@@ -53,22 +53,23 @@ def _publish(args: argparse.Namespace, each: int, send: Callable[[millrace.Write
 
 
 def consume(args: argparse.Namespace) -> float:
-    """A handler for each message of a backlog, which is published before."""
+    """A handler for each message of a backlog."""
     return _consume(args, lambda count: {"handler": lambda message: count(1)})
 
 
 def consume_batches(args: argparse.Namespace) -> float:
-    """A batch_handler for the messages of a backlog, which is published before."""
+    """A batch_handler for the messages of a backlog."""
     return _consume(args, lambda count: {"batch_handler": lambda batch: count(len(batch)), "batch_size": args.batch})
 
 
 def _consume(args: argparse.Namespace, handlers: Callable[[Callable[[int], None]], dict[str, Any]]) -> float:
-    """Counted when every message is finished. The channel is the topic's first, and so has the backlog."""
-    bodies = [b"x" * args.size] * 200
-    args.messages -= args.messages % 200
-    with millrace.Writer(args.address) as writer:
-        for _ in range(args.messages // 200):
-            writer.publish_many_async(args.topic, bodies)
+    """Counted when every message is finished. A topic's first channel has what was published before it."""
+    if not args.published:
+        bodies = [b"x" * args.size] * 200
+        args.messages -= args.messages % 200
+        with millrace.Writer(args.address) as writer:
+            for _ in range(args.messages // 200):
+                writer.publish_many_async(args.topic, bodies)
     seen, all_seen = 0, threading.Event()
 
     def count(messages: int) -> None:
@@ -77,7 +78,7 @@ def _consume(args: argparse.Namespace, handlers: Callable[[Callable[[int], None]
         if seen >= args.messages:
             all_seen.set()
 
-    reader = millrace.Reader(args.topic, "bench", addresses=args.address, max_in_flight=args.max_in_flight, **handlers(count))
+    reader = millrace.Reader(args.topic, args.channel, addresses=args.address, max_in_flight=args.max_in_flight, **handlers(count))
     running = threading.Thread(target=reader.run)
     began, cpu = time.perf_counter(), time.process_time()
     running.start()
@@ -94,6 +95,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measures the Python client against a running daemon.")
     parser.add_argument("--address", required=True, help="host:port of the daemon's TCP side")
     parser.add_argument("--topic", default="bench")
+    parser.add_argument("--channel", default="bench", help="to consume")
+    parser.add_argument("--published", action="store_true", help="the backlog is there already")
     parser.add_argument("--messages", type=int, default=1_000_000)
     parser.add_argument("--size", type=int, default=200, help="bytes of a message")
     parser.add_argument("--max-in-flight", type=int, default=2500, help="messages on their way to a Reader")

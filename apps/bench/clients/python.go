@@ -19,11 +19,12 @@ import (
 // workload and says as JSON how it went.
 const script = "bench.py"
 
-// consume is its workload that consumes. The others publish one message more than they
-// time, by which they connect.
+// consume and consumeBatches are its workloads that consume. The others publish one
+// message more than they time, by which they connect.
 const (
-	consume = "consume"
-	hello   = 1
+	consume        = "consume"
+	consumeBatches = "consume-batches"
+	hello          = 1
 )
 
 // pass is what the script says.
@@ -54,7 +55,12 @@ func (b *Bench) pythonWorkloads() []workload {
 		{"Python", "publish batches", 700e3, func(b *Bench, ctx context.Context, t broker.Target) (Row, error) {
 			return b.pythonPublishing(ctx, t, "publish-many")
 		}},
-		{"Python", "consume", 80e3, (*Bench).pythonConsuming},
+		{"Python", "consume with a handler", 80e3, func(b *Bench, ctx context.Context, t broker.Target) (Row, error) {
+			return b.pythonConsuming(ctx, t, consume)
+		}},
+		{"Python", "consume with a batch_handler", 80e3, func(b *Bench, ctx context.Context, t broker.Target) (Row, error) {
+			return b.pythonConsuming(ctx, t, consumeBatches)
+		}},
 	}
 }
 
@@ -70,8 +76,8 @@ func (b *Bench) python(ctx context.Context, t broker.Target, m *meter, work, top
 	defer cancel()
 	args := []string{script, "--address", t.TCP, "--topic", topic,
 		"--messages", strconv.FormatInt(b.pythonMessages(), 10), "--size", strconv.Itoa(b.Size), "--batch", strconv.Itoa(b.Batch)}
-	if work == consume {
-		args = append(args, "--channel", channel, "--max-in-flight", strconv.Itoa(b.MaxInFlight))
+	if work == consume || work == consumeBatches {
+		args = append(args, "--published", "--channel", channel, "--max-in-flight", strconv.Itoa(b.MaxInFlight))
 	}
 	cmd := exec.CommandContext(ctx, b.Interpreter, append(args, work)...)
 	cmd.Dir = b.Python
@@ -108,7 +114,7 @@ func (b *Bench) pythonPublishing(ctx context.Context, t broker.Target, work stri
 	return m.row(), err
 }
 
-func (b *Bench) pythonConsuming(ctx context.Context, t broker.Target) (Row, error) {
+func (b *Bench) pythonConsuming(ctx context.Context, t broker.Target, work string) (Row, error) {
 	var m meter
 	fill := *b
 	fill.Messages, fill.Seconds = b.pythonMessages(), pythonLimit.Seconds()
@@ -117,7 +123,7 @@ func (b *Bench) pythonConsuming(ctx context.Context, t broker.Target) (Row, erro
 		if err != nil {
 			return err
 		}
-		if err := b.python(ctx, t, &m, consume, topic); err != nil {
+		if err := b.python(ctx, t, &m, work, topic); err != nil {
 			return err
 		}
 		return audit(ctx, t, topic, published, 0)
