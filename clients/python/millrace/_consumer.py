@@ -11,12 +11,13 @@ from collections.abc import Coroutine
 from typing import Any, Protocol
 
 from . import _connection, _wire
-from ._credit import TURN, Backoff, Credit, Retry, requeue_delay, rotate, share, vary
+from ._credit import divide
 from ._discovery import Lookups, Producer
 from ._errors import ConnectionFailed, MillraceError, SeekError, ServerError
 from ._line import Line, Outbox
 from ._loop import within
 from ._message import Message, ReaderStats
+from ._pace import Backoff, Retry, requeue_delay, vary
 from ._ready import Ready
 from ._reader_settings import ReaderSettings
 
@@ -56,9 +57,9 @@ class Consumer:
         self._stopping = asyncio.Event()
         self._failure: BaseException | None = None
         self._paused = paused
-        self._start = 0  # where credit goes on going around
-        self._spreading: asyncio.Handle | None = None
-        self._turn: asyncio.TimerHandle | None = None
+        self._calm = 0.0  # until when credit is not to be divided anew
+        self._dividing: asyncio.TimerHandle | None = None  # because of a change
+        self._again: asyncio.TimerHandle | None = None  # because of time
 
     # Life.
 
@@ -125,7 +126,7 @@ class Consumer:
         await line.part(LINGER)
 
     async def _end(self) -> None:
-        for handle in (self._spreading, self._turn):
+        for handle in (self._dividing, self._again):
             if handle is not None:
                 handle.cancel()
         for line in self.lines:
@@ -204,10 +205,9 @@ class Consumer:
             msg_timeout=s.msg_timeout, sample_rate=s.sample_rate, extension=extension,
         )
         try:
-            line.attach(connection)
             if extension and connection.extension is None:
                 self.log.warning("%s is no Millrace daemon: start=%r has no effect there", line.address, s.start)
-            await line.ask(_wire.sub(s.topic, s.channel), _wire.OK, s.connection.dial_timeout)
+            await line.subscribe(connection, s.topic, s.channel, s.connection.dial_timeout)
         except BaseException:
             connection.fail(ConnectionFailed("not subscribed"))
             raise
@@ -217,7 +217,7 @@ class Consumer:
         self.lines += (line,)
         self._joined.set()
         self._note_tried(line.address)
-        self.note_change()
+        self._note_ration()
         self.log.info("%s: subscribed to %s/%s", line.address, self.settings.topic, self.settings.channel)
         if self.stopping:
             line.close()
@@ -228,7 +228,7 @@ class Consumer:
             line.connection.fail(ConnectionFailed("the reader has ended"))
             counts = (line.received, line.finished, line.requeued, line.expired)
             self._past = [a + b for a, b in zip(self._past, counts)]
-            self.note_change()
+            self._note_ration()
 
     # Messages.
 
@@ -245,55 +245,59 @@ class Consumer:
 
     def _flushed(self, lines: list[Line]) -> None:
         for line in lines:
-            line.look()
-            if line.ready == 0 and line.in_flight == 0:
-                self.note_change()  # it may be another line's turn
+            line.note_answers()
 
     # Credit.
 
     def note_change(self) -> None:
-        """Have credit divided anew."""
-        if self._spreading is None and not self.stopping:
-            self._spreading = self._loop.call_soon(self._spread)
+        """Have credit divided anew, soon.
 
-    def _spread(self, turn_over: bool = False) -> None:
-        self._spreading = None
+        Whatever happens at once is looked at together, and looking at a thousand lines
+        must not become all that a Reader does.
+        """
+        if self._dividing is None and not self.stopping:
+            self._dividing = self._loop.call_later(self._calm - time.monotonic(), self._divide)
+
+    def _note_ration(self) -> None:
+        """Have it done at once, because there is more or less to divide."""
+        if not self.stopping:
+            self._divide()
+
+    def _divide(self) -> None:
+        for timer in (self._dividing, self._again):
+            if timer is not None:
+                timer.cancel()
+        self._dividing = self._again = None
         if self.stopping:
             return
         lines, now = self.lines, time.monotonic()
         total = 0 if self._paused else self.backoff.limit(self.settings.max_in_flight, now)
-        if len(lines) <= total or not total:
-            for i, line in enumerate(lines):
-                line.set_ready(share(total, len(lines), i))
-            return
-        credits = [Credit(line.ready, line.in_flight) for line in lines]
-        self._start = rotate(credits, total, self._start, turn_over)
-        for line, credit in zip(lines, credits):
-            line.set_ready(credit.ready)
-        if self._turn is None:
-            self._turn = self._loop.call_later(TURN, self._turn_over)
-
-    def _turn_over(self) -> None:
-        self._turn = None
-        self._spread(turn_over=True)
+        shares = [line.share() for line in lines]
+        again = divide(shares, total, now)
+        for line, share in zip(lines, shares):
+            line.set_ready(share.ready)
+        until = self.backoff.until
+        if now < until and (again is None or until < again):
+            again = until
+        if again is not None:
+            self._again = self._loop.call_later(again - now, self._divide)
+        # Where credit goes around every millisecond counts.
+        crowded = 2 * len(lines) > total
+        self._calm = now + (0.001 if crowded else 0.005) + len(lines) * 20e-6
 
     def pause(self, paused: bool) -> None:
         self._paused = paused
-        self.note_change()
+        self._note_ration()
 
     def failed(self) -> None:
-        """A handler failed."""
-        self.outbox.flush()  # what is requeued comes before the credit that follows from it
-        now = time.monotonic()
-        self.backoff.failed(now)
-        if now < self.backoff.until:
-            self._loop.call_later(self.backoff.until - now, self.note_change)
-        self.note_change()
+        """A handler failed. Called before its message is given back, or that would come
+        again at once."""
+        if self.backoff.failed(time.monotonic()):
+            self._note_ration()
 
     def succeeded(self) -> None:
         if self.backoff.succeeded(time.monotonic()):
-            self.outbox.flush()
-            self.note_change()
+            self._note_ration()
 
     # Touching.
 

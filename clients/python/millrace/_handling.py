@@ -68,15 +68,16 @@ class Handling:
         began is when it was called. attempt is False for on_give_up, which does
         not count for the back-off and is not told to on_handled.
         """
-        if isinstance(error, AnswerLater):
+        later = isinstance(error, AnswerLater)
+        if later:
             error = None
-        elif error is None:
-            for line, group in itertools.groupby(messages, lambda m: m._delivery.line):
-                line.finish_all(group)
-        else:
-            self._requeue(messages, error)
         if attempt and self._settings.max_backoff:
             self._count(error)
+        if error is not None:
+            self._requeue(messages, error)
+        elif not later:
+            for line, group in itertools.groupby(messages, lambda m: m._delivery.line):
+                line.finish_all(group)
         if attempt and self._settings.on_handled is not None:
             self._tell(messages[0], len(messages), began, error)
 
@@ -87,6 +88,8 @@ class Handling:
             m._delivery.line.requeue(m, soon=True)
 
     def _count(self, error: BaseException | None) -> None:
+        """Tell what counts for the back-off, before the messages are answered: the loop
+        hears of it first."""
         if error is not None:
             self._call_soon(self._consumer.failed)
         elif self._consumer.backoff.failures:

@@ -15,6 +15,7 @@ from typing import Protocol
 
 from . import _wire
 from ._connection import Connection
+from ._credit import PROBE, TURN, Share
 from ._errors import ConnectionFailed, ProtocolError, ServerError
 from ._loop import within
 from ._message import Message
@@ -22,6 +23,9 @@ from ._message import Message
 # SOON is the longest, in seconds, that an answer waits for company while its
 # thread has more messages in hand.
 SOON = 0.001
+
+# LATELY is what a line's traffic is measured over, in seconds.
+LATELY = 0.005
 
 
 class Outbox:
@@ -113,6 +117,9 @@ class Owner(Protocol):
     def moved(self, line: Line) -> None:
         """The channel was moved: what came before is not to be handled."""
 
+    def note_change(self) -> None:
+        """Credit may have to be divided anew."""
+
     def requeue_delay(self, attempts: int) -> float: ...
 
 
@@ -128,6 +135,11 @@ class Line:
         self.timeout = 60.0  # seconds, of a message, by the daemon
         self.longest = 900.0  # seconds that TOUCH can keep a message
         self.ready = 0  # the credit that the daemon was last given
+        self._share = Share(limit=0)
+        self._peak = 0  # the most that was in flight since credit was divided last
+        self._hungry = False  # since then, all credit was used up
+        self._heard = 0.0  # when messages came last, or the last one was answered
+        self._since, self._lately = 0.0, 0  # messages in a short while, and its beginning
         self.ended: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
         self.settled = asyncio.Event()  # nothing new comes, and everything is answered
         self._owner = owner
@@ -143,15 +155,24 @@ class Line:
         self.out: list[str] = []
         self.lost = False
         self.in_flight = 0
+        self.over = False  # it had more in flight than its credit, of which some is answered
         self.received = self.finished = self.requeued = self.expired = 0
 
     # Connecting.
 
-    def attach(self, connection: Connection) -> None:
-        """Take the connection that was made with this line's on_frames and on_lost."""
+    async def subscribe(self, connection: Connection, topic: str, channel: str, timeout: float) -> None:
+        """Say SUB on the connection that was made with this line's on_frames and on_lost.
+
+        Raises what ask does.
+        """
         self._connection = connection
         self.timeout = connection.info["msg_timeout"] / 1000
         self.longest = connection.info["max_msg_timeout"] / 1000
+        began = time.monotonic()
+        await self.ask(_wire.sub(topic, channel), _wire.OK, timeout)
+        now = time.monotonic()
+        probe = min(max(2 * (now - began), PROBE), TURN)
+        self._share = Share(limit=connection.info["max_rdy_count"], probe=probe, due=now)
 
     @property
     def connection(self) -> Connection:
@@ -187,14 +208,44 @@ class Line:
 
     # Credit.
 
+    def share(self) -> Share:
+        """Tell what the line does with its credit, and begin to measure anew."""
+        s = self._share
+        s.ready, s.in_flight, s.peak, s.heard = self.ready, self.in_flight, self._peak, self._heard
+        s.hungry = self._hungry or 0 < self.in_flight >= self.ready
+        self._peak, self._hungry = s.in_flight, False
+        return s
+
     def set_ready(self, count: int) -> None:
         """Give the daemon credit for count messages in flight."""
-        if self._connection is None or self._closing:
-            return
-        count = min(count, self._connection.info["max_rdy_count"])
-        if count != self.ready:
+        if count != self.ready and not self._closing and not self.lost:
             self.ready = count
             self.write(_wire.rdy(count))
+
+    def _note_arrival(self, count: int) -> None:
+        """Note that count messages have come.
+
+        A line is hungry if all its credit is in flight, and also if as much came in a
+        short while: what is on its way back to the daemon is in flight for it, and not
+        for us.
+        """
+        self._heard = now = time.monotonic()
+        self._peak = max(self._peak, self.in_flight)
+        if now - self._since > LATELY:
+            self._since, self._lately = now, 0
+        self._lately += count
+        if not self._hungry and max(self.in_flight, self._lately) >= self.ready:
+            self._hungry = True
+            self._owner.note_change()
+
+    def note_answers(self) -> None:
+        """Note that answers were written."""
+        if self.in_flight <= 0:
+            self._heard = time.monotonic()
+        if self.over:
+            self.over = False
+            self._owner.note_change()  # others wait for what it has answered
+        self.look()
 
     # Parting.
 
@@ -247,6 +298,7 @@ class Line:
             with self._outbox.lock:
                 self.in_flight += len(messages)
                 self.received += len(messages)
+            self._note_arrival(len(messages))
             self._owner.delivered(messages)
 
     def _control(self, kind: int, data: bytes) -> None:
@@ -348,5 +400,6 @@ class Line:
         message._answered = True
         if self.lost:
             return False
+        self.over = self.over or self.in_flight > self.ready
         self.in_flight -= 1
         return True
