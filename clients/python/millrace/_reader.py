@@ -73,9 +73,11 @@ class Reader(ReaderBase):
         Called with a list of Messages, at least one. When it returns, those that it
         did not answer itself are finished; when it raises, they are requeued.
     max_in_flight
-        How many messages may be delivered and unanswered (200), over all connections,
-        which share it evenly. With more connections than that, credit goes around,
-        0.02 s a turn. It can be exceeded for a moment when credit moves.
+        How many messages may be delivered and unanswered (200), over all connections.
+        It goes to those that have traffic, evenly; an idle connection keeps one, or, if
+        they are too many for that, gets one in turns, so that a message waits for about
+        a second at most while handlers are free. It can be exceeded for a moment when
+        credit moves.
     concurrency
         How many handlers run at once, each in a thread (1). With 1, the messages of
         one daemon are handled in the order in which they came.
