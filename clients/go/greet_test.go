@@ -262,16 +262,12 @@ func TestExtension(t *testing.T) {
 // a time, and who waits for a turn can be told to stop.
 func TestManyDaemonsAreDialledByAndBy(t *testing.T) {
 	inBubble(t, func(t *testing.T, _ *pipeNet) {
-		var dialling, most atomic.Int32
-		c := Connection{Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			for now := dialling.Add(1); ; {
-				if m := most.Load(); now <= m || most.CompareAndSwap(m, now) {
-					break
-				}
-			}
-			defer dialling.Add(-1)
-			<-ctx.Done()
-			return nil, context.Cause(ctx)
+		var dialling, gaveUp atomic.Int32
+		answer := make(chan struct{})
+		c := Connection{Dial: func(context.Context, string, string) (net.Conn, error) {
+			dialling.Add(1)
+			<-answer
+			return nil, io.ErrUnexpectedEOF
 		}}
 		noError(t, c.complete())
 		d := c.dialer()
@@ -279,15 +275,17 @@ func TestManyDaemonsAreDialledByAndBy(t *testing.T) {
 		var all sync.WaitGroup
 		for i := range 4 * maxDialing {
 			all.Go(func() {
-				if _, err := d.connect(ctx, fmt.Sprint("q:", i)); err == nil {
-					t.Error("connected")
+				if _, err := d.connect(ctx, fmt.Sprint("q:", i)); errors.Is(err, context.Canceled) {
+					gaveUp.Add(1)
 				}
 			})
 		}
-		time.Sleep(3*defaultDialTimeout + time.Second) // in which three of four had their turn
+		synctest.Wait()
+		want(t, "at a time", int(dialling.Load()), maxDialing)
 		stop()
 		synctest.Wait()
+		want(t, "told to stop", int(gaveUp.Load()), 3*maxDialing)
+		close(answer)
 		all.Wait()
-		want(t, "at a time", int(most.Load()), maxDialing)
 	})
 }

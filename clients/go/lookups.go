@@ -120,9 +120,6 @@ func (l *lookups) ask(ctx context.Context) (found []producer, changed bool) {
 			ctx, cancel := context.WithTimeoutCause(ctx, l.timeout, late) // for all pages
 			defer cancel()
 			found, err := l.question(ctx, l, each.base)
-			if err != nil && ctx.Err() != nil {
-				err = context.Cause(ctx)
-			}
 			answers <- answer{each, found, err}
 		}()
 	}

@@ -28,7 +28,7 @@ type generation struct {
 	end      int64 // where they end
 	reading  int64 // bytes of the record that was read last
 	unnoted  int   // records dropped since the positions were written down
-	noted    bool  // they were written down since the process began
+	noted    bool  // they were written down, and nothing was put since
 	sound    bool  // the data is as it should be
 	addition []byte
 }
@@ -81,6 +81,7 @@ func (g *generation) put(record []byte) error {
 func (g *generation) keep() {
 	g.end += lengthSize + int64(len(g.addition))
 	g.records++
+	g.noted = false
 	if cap(g.addition) > 1<<20 {
 		g.addition = nil
 	}

@@ -196,6 +196,33 @@ func TestDamagedByte(t *testing.T) {
 	}
 }
 
+// TestDamageBehindWhatWasDropped does not bring that back.
+func TestDamageBehindWhatWasDropped(t *testing.T) {
+	closed := t.TempDir()
+	s := openIn(t, Config{Dir: closed}, 1<<20)
+	putAll(t, s, numbered(0, 4))
+	for range 2 {
+		_, err := s.Peek()
+		check(t, err)
+		check(t, s.Drop())
+	}
+	check(t, s.Close())
+	whole, err := os.ReadFile(onlyData(t, closed))
+	check(t, err)
+	for at := len(whole) / 2; at < len(whole); at++ {
+		dir := crash(t, closed)
+		spoilt := bytes.Clone(whole)
+		spoilt[at] ^= 1
+		check(t, os.WriteFile(onlyData(t, dir), spoilt, 0o600))
+		s := openIn(t, Config{Dir: dir}, 1<<20)
+		got := drain(t, s)
+		if len(got) == 0 || slices.Contains(got, "record 0") || slices.Contains(got, "record 1") {
+			t.Errorf("byte %d: %q", at, got)
+		}
+		check(t, s.Close())
+	}
+}
+
 func onlyData(t *testing.T, dir string) string {
 	t.Helper()
 	found, err := filepath.Glob(filepath.Join(dir, "*.diskqueue.0*.dat"))
@@ -261,7 +288,7 @@ func TestHalfRemoved(t *testing.T) {
 // go-diskqueue makes of its files meanwhile.
 func TestUnreadable(t *testing.T) {
 	for name, instead := range map[string]func(path string) error{
-		"nothing":     func(string) error { return nil },
+		"nothing":     nil,
 		"a directory": func(path string) error { return os.Mkdir(path, 0o700) },
 	} {
 		dir := t.TempDir()
@@ -272,14 +299,54 @@ func TestUnreadable(t *testing.T) {
 		check(t, s.Drop())
 		path := onlyData(t, dir)
 		check(t, os.Rename(path, path+".away"))
-		check(t, instead(path))
+		if instead != nil {
+			check(t, instead(path))
+		}
 		if record, err := s.Peek(); err == nil {
 			t.Errorf("%s: %q was read", name, record)
 		}
-		_ = os.Remove(path) // instead of which nothing may be
+		if instead != nil {
+			check(t, os.Remove(path)) // where it was
+		}
 		check(t, os.Rename(path+".away", path))
 		if got := drain(t, s); !slices.Equal(got, numbered(1, 3)) {
 			t.Errorf("%s: %q", name, got)
+		}
+	}
+}
+
+// TestUnwritablePositions: while they cannot be written down, nothing is lost, and what was
+// dropped does not come again in the same process.
+func TestUnwritablePositions(t *testing.T) {
+	for _, when := range []string{"first peek", "drop"} {
+		dir := t.TempDir()
+		s := openIn(t, Config{Dir: dir}, 1<<20)
+		putAll(t, s, numbered(0, 3))
+		positions := strings.Replace(onlyData(t, dir), "000000.dat", "meta.dat", 1)
+		trouble := func(do func() error) {
+			check(t, os.Rename(positions, positions+".away"))
+			check(t, os.Mkdir(positions, 0o700))
+			if do() == nil {
+				t.Errorf("%s succeeded", when)
+			}
+			check(t, os.Remove(positions))
+			check(t, os.Rename(positions+".away", positions))
+		}
+		peek := func() error { _, err := s.Peek(); return err }
+		left := 0
+		if when == "first peek" {
+			trouble(peek)
+		} else {
+			check(t, peek())
+			trouble(s.Drop)
+			left = 1
+		}
+		if got := drain(t, s); !slices.Equal(got, numbered(left, 3)) {
+			t.Errorf("%s: %q", when, got)
+		}
+		check(t, s.Close())
+		if left, _ := os.ReadDir(dir); len(left) > 0 {
+			t.Errorf("%s: %v is left", when, left)
 		}
 	}
 }
