@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ._connection import connect
-from ._errors import ConnectionFailed, MillraceError
+from ._errors import ConnectionFailed, MillraceError, ServerError
 from ._loop import within
 from ._lane import Lane, Outcomes
 from ._writer_settings import WriterSettings
@@ -29,8 +29,13 @@ _FAR = 2
 #: How rarely lookupds are asked, in seconds, while there is nobody to publish to.
 _LONGEST_ASKING = 5.0
 
-#: How long a daemon that drains is left alone, in seconds, while there are others.
-_DRAINING_PAUSE = 5.0
+#: How long a daemon that takes nothing for now, because it drains or its disk is
+#: full, is left alone while there are others, in seconds; likewise.
+_FIRST_ASIDE, _LONGEST_ASIDE = 5.0, 60.0
+
+#: Told that no daemon can be had, and each has been tried: why, and who it was that
+#: said that we have no right to be there, if all do.
+OnUnreachable = Callable[[Exception, "tuple[str, ServerError] | None"], None]
 
 
 def _lookups(settings: WriterSettings) -> Lookups:
@@ -47,16 +52,17 @@ class Daemon:
         self.tier = tier  # 0 is nearest
         self.order = random.random()  # so that writers spread
         self.listed = True
-        self.draining = False
-        self.failures = 0  # since it last stored something
+        self.failures = 0  # since it last answered a publish
         self.due = 0.0  # when it may be tried again
+        self.asides = 0  # how often it was, since it last stored something
+        self.aside = 0.0  # until when others are preferred
+        self.refusal: ServerError | None = None  # it has said, at the last greeting, that we have no right to be there
         self.task: asyncio.Task[None] | None = None  # connects and is connected
         self.lane: Lane | None = None
 
-    @property
-    def hopeful(self) -> bool:
+    def hopeful(self, now: float) -> bool:
         """Whether it is expected to take publishes."""
-        return not self.draining and (self.lane is not None or not self.failures)
+        return self.aside <= now and (self.lane is not None or not self.failures)
 
 
 class Pool:
@@ -67,7 +73,7 @@ class Pool:
         self,
         settings: WriterSettings,
         outcomes: Outcomes,
-        on_unreachable: Callable[[Exception], None],
+        on_unreachable: OnUnreachable,
     ) -> None:
         self.lanes: list[Lane] = []
         self.last_error: Exception | None = None  # why the last attempt failed
@@ -116,16 +122,17 @@ class Pool:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        known = self._daemons.values()
-        nearest = min((d.tier for d in known if d.hopeful), default=_FAR)
-        busy = [sum(d.task is not None and d.tier <= tier for d in known) for tier in range(_FAR + 1)]
-        idle = [d for d in known if d.task is None and d.tier <= nearest and busy[d.tier] < self._settings.max_connections]
         now, next_due = self._loop.time(), math.inf
-        for daemon in sorted(idle, key=lambda d: (d.draining, d.tier, d.failures > 0, d.due, d.order)):
+        known = self._daemons.values()
+        nearest = min((d.tier for d in known if d.hopeful(now)), default=None)
+        busy = [sum(d.task is not None and d.tier <= tier for d in known) for tier in range(_FAR + 1)]
+        idle = [d for d in known if d.task is None and (nearest is None or d.tier <= nearest)]
+        for daemon in sorted(idle, key=lambda d: (d.aside, d.tier, d.failures > 0, d.due, d.order)):
             if busy[daemon.tier] >= self._settings.max_connections:
                 continue
-            if daemon.due > now:
-                next_due = min(next_due, daemon.due)
+            due = daemon.due if nearest is None else max(daemon.due, daemon.aside)
+            if due > now:
+                next_due = min(next_due, due)
                 continue
             daemon.task = self._loop.create_task(self._serve(daemon))
             for tier in range(daemon.tier, _FAR + 1):
@@ -163,29 +170,35 @@ class Pool:
     def _failed(self, daemon: Daemon, why: Exception) -> None:
         self._log.log(logging.DEBUG if daemon.failures else logging.WARNING, "%s", why)
         self.last_error = why
+        cause = why.__cause__
+        daemon.refusal = cause if isinstance(cause, ServerError) and cause.code == "E_UNAUTHORIZED" else None
         self._pause(daemon)
-        if not any(d.hopeful for d in self._daemons.values()):
+        if not self._hope():
             self._ask_again.set()
-            self._on_unreachable(why)
+            refused = daemon.refusal is not None and all(d.refusal is not None for d in self._daemons.values())
+            self._on_unreachable(why, (daemon.address, daemon.refusal) if refused and daemon.refusal else None)
 
     def _left(self, daemon: Daemon, lane: Lane, why: Exception | None) -> None:
         self._log.warning("%s: %s", daemon.address, why)
         self.last_error = why
+        daemon.refusal = None
         if lane.answered:
-            daemon.failures = 0
-            daemon.draining = False
+            daemon.failures = daemon.asides = 0
+        if lane.error is not None and lane.error.code.endswith("PUB_FAILED"):
+            daemon.aside = self._loop.time() + _pause(_FIRST_ASIDE, daemon.asides, _LONGEST_ASIDE)
+            daemon.asides += 1
         if not lane.well:
             self._pause(daemon)
-        if lane.error is not None and lane.error.draining:
-            daemon.draining = True
-            daemon.due = self._loop.time() + _DRAINING_PAUSE
-        if not any(d.hopeful for d in self._daemons.values()):
+        if not self._hope():
             self._ask_again.set()
 
     def _pause(self, daemon: Daemon) -> None:
-        pause = min(_FIRST_PAUSE * 2.0 ** min(daemon.failures, 10), _LONGEST_PAUSE)
+        daemon.due = self._loop.time() + _pause(_FIRST_PAUSE, daemon.failures, _LONGEST_PAUSE)
         daemon.failures += 1
-        daemon.due = self._loop.time() + pause * random.uniform(0.5, 1)
+
+    def _hope(self) -> bool:
+        now = self._loop.time()
+        return any(d.hopeful(now) for d in self._daemons.values())
 
     # Lookupds.
 
@@ -200,8 +213,8 @@ class Pool:
             self._ask_again.clear()
             if not self._daemons:
                 self.last_error = MillraceError("no lookupd lists a daemon that takes publishes")
-                self._on_unreachable(self.last_error)
-            if any(d.hopeful for d in self._daemons.values()):
+                self._on_unreachable(self.last_error, None)
+            if self._hope():
                 pause = 1.0
                 interval = self._settings.lookup_interval * random.uniform(0.9, 1.1)
                 with contextlib.suppress(asyncio.TimeoutError):
@@ -231,3 +244,8 @@ class Pool:
             if address not in self._daemons:
                 self._daemons[address] = Daemon(address, tier)
         self._fill()
+
+
+def _pause(first: float, times: int, longest: float) -> float:
+    """first seconds, doubled so many times, longest at most, and shortened at random."""
+    return min(first * 2.0 ** min(times, 20), longest) * random.uniform(0.5, 1)

@@ -303,14 +303,18 @@ class Publisher:
             else:
                 self._end(batch, uncertain(batch, why))
 
-    def _unreachable(self, why: Exception) -> None:
-        """No daemon can be had now, and each has been tried."""
-        if self._settings.retry_for != 0:
+    def _unreachable(self, why: Exception, refuser: tuple[str, ServerError] | None) -> None:
+        """No daemon can be had now, and each has been tried; refuser is one that says
+        that we have no right to be there, if all do."""
+        if self._settings.retry_for != 0 and refuser is None:
             return
         ready, self._ready = self._ready, deque()
         for batch in ready:
             if batch.replay is not None:
                 self._ready.append(batch)
+            elif refuser is not None:
+                batch.address = batch.address if batch.doubt else refuser[0]
+                self._end(batch, refusal(batch, refuser[1]))
             elif self._spooler is not None:
                 self._spooler.put(batch)
             else:

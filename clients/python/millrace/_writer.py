@@ -61,8 +61,9 @@ class Writer(WriterBase):
     spool, spool_after
         A directory (or an object with the methods of millrace.Spool) for what no
         daemon has taken within spool_after (1): it counts as accepted, survives the
-        program, and is delivered in order when a daemon is back. A message may then
-        be delivered twice, never lost.
+        program, and is delivered in order when a daemon is back: by this writer, or by
+        one that has the same directory later. A message may then be delivered twice,
+        never lost. One process at a time may have a directory.
     close_timeout
         How long close() waits for answers (10).
     on_publish
@@ -100,6 +101,8 @@ class Writer(WriterBase):
         # Of a writer that was forgotten, and at the program's end.
         self._finalizer = weakref.finalize(self, self._core.forsake)
         self._finalizer.atexit = False  # _loop sees to it, and waits
+        if self._spool is not None and len(self._spool):
+            self._core.started()  # what an earlier program left is delivered
 
     def __enter__(self) -> Writer:
         return self
@@ -137,8 +140,8 @@ class Writer(WriterBase):
 
     def publish_deferred(self, topic: str, delay: float, body: Body, *, timeout: float | None = None) -> None:
         """publish() for a message that is to be delivered delay seconds after it reaches
-        the daemon, in whole milliseconds, rounded up. The daemon refuses delays over
-        its limit, an hour if it was told nothing else."""
+        the daemon, in whole milliseconds, rounded up; in the spool the time goes on.
+        The daemon refuses delays over its limit, an hour if it was told nothing else."""
         check_name(self._names, topic)
         message = check_body(topic, body)
         waiter = ThreadWaiter()
