@@ -227,8 +227,8 @@ func (w *Writer) forgetLocked(b *pubBatch) {
 // count adds the messages of a batch to the statistics, but for those whose
 // publishers were told before.
 func (w *Writer) count(b *pubBatch, err error) {
-	if b.replay != nil && err == nil {
-		return // they were counted when they were put into the spool
+	if _, refused := errors.AsType[*RefusedError](err); b.replay != nil && !refused {
+		return // they were counted when they were put into the spool, and may still be there
 	}
 	n := uint64(0)
 	for i := range b.entries {

@@ -85,6 +85,9 @@ type WriterStats struct {
 	Batches     uint64 // commands that daemons answered OK
 }
 
+// failed is how many messages had an error for their outcome.
+func (s *WriterStats) failed() uint64 { return s.Refused + s.Unavailable + s.Uncertain }
+
 // NewWriter returns a Writer, which connects when something is published, or at
 // once if there is something in its spool. It must be closed. NewWriter fails
 // only if the configuration cannot be right.
@@ -215,7 +218,8 @@ func (w *Writer) Flush(ctx context.Context) error {
 // told: nothing is forgotten. What is in the spool stays there for the next
 // Writer. Close returns when no goroutine of the Writer's is left, and so waits
 // for a done that has not returned. Later calls return what the first one did;
-// publishes return ErrClosed.
+// publishes return ErrClosed. Close's error says that something was not stored
+// because its time was up, or that the spool could not be closed.
 func (w *Writer) Close() error {
 	w.mu.Lock()
 	first := !w.closed
@@ -233,26 +237,32 @@ func (w *Writer) Close() error {
 func (w *Writer) shut() error {
 	ctx, cancel := context.WithTimeout(w.life, w.config.CloseTimeout)
 	defer cancel()
-	err := w.Flush(ctx)
+	late := w.Flush(ctx)
 	w.mu.Lock()
+	before := w.stats.failed()
 	w.ending = true
 	w.abandonLocked()
 	w.unlock()
 	w.end()
 	w.wg.Wait()
+	var closeErr error
 	if w.config.Spool != nil {
 		w.spoolNoMore()
 		w.spoolsAway.Wait()
-		if closeErr := w.config.Spool.Close(); closeErr != nil {
-			err = errors.Join(err, fmt.Errorf("closing the spool: %w", closeErr))
+		if closeErr = w.config.Spool.Close(); closeErr != nil {
+			closeErr = fmt.Errorf("closing the spool: %w", closeErr)
 		}
 	}
 	w.mu.Lock()
 	w.noMore = true
+	failed := w.stats.failed() - before
 	w.unlock()
 	token(w.outcomes)
 	w.tellers.Wait()
-	return err
+	if late == nil || failed == 0 { // all went to the spool, or a done took its time
+		return closeErr
+	}
+	return errors.Join(fmt.Errorf("%d messages are not stored, or may not be: %w", failed, late), closeErr)
 }
 
 // startLocked sets the Writer's goroutines going, once.

@@ -167,6 +167,36 @@ func TestWriterSpoolOutlivesTheWriter(t *testing.T) {
 	})
 }
 
+// TestWriterSpoolsWhenClosed: Close has nothing to complain of if all that no daemon took
+// in its time is in the spool, and says how many messages are not there otherwise.
+func TestWriterSpoolsWhenClosed(t *testing.T) {
+	for _, c := range []struct {
+		putErr  error
+		outcome string
+		stats   WriterStats
+	}{
+		{nil, "stored", WriterStats{Published: 3, Spooled: 1}},
+		{errors.New("full"), "unavailable", WriterStats{Unavailable: 3}},
+	} {
+		inBubble(t, func(t *testing.T, n *pipeNet) {
+			spool := &memorySpool{t: t, putErr: c.putErr}
+			o := outcomes{t: t}
+			w := openWriter(t, n, WriterConfig{Addresses: []string{"q:1"}, Spool: spool, SpoolAfter: time.Hour, CloseTimeout: time.Second})
+			for range 3 {
+				noError(t, w.PublishAsync(t.Context(), "t", []byte("x"), o.of("x")))
+			}
+			err := w.Close()
+			want(t, "told", o.told, slices.Repeat([]string{"x " + c.outcome}, 3))
+			want(t, "statistics", w.Stats(), c.stats)
+			if c.putErr == nil {
+				noError(t, err)
+			} else {
+				want(t, "Close", errors.Is(err, context.DeadlineExceeded) && strings.HasPrefix(err.Error(), "3 messages"), true)
+			}
+		})
+	}
+}
+
 // TestWriterSpoolThatFails: what the spool does not take fails for the reason for which it went
 // there.
 func TestWriterSpoolThatFails(t *testing.T) {
