@@ -115,7 +115,7 @@ func (g *greeting) run() error {
 	}
 	if c.info.AuthRequired {
 		if d.secret == "" {
-			return errors.New("the daemon requires AUTH: an AuthSecret must be set")
+			return errNoSecret
 		}
 		if _, err := g.exchange("AUTH", protocol.AppendAuth(nil, []byte(d.secret))); err != nil {
 			return err
@@ -231,6 +231,9 @@ func (c *conn) readAnswer() (protocol.FrameType, []byte, error) {
 	}
 	return t, data, err
 }
+
+// errNoSecret is a right that is missing, as the daemon's E_UNAUTHORIZED is.
+var errNoSecret = errors.New("the daemon requires AUTH: an AuthSecret must be set")
 
 // errNotQD is what the address of something else earns, such as a lookupd's.
 var errNotQD = errors.New("what answers is not a queue daemon's TCP side")

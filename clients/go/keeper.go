@@ -102,20 +102,19 @@ func (w *Writer) connect(d *daemon) {
 // giveUpLocked fails what waits, if nothing is tried twice and there is nobody
 // left to try, or all daemons refuse us.
 func (w *Writer) giveUpLocked() {
-	if !w.pool.hopeless() {
+	by := w.pool.refusal()
+	if !w.pool.hopeless() || by == nil && w.config.RetryFor >= 0 {
 		return
 	}
-	if by := w.pool.refusal(); by != nil {
-		w.eachReadyLocked(func(b *pubBatch) {
-			b.unlink()
+	w.closeAllLocked() // who still gathers asked for the same attempt
+	w.eachReadyLocked(func(b *pubBatch) {
+		b.unlink()
+		if by != nil {
 			w.settleLocked(b, w.refusedError(b, &RefusedError{b.topic, by.address, by.trouble}))
-		})
-	} else if w.config.RetryFor < 0 {
-		w.eachReadyLocked(func(b *pubBatch) {
-			b.unlink()
+		} else {
 			w.failLocked(b)
-		})
-	}
+		}
+	})
 }
 
 // eachReadyLocked calls f with all that waits, except what comes from the spool.

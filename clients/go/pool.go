@@ -202,7 +202,8 @@ func (d *daemon) failed(at time.Time) {
 // unreachable notes that d could not be connected to.
 func (d *daemon) unreachable(at time.Time, err error) {
 	e, answered := errors.AsType[*protocol.Error](err)
-	d.busy, d.trouble, d.refuses = false, err, answered && e.Code == protocol.EUnauthorized
+	d.busy, d.trouble = false, err
+	d.refuses = answered && e.Code == protocol.EUnauthorized || errors.Is(err, errNoSecret)
 	d.failed(at)
 }
 

@@ -462,20 +462,43 @@ func TestWriterBacksOff(t *testing.T) {
 	})
 }
 
+// TestWriterTriesOnceWhatGathers: the one attempt to connect is also that of a message
+// which still gathers when it fails.
+func TestWriterTriesOnceWhatGathers(t *testing.T) {
+	inBubble(t, func(t *testing.T, n *pipeNet) {
+		dials := 0
+		c := WriterConfig{Addresses: []string{"q:1"}, RetryFor: -1}
+		c.Dial = func(context.Context, string, string) (net.Conn, error) {
+			dials++
+			return nil, fmt.Errorf("failure %d", dials)
+		}
+		w, err := NewWriter(c)
+		noError(t, err)
+		defer w.Close()
+		err = w.Publish(t.Context(), "t", []byte("x"))
+		want(t, "outcome", kind(t, err), "unavailable")
+		want(t, "attempts", dials, 1)
+		want(t, "reason", strings.HasSuffix(err.Error(), "failure 1"), true)
+	})
+}
+
 // TestWriterWithoutTheRight: a daemon that says at the greeting that we may not be
 // there is not waited for.
 func TestWriterWithoutTheRight(t *testing.T) {
-	inBubble(t, func(t *testing.T, n *pipeNet) {
-		b := newBroker(t)
-		b.offers.secret = "open"
-		b.start(n.listen("q:1"))
-		t.Cleanup(b.stop)
-		w := openWriter(t, n, WriterConfig{Addresses: []string{"q:1"}, Connection: Connection{AuthSecret: "sesame"}})
-		err := w.Publish(t.Context(), "t", []byte("x"))
-		if e, ok := errors.AsType[*RefusedError](err); !ok || e.Address != "q:1" || !strings.Contains(err.Error(), protocol.EUnauthorized) {
-			t.Errorf("%v", err)
-		}
-	})
+	for secret, why := range map[string]string{"sesame": protocol.EUnauthorized, "": "an AuthSecret must be set"} {
+		inBubble(t, func(t *testing.T, n *pipeNet) {
+			b := newBroker(t)
+			b.offers.secret = "open"
+			b.start(n.listen("q:1"))
+			t.Cleanup(b.stop)
+			w := openWriter(t, n, WriterConfig{Addresses: []string{"q:1"}, Connection: Connection{AuthSecret: secret}})
+			err := w.Publish(t.Context(), "t", []byte("x"))
+			if e, ok := errors.AsType[*RefusedError](err); !ok || e.Address != "q:1" || !strings.Contains(err.Error(), why) {
+				t.Errorf("%v", err)
+			}
+			want(t, "attempts", n.dialled("q:1"), 1)
+		})
+	}
 }
 
 // TestWriterOnPublish: the hook hears of each command, and of what no daemon took.
