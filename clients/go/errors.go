@@ -6,8 +6,9 @@ import (
 	"strings"
 )
 
-// ErrClosed is returned by a Writer's methods once Close was called.
-var ErrClosed = errors.New("the writer is closed")
+// ErrClosed is returned by a Writer's methods once Close was called, and by
+// Reader.Run and Reader.Messages of a Reader closed before.
+var ErrClosed = errors.New("the client is closed")
 
 // ErrAnswerLater is what a Handler returns to keep its message in flight:
 // somebody calls the message's Finish or Requeue later. If nobody does, the

@@ -24,14 +24,6 @@ type parcel struct {
 // deadline is when the daemon takes messages back that no handler has.
 func (p *parcel) deadline() time.Time { return p.at.Add(p.line.timeout) }
 
-// claim returns the next message that nobody has claimed, or nil.
-func (p *parcel) claim() *Message {
-	if m := p.claimMany(1); len(m) > 0 {
-		return &m[0]
-	}
-	return nil
-}
-
 // claimMany returns up to n messages that nobody has claimed.
 func (p *parcel) claimMany(n int) []Message {
 	all := int64(len(p.messages))

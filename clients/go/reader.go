@@ -25,16 +25,15 @@ type Reader struct {
 	changed  chan struct{} // holds a token when credit is to be divided anew
 	rationed chan struct{} // the same, when it has become more or less
 
-	mu         sync.Mutex // guards below; never held across I/O; a line's may be taken in it
-	daemons    map[string]bool
-	connected  []*line // in the order of their coming
-	past       counts  // of lines that are gone
-	paused     bool
-	pace       pace
-	stop       context.CancelFunc // nil before it runs
-	closed     bool
-	goroutines map[string]bool // those that run handlers, hooks or the loop's body
-	last       *Message        // that the loop was left with
+	mu        sync.Mutex // guards below; never held across I/O; a line's may be taken in it
+	daemons   map[string]bool
+	connected []*line // in the order of their coming
+	past      counts  // of lines that are gone
+	paused    bool
+	pace      pace
+	stop      context.CancelFunc // nil before it runs
+	closed    bool
+	last      *Message // that the loop was left with
 }
 
 // Stats is what a Reader has done so far.
@@ -63,8 +62,7 @@ func NewReader(config ReaderConfig) (*Reader, error) {
 	r := &Reader{
 		config: config, dialer: config.dialer(), lookups: lookups, touches: newToucher(config.Concurrency),
 		changed: make(chan struct{}, 1), rationed: make(chan struct{}, 1), ended: make(chan struct{}),
-		daemons: map[string]bool{}, goroutines: map[string]bool{},
-		pace: pace{first: config.Backoff, longest: config.MaxBackoff},
+		daemons: map[string]bool{}, pace: pace{first: config.Backoff, longest: config.MaxBackoff},
 	}
 	var idle func()
 	if config.OnIdle != nil {

@@ -76,7 +76,8 @@ type ReaderConfig struct {
 	// TouchFor is for how long after its delivery a message whose handler still
 	// runs is kept with TOUCH, which is said at half of the daemon's message timeout,
 	// as far as the daemon's longest allows; 0 stands for as long as it allows (15 min);
-	// below zero, messages are never touched. Whoever takes Messages touches them himself.
+	// below zero, messages are never touched. A loop over Messages counts as the
+	// handler of the one that it has, until it asks for the next.
 	TouchFor time.Duration
 
 	// ShutdownTimeout is how long Run waits, once its context has ended, for

@@ -5,21 +5,18 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"runtime"
 	"slices"
 	"sync"
 	"time"
 )
-
-var errReaderClosed = errors.New("the reader is closed")
 
 // Run consumes until ctx ends or Close is called, connecting again whenever a
 // daemon comes back. Then it asks daemons for nothing more, gives back the
 // messages that no handler has begun, waits for handlers and kept messages as
 // ShutdownTimeout allows, and returns nil when no goroutine of the Reader's is
 // left. A handler that ignores the end of its context is waited for even so. A
-// Reader runs once: Run fails at once if it has run, or is closed, or has no
-// handler.
+// Reader runs once: Run fails at once if it has run, or has no handler, or, with
+// ErrClosed, if it was closed before.
 func (r *Reader) Run(ctx context.Context) error {
 	if r.config.Handler == nil && r.config.BatchHandler == nil {
 		return errors.New("a reader without a handler cannot run: range over its Messages")
@@ -31,21 +28,18 @@ func (r *Reader) Run(ctx context.Context) error {
 	defer close(r.ended)
 	work, endWork := context.WithCancel(context.WithoutCancel(ctx))
 	defer endWork()
-	touching, endTouching := context.WithCancel(work)
-	defer endTouching()
+	defer r.touches.start(work)()
 	var workers sync.WaitGroup
 	for _, h := range r.touches.hands {
 		w := worker{Reader: r, hand: h}
 		workers.Go(func() { w.work(work) })
 	}
-	r.lines.Go(func() { r.touches.run(touching) })
 	r.connect(reading, work)
 	<-reading.Done()
 	patience := time.AfterFunc(r.config.ShutdownTimeout, endWork)
 	defer patience.Stop()
 	r.handBack()
 	workers.Wait()
-	endTouching()
 	if r.config.OnIdle != nil {
 		r.onIdle()
 	}
@@ -76,7 +70,6 @@ func (r *Reader) Messages(ctx context.Context) iter.Seq2[*Message, error] {
 		handedBack := make(chan struct{})
 		go r.endAfter(reading, context.WithoutCancel(ctx), handedBack)
 		defer r.leave(handedBack)
-		defer r.busyWith(goroutine())()
 		if r.yield(ctx, yield) && ctx.Err() != nil {
 			yield(nil, ctx.Err())
 		}
@@ -89,6 +82,7 @@ func (r *Reader) endAfter(reading, work context.Context, handedBack chan struct{
 	defer close(r.ended)
 	work, endWork := context.WithCancel(work)
 	defer endWork()
+	defer r.touches.start(work)()
 	r.connect(reading, work)
 	<-reading.Done()
 	patience := time.AfterFunc(r.config.ShutdownTimeout, endWork)
@@ -101,20 +95,31 @@ func (r *Reader) endAfter(reading, work context.Context, handedBack chan struct{
 // yield yields messages until the queue is closed. It reports false if yield
 // wants no more.
 func (r *Reader) yield(ctx context.Context, yield func(*Message, error) bool) bool {
+	var left *Message // that the body has, if it never comes back for more: it may panic
+	hand, runs := r.touches.hands[0], make([]run, 1)
+	defer func() {
+		hand.end()
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.last = left
+	}()
 	for p := r.queue.next(false); p != nil; p = r.queue.next(true) {
-		for m := p.claim(); m != nil; m = p.claim() {
-			switch {
-			case !time.Now().Before(p.deadline()):
+		for claimed := p.claimMany(1); len(claimed) > 0; claimed = p.claimMany(1) {
+			if !time.Now().Before(p.deadline()) {
 				p.line.expired(1)
-			case r.tooOften(m):
+				continue
+			}
+			m := &claimed[0]
+			runs[0] = run{parcel: p, messages: claimed}
+			r.touches.begin(hand, runs)
+			if r.tooOften(m) {
 				r.giveUp(ctx, m)
 				p.line.flush()
-			case !yield(m, nil):
-				r.mu.Lock()
-				r.last = m
-				r.mu.Unlock()
+			} else if left = m; !yield(m, nil) {
 				return false
 			}
+			left = nil
+			hand.end()
 		}
 	}
 	return true
@@ -147,23 +152,21 @@ func (r *Reader) leave(handedBack chan struct{}) {
 
 // Close ends Run, or the loop over Messages, as the end of its context does, and
 // waits until no goroutine of the Reader's is left. A message that a loop over
-// Messages was left with and that is not answered goes back. Close fails if a
-// handler still runs when ShutdownTimeout is long over. Any goroutine may call it,
-// any number of times. A handler, a hook or the loop's body that calls it only has
-// the end begin, and is not waited for.
+// Messages was left with and that is not answered goes back. Any goroutine may call
+// it, any number of times, but no handler and no hook, for it waits for these: they
+// end their Reader by cancelling Run's context. In a loop over Messages, break is
+// better; Close waits there until what the loop has taken is answered, or for
+// ShutdownTimeout. It fails when ShutdownTimeout has been over for 5 s and a handler
+// still runs, or waits for Close itself; the Reader ends when that has returned.
 func (r *Reader) Close() error {
 	r.mu.Lock()
 	r.closed = true
 	stop, last := r.stop, r.last
-	own := r.goroutines[goroutine()]
 	r.mu.Unlock()
 	if stop == nil {
 		return nil
 	}
 	stop()
-	if own {
-		return nil
-	}
 	if last != nil {
 		last.Requeue(0)
 	}
@@ -183,7 +186,7 @@ func (r *Reader) begin(ctx context.Context) (reading context.Context, err error)
 	defer r.mu.Unlock()
 	switch {
 	case r.closed:
-		return nil, errReaderClosed
+		return nil, ErrClosed
 	case r.stop != nil:
 		return nil, errors.New("a reader runs only once")
 	}
@@ -206,30 +209,4 @@ func (r *Reader) handBack() {
 	for _, p := range r.queue.close() {
 		p.giveBack()
 	}
-}
-
-// busyWith notes that a goroutine runs the program's code for the Reader, until
-// the function that it returns is called.
-func (r *Reader) busyWith(goroutine string) (done func()) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.goroutines[goroutine] = true
-	return func() {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		delete(r.goroutines, goroutine)
-	}
-}
-
-// goroutine names the one that calls it. Go has no better way to tell, and
-// without it Close would wait for the handler that calls it.
-func goroutine() string {
-	var buf [32]byte
-	stack := buf[:runtime.Stack(buf[:], false)] // "goroutine 18 [running]:…"
-	for i := len("goroutine "); i < len(stack); i++ {
-		if stack[i] == ' ' {
-			return string(stack[:i])
-		}
-	}
-	return string(stack)
 }

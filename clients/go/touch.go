@@ -66,6 +66,17 @@ func (h *hand) end() {
 	h.mu.Unlock()
 }
 
+// start has it touch until ctx ends or stop is called, which waits for it.
+func (t *toucher) start(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var running sync.WaitGroup
+	running.Go(func() { t.run(ctx) })
+	return func() {
+		cancel()
+		running.Wait()
+	}
+}
+
 // run touches until ctx ends.
 func (t *toucher) run(ctx context.Context) {
 	timer := time.NewTimer(time.Hour)

@@ -18,7 +18,6 @@ type worker struct {
 
 // work handles messages until the queue is closed.
 func (w *worker) work(ctx context.Context) {
-	defer w.busyWith(goroutine())()
 	if w.config.BatchHandler != nil {
 		w.workBatches(ctx)
 		return
