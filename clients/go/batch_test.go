@@ -270,6 +270,22 @@ func TestBatchWait(t *testing.T) {
 	}
 }
 
+// TestBatchWaitLongerThanTheTimeout: what waits for company must not be taken back.
+func TestBatchWaitLongerThanTheTimeout(t *testing.T) {
+	inBubble(t, func(t *testing.T, n *pipeNet) {
+		b := newBroker(t)
+		b.msgTimeout = 10 * time.Second
+		b.start(n.listen("q:1"))
+		t.Cleanup(b.stop)
+		var got batches
+		r := startReader(t, n, ReaderConfig{Addresses: []string{"q:1"}, BatchHandler: &got, BatchWait: time.Minute})
+		b.put("t", "a")
+		pass(6 * time.Second)
+		want(t, "handled", got.bodies(), []string{"a"})
+		want(t, "expired", r.Stats().Expired, uint64(0))
+	})
+}
+
 // TestBatchWaitEndsWithTheReader: messages that wait for company go back.
 func TestBatchWaitEndsWithTheReader(t *testing.T) {
 	inBubble(t, func(t *testing.T, n *pipeNet) {
@@ -361,5 +377,29 @@ func TestBatchGiveUp(t *testing.T) {
 		want(t, "refused", slices.Contains(b.requeued, "refused 15000"), true)
 		want(t, "counted", r.Stats().GivenUp, uint64(3))
 		r.stop()
+	})
+}
+
+// TestGivenUpOfABatchIsKept: what OnGiveUp was given is its for good, as a Handler's is.
+func TestGivenUpOfABatchIsKept(t *testing.T) {
+	inBubble(t, func(t *testing.T, n *pipeNet) {
+		b := startBroker(t, n.listen("q:1"))
+		b.put("t", "dead")
+		var dead *Message
+		startReader(t, n, ReaderConfig{
+			Addresses: []string{"q:1"}, MaxAttempts: 1, RequeueDelay: -1,
+			BatchHandler: BatchHandlerFunc(func(context.Context, []*Message) error { return errors.New("no") }),
+			OnGiveUp: HandlerFunc(func(_ context.Context, m *Message) error {
+				if string(m.Body) == "dead" {
+					dead = m
+				}
+				return nil
+			}),
+		})
+		pass(time.Second)
+		b.put("t", numbered(1000)...)
+		pass(time.Second)
+		want(t, "finished first", b.finishedBodies()[0], "dead")
+		want(t, "what was kept", string(dead.Body), "dead")
 	})
 }

@@ -3,8 +3,12 @@ package millrace
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"runtime"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -79,6 +83,67 @@ func TestPanics(t *testing.T) {
 				want(t, "connections", n.dialled("q:1"), 1)
 				r.stop()
 				for _, words := range []string{"level=ERROR", "panicked", "hooks_test.go"} {
+					if !strings.Contains(said.String(), words) {
+						t.Errorf("the log does not say %q:\n%s", words, said.String())
+					}
+				}
+			})
+		})
+	}
+}
+
+// TestGoexit has what a Reader calls end its goroutine, as FailNow of package
+// testing does: nothing is lost by it, and as many handlers run as before.
+func TestGoexit(t *testing.T) {
+	type config = ReaderConfig
+	for name, configure := range map[string]func(c *config, exit func()){
+		"a handler": func(c *config, exit func()) {
+			c.Handler = HandlerFunc(func(context.Context, *Message) error { exit(); return nil })
+		},
+		"a batch handler": func(c *config, exit func()) {
+			c.BatchHandler = BatchHandlerFunc(func(context.Context, []*Message) error { exit(); return nil })
+		},
+		"OnIdle":    func(c *config, exit func()) { c.Handler, c.OnIdle = &recorder{}, exit },
+		"OnHandled": func(c *config, exit func()) { c.Handler, c.OnHandled = &recorder{}, func(Handled) { exit() } },
+		"OnGiveUp": func(c *config, exit func()) {
+			c.MaxAttempts = 1
+			c.Handler = HandlerFunc(func(context.Context, *Message) error { return errors.New("no") })
+			c.OnGiveUp = HandlerFunc(func(context.Context, *Message) error { exit(); return nil })
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, n *pipeNet) {
+				b := startBroker(t, n.listen("q:1"))
+				list := touches(b)
+				var said strings.Builder
+				var mu sync.Mutex
+				exits := 0
+				c := ReaderConfig{
+					Addresses: []string{"q:1"}, RequeueDelay: time.Second, Concurrency: 2,
+					Connection: Connection{Log: slog.New(slog.NewTextHandler(&said, nil))},
+				}
+				configure(&c, func() {
+					mu.Lock()
+					exits++
+					first := exits <= 5 // more than there are workers
+					mu.Unlock()
+					if first {
+						runtime.Goexit()
+					}
+				})
+				r := startReader(t, n, c)
+				for i := range 10 {
+					b.put("t", fmt.Sprint(i))
+					pass(time.Second)
+				}
+				pass(time.Hour)
+				bodies := b.finishedBodies()
+				slices.Sort(bodies)
+				want(t, "finished", slices.Compact(bodies), []string{"0", "1", "2", "3", "4", "5", "6", "7", "8", "9"})
+				want(t, "touched", len(*list), 0)
+				want(t, "in flight", r.Stats().InFlight, 0)
+				r.stop()
+				for _, words := range []string{"level=ERROR", "Goexit", "hooks_test.go"} {
 					if !strings.Contains(said.String(), words) {
 						t.Errorf("the log does not say %q:\n%s", words, said.String())
 					}

@@ -24,6 +24,10 @@ type parcel struct {
 // deadline is when the daemon takes messages back that no handler has.
 func (p *parcel) deadline() time.Time { return p.at.Add(p.line.timeout) }
 
+// ripe is when the messages have waited for company for long enough: wait, but past
+// half of the daemon's timeout a handler would have too little of it.
+func (p *parcel) ripe(wait time.Duration) time.Time { return p.at.Add(min(wait, p.line.timeout/2)) }
+
 // claimMany returns up to n messages that nobody has claimed.
 func (p *parcel) claimMany(n int) []Message {
 	all := int64(len(p.messages))

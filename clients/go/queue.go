@@ -85,7 +85,7 @@ func (q *queue) next(had bool) *parcel {
 
 // gather waits for messages and appends up to size of them to runs, those of one
 // parcel as one run. had is as in next. It has messages wait for company until
-// there are size, none can come, or the first was read wait ago. It appends
+// there are size, none can come, or the first has waited for long enough. It appends
 // nothing once the queue is closed.
 func (q *queue) gather(runs []run, size int, wait time.Duration, had bool) []run {
 	q.mu.Lock()
@@ -99,8 +99,8 @@ func (q *queue) gather(runs []run, size int, wait time.Duration, had bool) []run
 			q.restLocked()
 		case !now.Before(first.deadline()):
 			first.expire()
-		case wait > 0 && q.waitingLocked(size) < size && now.Sub(first.at) < wait && !q.full():
-			q.alarmLocked(first.at.Add(wait).Sub(now))
+		case now.Before(first.ripe(wait)) && q.waitingLocked(size) < size && !q.full():
+			q.alarmLocked(first.ripe(wait).Sub(now))
 			q.wake.Wait()
 		default:
 			q.busy++
@@ -161,9 +161,11 @@ func (q *queue) restLocked() {
 	}
 	q.worked, q.idling = false, true
 	q.mu.Unlock()
+	defer func() { // also if idle ends the goroutine
+		q.mu.Lock()
+		q.idling = false
+	}()
 	q.idle()
-	q.mu.Lock()
-	q.idling = false
 }
 
 // forget drops the messages of a line that is gone: the daemon delivers them

@@ -31,7 +31,7 @@ func (r *Reader) Run(ctx context.Context) error {
 	defer r.touches.start(work)()
 	var workers sync.WaitGroup
 	for _, h := range r.touches.hands {
-		w := worker{Reader: r, hand: h}
+		w := worker{Reader: r, all: &workers, hand: h}
 		workers.Go(func() { w.work(work) })
 	}
 	r.connect(reading, work)

@@ -5,25 +5,64 @@ import (
 	"errors"
 	"log/slog"
 	"runtime/debug"
+	"sync"
 	"time"
 )
 
 // worker runs handlers, one at a time.
 type worker struct {
 	*Reader
+	all   *sync.WaitGroup // of the workers
 	hand  *hand
+	busy  bool // it has messages of the queue's
 	runs  []run
 	batch []*Message
 }
 
 // work handles messages until the queue is closed.
 func (w *worker) work(ctx context.Context) {
+	over := false
+	defer func() {
+		if !over {
+			w.replace(ctx)
+		}
+	}()
 	if w.config.BatchHandler != nil {
 		w.workBatches(ctx)
-		return
+	} else {
+		w.workParcels(ctx)
 	}
+	over = true
+}
+
+// replace has another worker go on for one whose handler, or hook, has ended its
+// goroutine, as FailNow of package testing does. What it had goes back.
+func (w *worker) replace(ctx context.Context) {
+	err := &PanicError{Value: "runtime.Goexit was called", Stack: debug.Stack()}
+	w.hand.end()
+	if w.busy {
+		w.logFailure("message failed", err)
+		w.noteHandled(true)
+		for _, r := range w.runs {
+			r.parcel.line.requeueAll(r.messages, -1, now)
+		}
+	} else {
+		w.logFailure("OnIdle failed", err)
+	}
+	next := worker{Reader: w.Reader, all: w.all, hand: w.hand, busy: w.busy}
+	w.all.Go(func() { next.work(ctx) })
+}
+
+// done notes that the worker has nothing any more, and reports whether it had.
+func (w *worker) done() (had bool) {
+	had, w.busy = w.busy, false
+	return had
+}
+
+func (w *worker) workParcels(ctx context.Context) {
 	w.runs = make([]run, 1)
-	for p := w.queue.next(false); p != nil; p = w.queue.next(true) {
+	for p := w.queue.next(w.done()); p != nil; p = w.queue.next(w.done()) {
+		w.busy = true
 		w.workParcel(ctx, p)
 	}
 }
@@ -70,13 +109,12 @@ func (w *worker) answer(m *Message, err error) {
 
 // workBatches is work for a BatchHandler.
 func (w *worker) workBatches(ctx context.Context) {
-	had := false
 	for {
-		w.runs = w.queue.gather(w.runs[:0], w.config.BatchSize, w.config.BatchWait, had)
+		w.runs = w.queue.gather(w.runs[:0], w.config.BatchSize, w.config.BatchWait, w.done())
 		if len(w.runs) == 0 {
 			return
 		}
-		had = true
+		w.busy = true
 		w.workBatch(ctx)
 	}
 }
@@ -109,7 +147,7 @@ func (w *worker) workBatch(ctx context.Context) {
 }
 
 // fill makes batch of the messages in runs, but for those delivered too often. It
-// reports whether one of these is kept.
+// reports whether somebody may keep one of these.
 func (w *worker) fill(ctx context.Context) (keep bool) {
 	w.batch = w.batch[:0]
 	for i := range w.runs {
@@ -151,9 +189,9 @@ func (r *Reader) tooOften(m *Message) bool {
 	return r.config.MaxAttempts > 0 && m.Attempts > r.config.MaxAttempts
 }
 
-// giveUp sees to a message that was delivered too often. It reports whether it is
-// answered later.
-func (r *Reader) giveUp(ctx context.Context, m *Message) (later bool) {
+// giveUp sees to a message that was delivered too often. It reports whether OnGiveUp
+// was given it, whose it is then for good.
+func (r *Reader) giveUp(ctx context.Context, m *Message) (given bool) {
 	m.line.gaveUp()
 	if r.config.OnGiveUp == nil {
 		r.config.Log.Warn("message given up", "id", m.ID, "attempts", m.Attempts, "qd", m.Address)
@@ -168,12 +206,11 @@ func (r *Reader) giveUp(ctx context.Context, m *Message) (later bool) {
 		m.finish(soon)
 	case errors.Is(err, ErrAnswerLater):
 		m.later = true
-		return true
 	default:
 		r.logFailure("giving a message up failed", err, "id", m.ID, "attempts", m.Attempts, "qd", m.Address)
 		m.requeue(-1, soon)
 	}
-	return false
+	return true
 }
 
 // handle calls a handler. A panic comes back as a *PanicError.
