@@ -90,6 +90,13 @@ type ReaderConfig struct {
 	MsgTimeout time.Duration // asked of the daemon, at least 1 s; 0 leaves it to the daemon (60 s)
 	SampleRate int           // percent of messages to receive, 1 to 99; 0 stands for all
 
+	// OutputBufferTimeout is for how long a daemon may hold a message back that
+	// leaves credit unused, to send it with others, at least 1 ms. 0 stands for 25 ms,
+	// the shortest that an nsqd allows unless it is set otherwise; below zero leaves it
+	// to the daemon (250 ms). A daemon refuses a Reader that asks for what it does not
+	// allow. Millrace's daemons hold nothing back.
+	OutputBufferTimeout time.Duration
+
 	// Start says where a channel begins that this Reader's subscribing makes. Only
 	// Millrace's daemons know StartEarliest; on others it has no effect, which is
 	// logged, once a connection.
@@ -133,6 +140,12 @@ func (c *ReaderConfig) complete() error {
 	errs = append(errs, setDefault("ShutdownTimeout", &c.ShutdownTimeout, 10*time.Second))
 	errs = append(errs, c.Connection.complete())
 	errs = append(errs, checkInterval("MsgTimeout", c.MsgTimeout))
+	if c.OutputBufferTimeout == 0 {
+		c.OutputBufferTimeout = 25 * time.Millisecond
+	}
+	if c.OutputBufferTimeout > 0 && c.OutputBufferTimeout < time.Millisecond {
+		errs = append(errs, fmt.Errorf("OutputBufferTimeout: %v must be at least 1ms", c.OutputBufferTimeout))
+	}
 	if c.RequeueDelay == 0 {
 		c.RequeueDelay = 5 * time.Second
 	}
@@ -145,6 +158,7 @@ func (c *ReaderConfig) complete() error {
 func (c *ReaderConfig) dialer() dialer {
 	d := c.Connection.dialer()
 	d.identify.MsgTimeout = int(c.MsgTimeout / time.Millisecond)
+	d.identify.OutputBufferTimeout = int(max(c.OutputBufferTimeout, 0) / time.Millisecond)
 	d.identify.SampleRate = int32(c.SampleRate)
 	if c.Start == StartEarliest {
 		d.identify.Extension = &protocol.ExtensionRequest{ChannelStart: protocol.PlaceEarliest}

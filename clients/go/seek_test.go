@@ -3,6 +3,7 @@ package millrace
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -142,12 +143,20 @@ func TestStart(t *testing.T) {
 	})
 }
 
+func TestOutputBufferTimeoutAskedFor(t *testing.T) {
+	for given, asked := range map[time.Duration]int{0: 25, -1: 0, time.Second: 1000} {
+		config := ReaderConfig{Topic: "t", Channel: "c", Addresses: []string{"q:1"}, OutputBufferTimeout: given}
+		noError(t, config.complete())
+		want(t, fmt.Sprint("for ", given), config.dialer().identify.OutputBufferTimeout, asked)
+	}
+}
+
 func TestReaderConfigIsChecked(t *testing.T) {
 	_, err := NewReader(ReaderConfig{
 		Topic: "t", Channel: "c", Addresses: []string{"q:1"}, Handler: &recorder{}, BatchHandler: &batches{},
-		SampleRate: 100, Start: 2, BatchSize: -1, BatchWait: -1, Backoff: -1, MaxBackoff: -1, MsgTimeout: 1,
+		SampleRate: 100, Start: 2, OutputBufferTimeout: 1, BatchSize: -1, BatchWait: -1, Backoff: -1, MaxBackoff: -1, MsgTimeout: 1,
 	})
-	for _, s := range []string{"BatchHandler", "SampleRate", "Start", "BatchSize", "BatchWait", "Backoff", "MaxBackoff", "MsgTimeout"} {
+	for _, s := range []string{"BatchHandler", "SampleRate", "Start", "BatchSize", "BatchWait", "Backoff", "MaxBackoff", "MsgTimeout", "OutputBufferTimeout"} {
 		if err == nil || !strings.Contains(err.Error(), s) {
 			t.Errorf("%v does not tell of %s", err, s)
 		}
