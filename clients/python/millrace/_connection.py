@@ -6,12 +6,12 @@ import asyncio
 import os
 import socket
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from . import _wire
 from ._errors import ConnectionFailed, MillraceError
-from ._loop import Address, resolve, within
+from ._loop import dial, resolve, within
 from ._session import Session
 from ._settings import ConnectionSettings, split_address
 
@@ -148,7 +148,7 @@ class Connection(asyncio.Protocol):
 
     async def _open(self) -> None:
         host, port = split_address(self.address)
-        sock = await self._dial(await resolve(host, port))
+        sock = await dial(await resolve(host, port), self._settings.dial_timeout)
         try:
             await self._loop.create_connection(lambda: self, sock=sock)
         except BaseException:
@@ -163,24 +163,6 @@ class Connection(asyncio.Protocol):
             if self._session.wants_tls:
                 self._step = self._loop.create_future()
                 await self._start_tls(host)
-
-    async def _dial(self, addresses: Sequence[Address]) -> socket.socket:
-        last: OSError | None = None
-        for at, (family, kind, proto, _, where) in enumerate(addresses):
-            sock = socket.socket(family, kind, proto)
-            try:
-                sock.setblocking(False)
-                # One that is not there must not use up the time of the others.
-                share = self._settings.dial_timeout / (len(addresses) - at)
-                await within(share, self._loop.sock_connect(sock, where))
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                return sock
-            except BaseException as e:
-                sock.close()
-                if not isinstance(e, (OSError, asyncio.TimeoutError)):
-                    raise
-                last = e if isinstance(e, OSError) else OSError("no answer")
-        raise last or OSError("the name has no address")
 
     async def _start_tls(self, host: str) -> None:
         context = self._settings.tls_context

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, unquote, urlencode, urlsplit
 
-from ._loop import resolve, within
+from ._loop import dial, resolve, within
 from ._settings import USER_AGENT, ConnectionSettings
 
 # MAX_ANSWER bounds a lookupd's answer, in bytes: ten thousand daemons are about
@@ -229,17 +229,9 @@ class Lookups:
 
     async def _connect(self, url: _URL) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         tls = (self._tls or ssl.create_default_context()) if url.secure else None
-        addresses = await resolve(url.host, url.port)
-        last: Exception = OSError("the name has no address")
-        for i, (_, _, _, _, where) in enumerate(addresses):
-            # One that is not there must not use up the time of the others.
-            part = self._timeout / (len(addresses) - i)
-            try:
-                opening = asyncio.open_connection(where[0], where[1], ssl=tls, server_hostname=url.host if tls else None)
-                return await within(part, opening)
-            except (OSError, asyncio.TimeoutError) as err:
-                last = err
-        raise last
+        sock = await dial(await resolve(url.host, url.port), self._timeout)
+        # Not in a task of its own: what that returns is lost if we are cancelled then.
+        return await asyncio.open_connection(sock=sock, ssl=tls, server_hostname=url.host if tls else None)
 
 
 async def _read_response(reader: asyncio.StreamReader) -> tuple[int, bytes]:

@@ -77,6 +77,26 @@ async def resolve(host: str, port: int) -> Sequence[Address]:
     return await found
 
 
+async def dial(addresses: Sequence[Address], timeout: float) -> socket.socket:
+    """A socket that is connected to the first of addresses that can be had within
+    timeout seconds. Raises OSError."""
+    last: OSError | None = None
+    for at, (family, kind, proto, _, where) in enumerate(addresses):
+        sock = socket.socket(family, kind, proto)
+        try:
+            sock.setblocking(False)
+            # One that is not there must not use up the time of the others.
+            await within(timeout / (len(addresses) - at), asyncio.get_running_loop().sock_connect(sock, where))
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return sock
+        except BaseException as e:
+            sock.close()
+            if not isinstance(e, (OSError, asyncio.TimeoutError)):
+                raise
+            last = e if isinstance(e, OSError) else OSError("no answer")
+    raise last or OSError("the name has no address")
+
+
 class LoopThread:
     """An event loop that runs in a thread of its own, from the first use to stop().
 

@@ -125,3 +125,19 @@ class AskingToPublish(Case):
         draining = {**A, "broadcast_address": "d", "state": "draining"}
         lookupd = self.lookupd(nodes=[response({"producers": [A, draining]})])
         self.assertEqual(asked(lookupd, publishing=True), [([PA], True)])
+
+
+class Cancelled(Case):
+    def test_at_any_moment(self) -> None:
+        lookupd = self.lookupd(lookup=[EMPTY])
+
+        async def cancel_after(turns: int) -> None:
+            lookups = Lookups.of_topic([lookupd.address], "t", ConnectionSettings())
+            asking = asyncio.ensure_future(lookups.ask())
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            asking.cancel()
+            await asyncio.wait({asking})
+
+        for turns in range(60):
+            asyncio.run(cancel_after(turns))
