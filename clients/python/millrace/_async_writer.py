@@ -38,6 +38,12 @@ class AsyncWriter(WriterBase):
     _publisher: Publisher | None = None
     _closing: asyncio.Task[TimeoutError | None] | None = None
 
+    def _prepare(self) -> None:
+        if self._spool is not None and len(self._spool):
+            with contextlib.suppress(RuntimeError):  # no loop runs yet
+                asyncio.get_running_loop()
+                self._begin()
+
     async def __aenter__(self) -> AsyncWriter:
         self._begin()
         return self

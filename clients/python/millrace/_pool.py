@@ -7,6 +7,7 @@ import contextlib
 import logging
 import math
 import random
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -33,8 +34,8 @@ _LONGEST_ASKING = 5.0
 #: full, is left alone while there are others, in seconds; likewise.
 _FIRST_ASIDE, _LONGEST_ASIDE = 5.0, 60.0
 
-#: Told that no daemon can be had, and each has been tried: why, and who it was that
-#: said that we have no right to be there, if all do.
+#: Told that a daemon could not be had, or that none is known: why, and who it was
+#: that said that we have no right to be there, if all do.
 OnUnreachable = Callable[[Exception, "tuple[str, ServerError] | None"], None]
 
 
@@ -54,6 +55,7 @@ class Daemon:
         self.listed = True
         self.failures = 0  # since it last answered a publish
         self.due = 0.0  # when it may be tried again
+        self.failed = -math.inf  # when it failed last, as time.monotonic() has it
         self.asides = 0  # how often it was, since it last stored something
         self.aside = 0.0  # until when others are preferred
         self.refusal: ServerError | None = None  # it has said, at the last greeting, that we have no right to be there
@@ -107,6 +109,18 @@ class Pool:
         if tasks:
             await asyncio.wait(tasks)
 
+    def exhausted(self, since: float) -> bool:
+        """Whether there is no connection, and each daemon has failed since then."""
+        return not self.lanes and all(d.failed >= since for d in self._daemons.values())
+
+    def try_now(self, since: float) -> None:
+        """Begins to connect to those that have not failed since then, without waiting
+        for their pauses to end."""
+        for daemon in self._daemons.values():
+            if daemon.failed < since:
+                daemon.due = 0.0
+        self._fill()
+
     @property
     def idle(self) -> bool:
         """Whether a connection owes no answer."""
@@ -151,7 +165,7 @@ class Pool:
             self._failed(daemon, e)
         else:
             lane.open(connection)
-            daemon.lane = lane
+            daemon.lane, daemon.refusal = lane, None
             self.lanes.append(lane)
             self._log.debug("connected to %s", daemon.address)
             self._outcomes.pump()
@@ -175,13 +189,14 @@ class Pool:
         self._pause(daemon)
         if not self._hope():
             self._ask_again.set()
-            refused = daemon.refusal is not None and all(d.refusal is not None for d in self._daemons.values())
-            self._on_unreachable(why, (daemon.address, daemon.refusal) if refused and daemon.refusal else None)
+        refuser = None
+        if daemon.refusal is not None and all(d.refusal is not None for d in self._daemons.values()):
+            refuser = daemon.address, daemon.refusal
+        self._on_unreachable(why, refuser)
 
     def _left(self, daemon: Daemon, lane: Lane, why: Exception | None) -> None:
         self._log.warning("%s: %s", daemon.address, why)
         self.last_error = why
-        daemon.refusal = None
         if lane.answered:
             daemon.failures = daemon.asides = 0
         if lane.error is not None and lane.error.code.endswith("PUB_FAILED"):
@@ -195,6 +210,7 @@ class Pool:
     def _pause(self, daemon: Daemon) -> None:
         daemon.due = self._loop.time() + _pause(_FIRST_PAUSE, daemon.failures, _LONGEST_PAUSE)
         daemon.failures += 1
+        daemon.failed = time.monotonic()
 
     def _hope(self) -> bool:
         now = self._loop.time()

@@ -4,6 +4,7 @@ one event loop; all of it is called there."""
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
 from collections import deque
@@ -197,6 +198,9 @@ class Publisher:
             if lane is None:
                 break
             self._send(lane, self._ready.popleft())
+        if self._ready and self._settings.retry_for == 0 and not self._pool.lanes:
+            # Its only attempt is not put off for the failures of others.
+            self._pool.try_now(max((batch.born for batch in self._ready if batch.replay is None), default=-math.inf))
         patience = self._patience
         if self._ready and self._expiry is None and patience is not None:
             births = [batch.born for batch in self._ready if batch.replay is None]
@@ -304,10 +308,12 @@ class Publisher:
                 self._end(batch, uncertain(batch, why))
 
     def _unreachable(self, why: Exception, refuser: tuple[str, ServerError] | None) -> None:
-        """No daemon can be had now, and each has been tried; refuser is one that says
-        that we have no right to be there, if all do."""
+        """A daemon could not be had, or none is known. That ends what is tried only
+        once; and everything, if refuser and all others say that we have no right to be
+        there."""
         if self._settings.retry_for != 0 and refuser is None:
             return
+        self._take(True)  # what gathers has waited for this daemon, too
         ready, self._ready = self._ready, deque()
         for batch in ready:
             if batch.replay is not None:
@@ -315,6 +321,8 @@ class Publisher:
             elif refuser is not None:
                 batch.address = batch.address if batch.doubt else refuser[0]
                 self._end(batch, refusal(batch, refuser[1]))
+            elif not self._pool.exhausted(batch.born):
+                self._ready.append(batch)
             elif self._spooler is not None:
                 self._spooler.put(batch)
             else:

@@ -227,8 +227,11 @@ class AsyncForm:
         self._thread.start()
 
     def _made(self, make: Callable[[], millrace.AsyncWriter]) -> millrace.AsyncWriter:
-        try:
+        async def on_loop() -> millrace.AsyncWriter:
             return make()
+
+        try:
+            return self._loop.run_until_complete(on_loop())
         except BaseException:
             self._loop.close()
             raise

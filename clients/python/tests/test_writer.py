@@ -195,6 +195,32 @@ class Both:
                 with self.assertRaises(UnavailableError):
                     self.writer(NOBODY, retry_for=retry_for).publish("t", b"a")
 
+        def test_one_attempt_is_not_put_off_for_the_failures_before(self) -> None:
+            daemon = self.daemon()
+            writer = self.writer(daemon, retry_for=0)
+            writer.publish("t", b"a")
+            self.stop(daemon, writer)
+            with mock.patch("millrace._pool._FIRST_PAUSE", 1000), mock.patch("millrace._pool._LONGEST_PAUSE", 1000):
+                for _ in range(3):
+                    with self.assertRaises(UnavailableError):
+                        writer.publish("t", b"b")
+                daemon.start()
+                writer.publish("t", b"c")
+            self.assertEqual(daemon.stored, [b"a", b"c"])
+
+        def test_one_attempt_of_what_gathers(self) -> None:
+            writer = self.writer(NOBODY, retry_for=0, linger=0.001)
+            outcomes = Outcomes()
+            with mock.patch("millrace._pool._FIRST_PAUSE", 1000), mock.patch("millrace._pool._LONGEST_PAUSE", 1000):
+                for n in range(300):
+                    writer.publish_async("t", b"%d" % n, outcomes)
+                self.assertEqual({type(e) for e in outcomes.wait(300)}, {UnavailableError})
+
+        def test_nobody_can_say_whether_we_have_the_right(self) -> None:
+            away = self.daemon(lambda c: refusal("E_AUTH_FAILED AUTH failed"), auth_required=True)
+            with self.assertRaisesRegex(UnavailableError, "E_AUTH_FAILED"):
+                self.writer(away, auth_secret="sesame", retry_for=0).publish("t", b"a")
+
         def test_another_daemon_is_there(self) -> None:
             daemon = self.daemon()
             self.writer(NOBODY, daemon).publish("t", b"a")
@@ -788,10 +814,10 @@ class Spools(Both.Form):
             writer.close()
         daemon.start()
         writer = self.spooling(daemon)
-        if self.make is AsyncForm:
-            writer.publish("t", b"3")  # it begins on the loop that it is used on
-        daemon.wait(lambda: len(daemon.stored) >= 3)
-        self.assertEqual(daemon.stored[:3], [b"0", b"1", b"2"])
+        daemon.wait_stored([b"0", b"1", b"2"])  # though nothing is published
+        writer.publish("t", b"3")
+        wait_until(lambda: writer.stats().spooled == 0)
+        self.assertEqual(daemon.stored, [b"0", b"1", b"2", b"3"])
 
     def test_close_spools_what_is_not_sent(self) -> None:
         writer, outcomes = self.writer(NOBODY, spool=self.path, spool_after=100, close_timeout=0.05), Outcomes()
