@@ -47,6 +47,10 @@ class ProtocolError(MillraceError):
     """What a daemon sent is not the protocol. The connection is closed."""
 
 
+class SecretMissing(ProtocolError):
+    """A daemon requires AUTH, and no auth_secret is set."""
+
+
 class ConnectionFailed(MillraceError):
     """A connection could not be made, or broke. The text names the daemon; the
     cause, if there is one, is __cause__."""

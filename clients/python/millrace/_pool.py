@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ._connection import connect
-from ._errors import ConnectionFailed, MillraceError, ServerError
+from ._errors import ConnectionFailed, MillraceError, SecretMissing, ServerError
 from ._loop import within
 from ._lane import Lane, Outcomes
 from ._writer_settings import WriterSettings
@@ -36,7 +36,7 @@ _FIRST_ASIDE, _LONGEST_ASIDE = 5.0, 60.0
 
 #: Told that a daemon could not be had, or that none is known: why, and who it was
 #: that said that we have no right to be there, if all do.
-OnUnreachable = Callable[[Exception, "tuple[str, ServerError] | None"], None]
+OnUnreachable = Callable[[Exception, "tuple[str, MillraceError] | None"], None]
 
 
 def _lookups(settings: WriterSettings) -> Lookups:
@@ -58,7 +58,7 @@ class Daemon:
         self.failed = -math.inf  # when it failed last, as time.monotonic() has it
         self.asides = 0  # how often it was, since it last stored something
         self.aside = 0.0  # until when others are preferred
-        self.refusal: ServerError | None = None  # it has said, at the last greeting, that we have no right to be there
+        self.refusal: MillraceError | None = None  # it has said, at the last greeting, that we have no right to be there
         self.task: asyncio.Task[None] | None = None  # connects and is connected
         self.lane: Lane | None = None
 
@@ -184,8 +184,7 @@ class Pool:
     def _failed(self, daemon: Daemon, why: Exception) -> None:
         self._log.log(logging.DEBUG if daemon.failures else logging.WARNING, "%s", why)
         self.last_error = why
-        cause = why.__cause__
-        daemon.refusal = cause if isinstance(cause, ServerError) and cause.code == "E_UNAUTHORIZED" else None
+        daemon.refusal = _refusal(why.__cause__)
         self._pause(daemon)
         if not self._hope():
             self._ask_again.set()
@@ -260,6 +259,13 @@ class Pool:
             if address not in self._daemons:
                 self._daemons[address] = Daemon(address, tier)
         self._fill()
+
+
+def _refusal(cause: BaseException | None) -> MillraceError | None:
+    """cause if it is that our secret gives no right to be there, or that there is none."""
+    if isinstance(cause, SecretMissing) or isinstance(cause, ServerError) and cause.code == "E_UNAUTHORIZED":
+        return cause
+    return None
 
 
 def _pause(first: float, times: int, longest: float) -> float:

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Union
 
-from ._errors import ClosedError, PublishError, RefusedError, ServerError, UncertainError
+from ._errors import ClosedError, MillraceError, PublishError, RefusedError, ServerError, UncertainError
 from ._batch import Batch, Waiter
 from ._intake import Intake
 from ._lane import Lane
@@ -307,7 +307,7 @@ class Publisher:
             else:
                 self._end(batch, uncertain(batch, why))
 
-    def _unreachable(self, why: Exception, refuser: tuple[str, ServerError] | None) -> None:
+    def _unreachable(self, why: Exception, refuser: tuple[str, MillraceError] | None) -> None:
         """A daemon could not be had, or none is known. That ends what is tried only
         once; and everything, if refuser and all others say that we have no right to be
         there."""

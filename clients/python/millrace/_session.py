@@ -12,7 +12,7 @@ from collections.abc import Generator, Iterable, Iterator
 from typing import Any, Protocol
 
 from . import _snappy, _wire
-from ._errors import ProtocolError
+from ._errors import ProtocolError, SecretMissing
 from ._settings import ConnectionSettings
 
 #: How many bytes are inflated at once: what inflates without end must meet the
@@ -163,7 +163,7 @@ class Session:
             _expect_ok((yield), wanted)
         if self.info.get("auth_required"):
             if not self._settings.auth_secret:
-                raise ProtocolError("the daemon requires AUTH, and no auth_secret is set")
+                raise SecretMissing("the daemon requires AUTH, and no auth_secret is set")
             self._replies.append(_wire.auth(self._settings.auth_secret.encode()))
             yield
 
