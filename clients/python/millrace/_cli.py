@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import secrets
+import select
 import signal
 import ssl
 import sys
@@ -18,6 +19,7 @@ from typing import Any, TypeVar
 from . import __version__
 from ._errors import MillraceError, PublishError
 from ._reader import Reader
+from ._threads import SIGNALS
 from ._writer import Writer
 
 T = TypeVar("T")
@@ -241,9 +243,25 @@ def _bodies(messages: list[str]) -> Iterator[bytes]:
     if messages:
         yield from map(os.fsencode, messages)
         return
-    for line in sys.stdin.buffer:
-        if body := line.rstrip(b"\n"):
-            yield body
+    for line in _lines(sys.stdin.fileno()):
+        if line:
+            yield line
+
+
+def _lines(fd: int) -> Iterator[bytes]:
+    """Yield the lines of a file without their ends, each as soon as it is there."""
+    rest = b""
+    while True:
+        # A signal that comes when a read is about to begin is not seen before that ends.
+        # Only what is there is read, then, except on Windows, which cannot tell.
+        while os.name == "posix" and not select.select([fd], [], [], SIGNALS)[0]:
+            pass
+        piece = os.read(fd, 1 << 16)
+        if not piece:
+            break
+        *lines, rest = (rest + piece).split(b"\n")
+        yield from lines
+    yield rest
 
 
 def _tail(args: argparse.Namespace) -> int:

@@ -21,7 +21,7 @@ from ._message import Message, ReaderStats
 from ._reader_base import NOTHING, ReaderBase, parse_place
 from ._reader_settings import ReaderSettings
 from ._ready import Ready
-from ._threads import Threads
+from ._threads import SIGNALS, Threads
 
 # _GOODBYE is how long, in seconds, daemons may take to close.
 _GOODBYE = 1.0
@@ -316,6 +316,8 @@ class _Core:
     def wait(self) -> None:
         """Wait for the end. Raises what was wrong, if something was."""
         if self.life is not None:
+            while not concurrent.futures.wait([self.life], SIGNALS).done:
+                pass
             self.life.result()
 
     async def end(self) -> None:

@@ -14,6 +14,12 @@ from ._message import Message
 from ._ready import Ready
 
 
+# SIGNALS is for how long, in seconds, a thread waits at a time: a signal that comes
+# when the main thread is about to wait (or, on Windows, while it does) is not seen
+# before the wait ends.
+SIGNALS = 1.0
+
+
 class Bell:
     """Wakes threads that wait for messages."""
 
@@ -34,6 +40,8 @@ class Bell:
                 due = self._ready.due()
                 if due == 0:
                     return True
+                if due is None and threading.current_thread() is threading.main_thread():
+                    due = SIGNALS
                 self._changed.wait(due)
         return False
 
