@@ -53,11 +53,13 @@ func (w *Writer) refusedLocked(b *pubBatch, l *lane, e *protocol.Error) (aside b
 		return true
 	case v == oneOfIt && len(b.entries) > 1:
 		b.lane = nil
-		if w.config.RetryFor < 0 {
+		if w.config.RetryFor < 0 && b.replay == nil {
 			// Most of it is in order, but who sends it again must be who asked for it.
 			w.settleLocked(b, w.unavailableLocked(b, at))
 		} else {
-			w.halveLocked(b, at)
+			rest := w.halve(b)
+			w.againLocked(rest, at)
+			w.againLocked(b, at)
 		}
 	default:
 		w.settleLocked(b, w.refusedError(b, &RefusedError{b.topic, l.address, e}))
@@ -65,12 +67,10 @@ func (w *Writer) refusedLocked(b *pubBatch, l *lane, e *protocol.Error) (aside b
 	return false
 }
 
-// halveLocked sends a batch again in two.
-func (w *Writer) halveLocked(b *pubBatch, why error) {
+// halve takes the second half of a batch away, and returns it.
+func (w *Writer) halve(b *pubBatch) (rest *pubBatch) {
 	half := len(b.entries) / 2
-	rest := b.take(func(i int, _ *entry) bool { return i >= half }, func() *pubBatch { return w.part(b) })
-	w.againLocked(rest, why)
-	w.againLocked(b, why)
+	return b.take(func(i int, _ *entry) bool { return i >= half }, func() *pubBatch { return w.part(b) })
 }
 
 // withinLimitsLocked refuses what is known to be over a daemon's limits, and
@@ -98,7 +98,10 @@ func (w *Writer) withinLimitsLocked(l *lane, b *pubBatch) bool {
 		if b.whole {
 			refuse(b, "a batch of %d bytes is over the daemon's limit, %d", len(b.mpub()), most)
 		} else {
-			w.halveLocked(b, b.cause)
+			for _, half := range []*pubBatch{w.halve(b), b} { // none of it was sent: this is no second attempt
+				w.ready.pushBack(half)
+				w.beginWaitLocked(half)
+			}
 		}
 		return false
 	}

@@ -84,7 +84,7 @@ func (w *Writer) keepSpool() {
 		}
 		w.measure()
 		if err != nil && !w.spoolFailed(err) {
-			return
+			delivered = false // and still there: something may yet have to be put behind it
 		}
 	}
 }

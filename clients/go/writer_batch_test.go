@@ -240,36 +240,40 @@ func TestWriterPoisonInAWholeBatch(t *testing.T) {
 
 // TestWriterKnowsLimits: what a daemon has said that it refuses is not sent.
 func TestWriterKnowsLimits(t *testing.T) {
-	inBubble(t, func(t *testing.T, n *pipeNet) {
-		b := newBroker(t)
-		b.offers.extension = &protocol.ExtensionResponse{MaxMsgSize: 100, MaxBodySize: 500, MaxReqTimeout: 60_000}
-		b.start(n.listen("q:1"))
-		t.Cleanup(b.stop)
-		w := openWriter(t, n, WriterConfig{Addresses: []string{"q:1"}})
-		ctx := t.Context()
-		body := func(size int) []byte { return bytes.Repeat([]byte{'x'}, size) }
-		noError(t, w.Publish(ctx, "t", body(100)))
-		for name, err := range map[string]error{
-			"a message":         w.Publish(ctx, "t", body(101)),
-			"one of a batch":    w.PublishMany(ctx, "t", [][]byte{body(1), body(101)}),
-			"a batch":           w.PublishMany(ctx, "t", slices.Repeat([][]byte{body(50)}, 20)),
-			"a deferred one":    w.PublishDeferred(ctx, "t", time.Second, body(101)),
-			"deferred too long": w.PublishDeferred(ctx, "t", time.Hour, body(1)),
-		} {
-			want(t, name, kind(t, err), "refused")
-		}
-		o := outcomes{t: t}
-		takingTime(b, time.Millisecond)
-		for _, size := range append([]int{1, 50, 101, 102}, slices.Repeat([]int{90}, 20)...) {
-			noError(t, w.PublishAsync(ctx, "t", body(size), o.of(fmt.Sprint(size))))
-		}
-		noError(t, w.PublishDeferred(ctx, "t", time.Minute, body(2)))
-		noError(t, w.Flush(ctx))
-		want(t, "connections", n.dialled("q:1"), 1)
-		slices.Sort(o.told)
-		want(t, "told", o.told, append([]string{"1 stored", "101 refused", "102 refused", "50 stored"}, slices.Repeat([]string{"90 stored"}, 20)...))
-		want(t, "stored", len(b.bodies("t")), 24)
-	})
+	for _, retryFor := range []time.Duration{0, -1} { // what was not sent is not tried twice
+		inBubble(t, func(t *testing.T, n *pipeNet) { knowsLimits(t, n, retryFor) })
+	}
+}
+
+func knowsLimits(t *testing.T, n *pipeNet, retryFor time.Duration) {
+	b := newBroker(t)
+	b.offers.extension = &protocol.ExtensionResponse{MaxMsgSize: 100, MaxBodySize: 500, MaxReqTimeout: 60_000}
+	b.start(n.listen("q:1"))
+	t.Cleanup(b.stop)
+	w := openWriter(t, n, WriterConfig{Addresses: []string{"q:1"}, RetryFor: retryFor})
+	ctx := t.Context()
+	body := func(size int) []byte { return bytes.Repeat([]byte{'x'}, size) }
+	noError(t, w.Publish(ctx, "t", body(100)))
+	for name, err := range map[string]error{
+		"a message":         w.Publish(ctx, "t", body(101)),
+		"one of a batch":    w.PublishMany(ctx, "t", [][]byte{body(1), body(101)}),
+		"a batch":           w.PublishMany(ctx, "t", slices.Repeat([][]byte{body(50)}, 20)),
+		"a deferred one":    w.PublishDeferred(ctx, "t", time.Second, body(101)),
+		"deferred too long": w.PublishDeferred(ctx, "t", time.Hour, body(1)),
+	} {
+		want(t, name, kind(t, err), "refused")
+	}
+	o := outcomes{t: t}
+	takingTime(b, time.Millisecond)
+	for _, size := range append([]int{1, 50, 101, 102}, slices.Repeat([]int{90}, 20)...) {
+		noError(t, w.PublishAsync(ctx, "t", body(size), o.of(fmt.Sprint(size))))
+	}
+	noError(t, w.PublishDeferred(ctx, "t", time.Minute, body(2)))
+	noError(t, w.Flush(ctx))
+	want(t, "connections", n.dialled("q:1"), 1)
+	slices.Sort(o.told)
+	want(t, "told", o.told, append([]string{"1 stored", "101 refused", "102 refused", "50 stored"}, slices.Repeat([]string{"90 stored"}, 20)...))
+	want(t, "stored", len(b.bodies("t")), 24)
 }
 
 // TestWriterOfManyTopics publishes to more topics than a Writer remembers

@@ -25,6 +25,7 @@ type memorySpool struct {
 	mu              sync.Mutex // guards below
 	records         [][]byte
 	putErr, dropErr error
+	peekErr         error
 	closed          int
 	most            int // records that there ever were
 }
@@ -66,8 +67,8 @@ func (s *memorySpool) Put(record []byte) error {
 
 func (s *memorySpool) Peek() ([]byte, error) {
 	defer s.use()()
-	if len(s.records) == 0 {
-		return nil, nil
+	if len(s.records) == 0 || s.peekErr != nil {
+		return nil, s.peekErr
 	}
 	return s.records[0], nil
 }
@@ -233,6 +234,34 @@ func TestWriterSpoolThatFails(t *testing.T) {
 	})
 }
 
+// TestWriterSpoolUnreadableWhenClosed: what comes back from a connection at the end of Close
+// is put into the spool, even though that cannot be read.
+func TestWriterSpoolUnreadableWhenClosed(t *testing.T) {
+	inBubble(t, func(t *testing.T, n *pipeNet) {
+		b := startBroker(t, n.listen("q:1"))
+		stuck := make(chan struct{})
+		b.intercept = func(_ *session, l protocol.Line, _ []byte) bool {
+			if l.Verb == protocol.Pub {
+				<-stuck
+			}
+			return false
+		}
+		spool := &memorySpool{t: t, peekErr: errors.New("damaged")}
+		w := openWriter(t, n, WriterConfig{Addresses: []string{"q:1"}, Spool: spool, CloseTimeout: 5 * time.Second})
+		o := outcomes{t: t}
+		body := make([]byte, 1<<20)
+		for _, name := range numbered(8) { // more than a lane and a socket take
+			noError(t, w.PublishAsync(t.Context(), "t", body, o.of(name)))
+		}
+		pass(3 * time.Second)
+		want(t, "the spool is in use", len(spool.records) > 0, true)
+		err := w.Close()
+		want(t, "Close says so", errors.Is(err, context.DeadlineExceeded), true)
+		want(t, "told", len(o.told), 8)
+		close(stuck)
+	})
+}
+
 // TestWriterSpoolAndContext: a context that ends before SpoolAfter ends the publish, as
 // without a spool.
 func TestWriterSpoolAndContext(t *testing.T) {
@@ -250,35 +279,39 @@ func TestWriterSpoolAndContext(t *testing.T) {
 // TestWriterSpoolRefused: a spooled message that daemons refuse is dropped, and reported; those
 // next to it are delivered.
 func TestWriterSpoolRefused(t *testing.T) {
-	inBubble(t, func(t *testing.T, n *pipeNet) {
-		var log strings.Builder
-		spool := &memorySpool{t: t, records: bytesOf("no record")}
-		w := openWriter(t, n, WriterConfig{
-			Addresses: []string{"q:1"}, Spool: spool, Connection: Connection{Log: slog.New(slog.NewTextHandler(&log, nil))},
-		})
-		all := numbered(20)
-		for i, body := range all {
-			if i == 7 {
-				body = "poison"
-			}
-			noError(t, w.PublishAsync(t.Context(), "t", []byte(body), nil))
-		}
-		noError(t, w.Flush(t.Context()))
-		b := newBroker(t)
-		refusePoison(b, protocol.EBadMessage)
-		b.start(n.listen("q:1"))
-		t.Cleanup(b.stop)
-		pass(time.Minute)
-		got := b.bodies("t")
-		slices.Sort(got)
-		want(t, "stored", got, slices.Delete(all, 7, 8))
-		want(t, "in the spool", w.Stats().Spooled, 0)
-		want(t, "refused", w.Stats().Refused, uint64(1))
-		noError(t, w.Close())
-		for _, s := range []string{"refused and dropped", "damaged"} {
-			want(t, s, strings.Count(log.String(), s), 1)
-		}
+	for _, retryFor := range []time.Duration{0, -1} { // what is in the spool is tried again, whatever it is
+		inBubble(t, func(t *testing.T, n *pipeNet) { spoolRefused(t, n, retryFor) })
+	}
+}
+
+func spoolRefused(t *testing.T, n *pipeNet, retryFor time.Duration) {
+	var log strings.Builder
+	spool := &memorySpool{t: t, records: bytesOf("no record")}
+	w := openWriter(t, n, WriterConfig{
+		Addresses: []string{"q:1"}, Spool: spool, RetryFor: retryFor, Connection: Connection{Log: slog.New(slog.NewTextHandler(&log, nil))},
 	})
+	all := numbered(20)
+	for i, body := range all {
+		if i == 7 {
+			body = "poison"
+		}
+		noError(t, w.PublishAsync(t.Context(), "t", []byte(body), nil))
+	}
+	noError(t, w.Flush(t.Context()))
+	b := newBroker(t)
+	refusePoison(b, protocol.EBadMessage)
+	b.start(n.listen("q:1"))
+	t.Cleanup(b.stop)
+	pass(time.Minute)
+	got := b.bodies("t")
+	slices.Sort(got)
+	want(t, "stored", got, slices.Delete(all, 7, 8))
+	want(t, "in the spool", w.Stats().Spooled, 0)
+	want(t, "refused", w.Stats().Refused, uint64(1))
+	noError(t, w.Close())
+	for _, s := range []string{"refused and dropped", "damaged"} {
+		want(t, s, strings.Count(log.String(), s), 1)
+	}
 }
 
 // TestWriterSpoolAndUncertainty: what may be stored is not put into the spool unless
