@@ -121,7 +121,7 @@ func (w *Writer) againLocked(b *pubBatch, err error) {
 	}
 	late := w.config.RetryFor > 0 && !time.Now().Before(b.began.Add(w.config.RetryFor))
 	switch {
-	case w.ending || b.replay == nil && (w.config.RetryFor < 0 || late):
+	case w.ending, b.replay != nil && w.closed, b.replay == nil && (w.config.RetryFor < 0 || late):
 		w.failLocked(b)
 	case w.spool.active && b.replay == nil:
 		w.stats.Retried += uint64(b.size.messages)

@@ -1,6 +1,7 @@
 package millrace
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -23,8 +24,9 @@ type spooling struct {
 
 // replay is the delivery of a record. It may be sent in parts.
 type replay struct {
-	left int  // parts that have no outcome
-	keep bool // some of it was not stored, because the Writer was closed
+	left int           // parts that have no outcome
+	over chan struct{} // closed when there are none
+	keep bool          // some of it was not stored, because the Writer was closed
 }
 
 // spoolLocked has a batch put into the spool, with all that waits behind it.
@@ -61,7 +63,7 @@ func (w *Writer) keepSpool() {
 		w.mu.Lock()
 		s := &w.spool
 		r, toPut, end := s.replay, s.puts.first != nil, s.end
-		idle := r == nil && !w.ending
+		idle := r == nil && !w.closed
 		if r != nil && r.left == 0 {
 			s.replay, delivered = nil, !r.keep
 		}
@@ -153,10 +155,10 @@ func (w *Writer) peek() error {
 	}
 	w.mu.Lock()
 	defer w.unlock()
-	if w.ending {
+	if w.closed {
 		return nil
 	}
-	b.replay = &replay{left: 1}
+	b.replay = &replay{left: 1, over: make(chan struct{})}
 	w.spool.replay = b.replay
 	w.queueLocked(b)
 	w.pumpLocked()
@@ -172,7 +174,35 @@ func (w *Writer) replayedLocked(b *pubBatch, err error) {
 		r.keep = true
 	}
 	if r.left--; r.left == 0 {
+		close(r.over)
 		token(w.toSpool)
+	}
+}
+
+// replayNoMoreLocked has nothing more of the spool sent: what waits stays in it.
+func (w *Writer) replayNoMoreLocked() {
+	for b := w.ready.first; b != nil; {
+		next := b.next
+		if b.replay != nil {
+			b.unlink()
+			w.failLocked(b)
+		}
+		b = next
+	}
+}
+
+// awaitReplay waits for the answer to what of the spool is on its way to a daemon: the
+// next Writer would send it again.
+func (w *Writer) awaitReplay(ctx context.Context) {
+	w.mu.Lock()
+	r := w.spool.replay
+	w.mu.Unlock()
+	if r == nil {
+		return
+	}
+	select {
+	case <-r.over:
+	case <-ctx.Done():
 	}
 }
 

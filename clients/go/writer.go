@@ -216,7 +216,7 @@ func (w *Writer) Flush(ctx context.Context) error {
 // accepted before has its outcome, and closes the connections and the spool.
 // What has none then goes to the spool, if it was not sent, or gets its error
 // told: nothing is forgotten. What is in the spool stays there for the next
-// Writer. Close returns when no goroutine of the Writer's is left, and so waits
+// Writer, but for what is on its way to a daemon and answered in time. Close returns when no goroutine of the Writer's is left, and so waits
 // for a done that has not returned. Later calls return what the first one did;
 // publishes return ErrClosed. Close's error says that something was not stored
 // because its time was up, or that the spool could not be closed.
@@ -225,6 +225,7 @@ func (w *Writer) Close() error {
 	first := !w.closed
 	w.closed = true
 	w.room.refuse(ErrClosed)
+	w.replayNoMoreLocked()
 	w.unlock()
 	if first {
 		w.closeErr = w.shut()
@@ -238,6 +239,7 @@ func (w *Writer) shut() error {
 	ctx, cancel := context.WithTimeout(w.life, w.config.CloseTimeout)
 	defer cancel()
 	late := w.Flush(ctx)
+	w.awaitReplay(ctx)
 	w.mu.Lock()
 	before := w.stats.failed()
 	w.ending = true

@@ -198,6 +198,41 @@ func TestWriterSpoolsWhenClosed(t *testing.T) {
 	}
 }
 
+// TestWriterClosesWhileTheSpoolIsDelivered: what a daemon is just storing is not left for
+// the next Writer to send again, and what it does not answer is.
+func TestWriterClosesWhileTheSpoolIsDelivered(t *testing.T) {
+	for _, c := range []struct {
+		takes, took time.Duration
+		left        int
+	}{
+		{300 * time.Millisecond, 300 * time.Millisecond, 1},
+		{time.Hour, time.Second, 2},
+	} {
+		inBubble(t, func(t *testing.T, n *pipeNet) {
+			spool := &memorySpool{t: t}
+			config := WriterConfig{Addresses: []string{"q:1"}, Spool: spool, CloseTimeout: time.Second}
+			w := openWriter(t, n, config)
+			for _, body := range []string{"a", "b"} {
+				noError(t, w.Publish(t.Context(), "t", []byte(body)))
+			}
+			noError(t, w.Close()) // at once: nothing is on its way
+			b := startBroker(t, n.listen("q:1"))
+			b.intercept = func(_ *session, l protocol.Line, _ []byte) bool {
+				if l.Verb == protocol.Pub {
+					time.Sleep(c.takes)
+				}
+				return false
+			}
+			w = openWriter(t, n, config)
+			synctest.Wait()
+			began := time.Now()
+			noError(t, w.Close())
+			want(t, "took", time.Since(began), c.took)
+			want(t, "left", len(spool.records), c.left)
+		})
+	}
+}
+
 // TestWriterSpoolThatFails: what the spool does not take fails for the reason for which it went
 // there.
 func TestWriterSpoolThatFails(t *testing.T) {
