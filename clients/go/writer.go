@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"time"
 
@@ -292,10 +293,15 @@ func check(topic string, bodies ...[]byte) error {
 	case len(bodies) == 0:
 		err = errors.New("no message is given")
 	}
+	size := int64(4)
 	for i, b := range bodies {
+		size += 4 + int64(len(b))
 		if len(b) == 0 && err == nil { // the daemon would close the connection over it
 			err = fmt.Errorf("message %d is empty", i)
 		}
+	}
+	if size > math.MaxInt32 && err == nil { // what exceeds the size's field would be read as commands
+		err = fmt.Errorf("%d bytes are more than a command can have, %d", size, math.MaxInt32)
 	}
 	if err != nil {
 		return &RefusedError{Topic: topic, Err: err}

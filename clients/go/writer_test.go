@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -147,6 +148,7 @@ func TestWriterRefusesWhatTheDaemonWould(t *testing.T) {
 			"topic":          w.Publish(ctx, "bad topic", []byte("x")),
 			"long topic":     w.PublishAsync(ctx, strings.Repeat("x", 65), []byte("x"), nil),
 			"empty":          w.Publish(ctx, "t", nil),
+			"too large":      w.PublishMany(ctx, "t", slices.Repeat([][]byte{make([]byte, 1<<20)}, 2<<10)),
 			"none":           w.PublishMany(ctx, "t", nil),
 			"empty in batch": w.PublishMany(ctx, "t", bytesOf("x", "")),
 			"negative delay": w.PublishDeferred(ctx, "t", -1, []byte("x")),
