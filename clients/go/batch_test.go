@@ -403,3 +403,35 @@ func TestGivenUpOfABatchIsKept(t *testing.T) {
 		want(t, "what was kept", string(dead.Body), "dead")
 	})
 }
+
+// TestGivenUpBesideOthers: the batch's answer is none to those given up.
+func TestGivenUpBesideOthers(t *testing.T) {
+	for result, finished := range map[error][]string{nil: {"fresh"}, errors.New("no"): nil} {
+		t.Run(fmt.Sprint(result), func(t *testing.T) {
+			inBubble(t, func(t *testing.T, n *pipeNet) {
+				b := startBroker(t, n.listen("q:1"))
+				b.put("t", "old")
+				sizes := batches{}
+				r := startReader(t, n, ReaderConfig{
+					Addresses: []string{"q:1"}, MaxAttempts: 1, BatchWait: 2 * time.Second, ShutdownTimeout: time.Second,
+					BatchHandler: BatchHandlerFunc(func(ctx context.Context, batch []*Message) error {
+						_ = sizes.HandleBatch(ctx, batch)
+						if string(batch[0].Body) == "old" {
+							batch[0].Requeue(time.Second)
+							return nil
+						}
+						return result
+					}),
+					OnGiveUp: HandlerFunc(func(context.Context, *Message) error { return ErrAnswerLater }),
+				})
+				pass(3500 * time.Millisecond)
+				b.put("t", "fresh")
+				pass(2 * time.Second)
+				want(t, "handled", sizes.bodies(), []string{"old", "fresh"})
+				want(t, "finished", b.finishedBodies(), finished)
+				want(t, "in flight", r.Stats().InFlight, 1)
+				r.stop()
+			})
+		})
+	}
+}

@@ -137,10 +137,14 @@ func TestGoexit(t *testing.T) {
 					pass(time.Second)
 				}
 				pass(time.Hour)
+				if name == "OnIdle" {
+					want(t, "calls", exits, 10)
+				}
 				bodies := b.finishedBodies()
 				slices.Sort(bodies)
 				want(t, "finished", slices.Compact(bodies), []string{"0", "1", "2", "3", "4", "5", "6", "7", "8", "9"})
 				want(t, "touched", len(*list), 0)
+				want(t, "busy workers", r.queue.busy, 0)
 				want(t, "in flight", r.Stats().InFlight, 0)
 				r.stop()
 				for _, words := range []string{"level=ERROR", "Goexit", "hooks_test.go"} {

@@ -146,6 +146,27 @@ func TestMessagesLeft(t *testing.T) {
 	}
 }
 
+// TestMessagesKeptBeyondTheEnd: Close waits for what a loop that ended by itself has
+// yielded, and gives none of it back.
+func TestMessagesKeptBeyondTheEnd(t *testing.T) {
+	inBubble(t, func(t *testing.T, n *pipeNet) {
+		b := startBroker(t, n.listen("q:1"))
+		b.put("t", "x")
+		r := pullingReader(t, n, ReaderConfig{})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		for m, err := range r.Messages(ctx) {
+			if err == nil {
+				time.AfterFunc(3*time.Second, m.Finish)
+			}
+		}
+		began := time.Now()
+		noError(t, r.Close())
+		want(t, "took", time.Since(began), 2*time.Second)
+		want(t, "finished", b.finishedBodies(), []string{"x"})
+	})
+}
+
 // TestMessagesOfADeadDaemon: what it cannot say goodbye to does not hold up the caller.
 func TestMessagesOfADeadDaemon(t *testing.T) {
 	inBubble(t, func(t *testing.T, n *pipeNet) {
