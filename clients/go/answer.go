@@ -97,6 +97,7 @@ func (l *line) touch(id protocol.MessageID) {
 	before := len(l.out)
 	l.out = protocol.AppendTouch(l.out, id)
 	l.appendedLocked(before, now)
+	l.appetite.kept = time.Now()
 	l.counts.touched++
 }
 

@@ -42,6 +42,7 @@ type share struct {
 	heard    time.Time // when it last brought a message, or had its last one answered
 	given    time.Time // since when it has had credit, if it has
 	due      time.Time // from when on it is to have its turn, if it has none
+	lapses   time.Time // when the daemon has taken back what is in flight, if no more comes
 
 	// Used within a division.
 	claim claim

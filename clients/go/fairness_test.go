@@ -242,6 +242,35 @@ func TestHandlersThatTakeLong(t *testing.T) {
 	})
 }
 
+// TestForgottenMessages: what nobody ever answers is taken back by its daemon, and must
+// not keep credit from the others for longer than that.
+func TestForgottenMessages(t *testing.T) {
+	inBubble(t, func(t *testing.T, n *pipeNet) {
+		var brokers []*broker
+		for i := range 2 {
+			b := newBroker(t)
+			b.msgTimeout = 10 * time.Second
+			b.start(n.listen(fmt.Sprintf("q:%d", i)))
+			t.Cleanup(b.stop)
+			brokers = append(brokers, b)
+		}
+		startReader(t, n, ReaderConfig{Addresses: []string{"q:0", "q:1"}, MaxInFlight: 1, ShutdownTimeout: time.Second, Handler: HandlerFunc(func(_ context.Context, m *Message) error {
+			if m.Attempts == 1 && string(m.Body) == "forgotten" {
+				return ErrAnswerLater
+			}
+			return nil
+		})})
+		pass(time.Second)
+		brokers[0].put("t", "forgotten")
+		pass(2 * time.Second)
+		brokers[1].put("t", "x")
+		pass(10 * time.Second)
+		want(t, "of the other", brokers[1].finishedBodies(), []string{"x"})
+		pass(time.Second)
+		want(t, "of the one", brokers[0].finishedBodies(), []string{"forgotten"})
+	})
+}
+
 // TestTheDaemonsLimit: a daemon that takes few leaves its part to others.
 func TestTheDaemonsLimit(t *testing.T) {
 	inBubble(t, func(t *testing.T, n *pipeNet) {

@@ -43,6 +43,8 @@ type appetite struct {
 	peak   int // the most that was in flight
 	hungry bool
 	heard  time.Time // when messages last came, or the last one was answered
+	kept   time.Time // when one was last touched
+	lost   int       // of those in flight, what the daemon has taken back
 	since  time.Time // the beginning of a short while
 	lately int       // messages in it
 }
@@ -170,7 +172,8 @@ func (l *line) setReady(n int) {
 func (l *line) usedUp() (full, some bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.inFlight >= l.ready, l.inFlight > 0
+	inFlight := l.inFlight - l.appetite.lost
+	return inFlight >= l.ready, inFlight > 0
 }
 
 // shortWhile is what a line's traffic is measured over.
@@ -196,12 +199,17 @@ func (l *line) arrivedLocked(n int, at time.Time) {
 }
 
 // share tells what the line does with its credit, and begins to measure anew.
-func (l *line) share() *share {
+func (l *line) share(now time.Time) *share {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s, a := &l.turn, &l.appetite
-	s.ready, s.inFlight, s.peak, s.heard = l.ready, l.inFlight, a.peak, a.heard
-	s.hungry = a.hungry || l.inFlight > 0 && l.inFlight >= l.ready
+	// What nobody ever answers must not keep credit from other lines for good.
+	s.lapses = later(a.heard, a.kept).Add(l.timeout)
+	if !now.Before(s.lapses) {
+		a.lost = l.inFlight
+	}
+	s.ready, s.inFlight, s.peak, s.heard = l.ready, l.inFlight-a.lost, a.peak, a.heard
+	s.hungry = a.hungry || s.inFlight > 0 && s.inFlight >= l.ready
 	a.peak, a.hungry = l.inFlight, false
 	return s
 }
@@ -210,6 +218,7 @@ func (l *line) share() *share {
 func (l *line) settleLocked(n int) {
 	over := l.inFlight > l.ready
 	l.inFlight -= n
+	l.appetite.lost = min(l.appetite.lost, l.inFlight)
 	if l.inFlight <= 0 {
 		l.appetite.heard = time.Now()
 		if l.phase == closed {

@@ -106,18 +106,36 @@ func (r *Reader) spread(ctx context.Context) {
 	}
 }
 
+// divide divides the credit among lines, and returns when that is to be done again
+// even if nothing happens until then; zero means never.
 func (r *Reader) divide(lines []*line, now time.Time) (again time.Time) {
 	total, until := r.credit(now)
 	shares := make([]*share, len(lines))
 	for i, l := range lines {
-		shares[i] = l.share()
+		shares[i] = l.share(now)
 	}
-	again = divide(shares, total, now)
+	again = earlier(divide(shares, total, now), until)
 	for i, l := range lines {
-		l.setReady(shares[i].ready)
-	}
-	if again.IsZero() || !until.IsZero() && until.Before(again) {
-		return until
+		s := shares[i]
+		l.setReady(s.ready)
+		if s.inFlight > s.ready {
+			again = earlier(again, s.lapses)
+		}
 	}
 	return again
+}
+
+// earlier returns the earlier of two times, of which zero is none.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+func later(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
+	}
+	return a
 }
