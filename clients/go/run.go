@@ -48,7 +48,8 @@ func (r *Reader) Run(ctx context.Context) error {
 }
 
 // Messages consumes like Run, for a Reader without a handler: it yields messages
-// one at a time, and the caller answers them. The error is nil but for what ends
+// one at a time, and the caller answers them. The one that the loop's body has is kept
+// with TOUCH as a handler's is, if it takes long; see ReaderConfig.TouchFor. The error is nil but for what ends
 // the loop, which comes last and without a message: ctx's error, or that the
 // Reader cannot run, as with Run. After Close the loop just ends.
 //

@@ -115,6 +115,30 @@ func TestSeekUnanswered(t *testing.T) {
 	})
 }
 
+// TestSeekOfAnEndingReader: after CLS nothing else may be said.
+func TestSeekOfAnEndingReader(t *testing.T) {
+	inBubble(t, func(t *testing.T, n *pipeNet) {
+		b := newBroker(t)
+		b.offers.extension = &protocol.ExtensionResponse{Seek: true}
+		b.start(n.listen("q:1"))
+		t.Cleanup(b.stop)
+		b.put("t", "x")
+		r := startReader(t, n, ReaderConfig{Addresses: []string{"q:1"}, Handler: HandlerFunc(func(context.Context, *Message) error {
+			time.Sleep(3 * time.Second)
+			return nil
+		})})
+		pass(time.Second)
+		r.cancel()
+		pass(time.Second)
+		err := r.Seek(t.Context(), "earliest")
+		if err == nil || !strings.Contains(err.Error(), "the reader is ending") {
+			t.Error(err)
+		}
+		r.stop()
+		want(t, "finished", b.finishedBodies(), []string{"x"})
+	})
+}
+
 func TestStart(t *testing.T) {
 	inBubble(t, func(t *testing.T, n *pipeNet) {
 		asked := map[string]protocol.IdentifyRequest{}

@@ -32,13 +32,14 @@ func TestTouch(t *testing.T) {
 		touchFor, longest, takes time.Duration
 		want                     string
 	}{
-		"in time":                    {0, 0, 29 * time.Second, ""},
-		"a while":                    {0, 0, 100 * time.Second, "30 60 90"},
-		"as long as the daemon lets": {0, 3 * time.Minute, time.Hour, "30 60 90 120"},
-		"fifteen minutes at most":    {0, 0, time.Hour, "30 60 90 120 150 180 210 240 270 300 330 360 390 420 450 480 510 540 570 600 630 660 690 720 750 780 810 840"},
-		"as long as is wanted":       {150 * time.Second, 0, time.Hour, "30 60 90"},
-		"no longer than anyway":      {time.Minute, 0, time.Hour, ""},
-		"never":                      {-1, 0, time.Hour, ""},
+		"in time":                     {0, 0, 29 * time.Second, ""},
+		"a while":                     {0, 0, 100 * time.Second, "30 60 90"},
+		"as long as the daemon lets":  {0, 3 * time.Minute, time.Hour, "30 60 90 120"},
+		"fifteen minutes at most":     {0, 0, time.Hour, "30 60 90 120 150 180 210 240 270 300 330 360 390 420 450 480 510 540 570 600 630 660 690 720 750 780 810 840"},
+		"as long as is wanted":        {150 * time.Second, 0, time.Hour, "30 60 90"},
+		"longer than the daemon lets": {time.Hour, 3 * time.Minute, time.Hour, "30 60 90 120"},
+		"no longer than anyway":       {time.Minute, 0, time.Hour, ""},
+		"never":                       {-1, 0, time.Hour, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, n *pipeNet) {
