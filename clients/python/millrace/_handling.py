@@ -101,7 +101,7 @@ class Handling:
         assert self._settings.on_handled is not None
         try:
             self._settings.on_handled(Handled(count, age, took, error))
-        except Exception:
+        except BaseException:  # nor does it end the Reader
             self._log.exception("on_handled failed")
 
 

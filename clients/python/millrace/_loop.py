@@ -226,7 +226,7 @@ class Worker:
         def tell() -> None:
             try:
                 future.set_result(work())
-            except Exception as e:
+            except BaseException as e:  # the thread goes on
                 future.set_exception(e)
 
         self.do(tell)

@@ -344,7 +344,7 @@ class Publisher:
                 self._settings.on_publish(
                     Published(batch.topic, batch.address, batch.count, batch.bytes, took, error)
                 )
-            except Exception:
+            except BaseException:  # it must not end the loop
                 self._log.exception("on_publish failed")
         self._tell(batch, error)
 

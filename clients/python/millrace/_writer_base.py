@@ -177,7 +177,7 @@ def call(dones: list[Done], error: PublishError | None, log: logging.Logger) -> 
     for done in dones:
         try:
             done(error)
-        except Exception:
+        except BaseException:  # whatever it is, others wait behind it
             log.exception("the callback of a publish failed")
 
 

@@ -208,7 +208,7 @@ class Handling(Forms):
 
     def test_who_is_told_may_fail(self) -> None:
         daemon = self.daemon(b"a", b"b")
-        self.running(daemon, handler=Handlers(), on_handled=Handlers(OSError("no"), OSError("no")))
+        self.running(daemon, handler=Handlers(), on_handled=Handlers(OSError("no"), SystemExit(3)))
         daemon.wait(lambda: len(daemon.finished) == 2)
 
     def test_too_late_is_no_failure(self) -> None:

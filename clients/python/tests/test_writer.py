@@ -170,15 +170,15 @@ class Both:
             self.assertGreaterEqual(published.took, 0)
 
         def test_hooks_and_callbacks_that_fail_harm_nobody(self) -> None:
-            def fail(_: object) -> None:
-                raise RuntimeError("on purpose")
-
-            writer, outcomes = self.writer(self.daemon(), on_publish=fail), Outcomes()
-            writer.publish_async("t", b"a", fail)
-            writer.publish_async("t", b"b", outcomes)
-            writer.flush()
-            self.assertEqual(outcomes.errors, [None])
-            self.assertTrue(self.log.having("on_publish failed") and self.log.having("the callback of a publish failed"))
+            for error in (RuntimeError("on purpose"), SystemExit(3), KeyboardInterrupt()):
+                fail = mock.Mock(side_effect=error)
+                writer, outcomes = self.writer(self.daemon(), on_publish=fail), Outcomes()
+                writer.publish_async("t", b"a", fail)
+                writer.publish_async("t", b"b", outcomes)
+                writer.flush(PATIENCE)
+                self.assertEqual(outcomes.errors, [None])
+            self.assertEqual(len(self.log.having("the callback of a publish failed")), 3)
+            self.assertGreaterEqual(len(self.log.having("on_publish failed")), 3)
 
     class Failing(Form):
         def test_nobody_listens(self) -> None:
