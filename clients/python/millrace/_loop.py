@@ -133,6 +133,10 @@ class LoopThread:
                 _running.add(self)
             return self.loop
 
+    def bind(self) -> None:
+        """Binds it to this process, although it is not in use: what belongs to it is open."""
+        _running.add(self)
+
     def check_fork(self) -> None:
         if self.forked:
             raise RuntimeError(
@@ -176,6 +180,7 @@ class LoopThread:
             first, self._stopped = not self._stopped, True
             loop, thread = self.loop, self._thread
         if loop is None or thread is None or self.forked:
+            _running.discard(self)
             return
         if first:  # a second time would stop what _run has to do afterwards
             _end(loop)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import weakref
 from typing import Any, Protocol, runtime_checkable
 
 from . import _wire
@@ -39,7 +40,8 @@ class Spool(Protocol):
 class DirectorySpool:
     """A spool in a directory, which is made if it is not there. It is one SQLite
     database, millrace.spool, that one process at a time has open. What was put
-    survives a crash of the program, and of the machine.
+    survives a crash of the program, and of the machine. A process that forks keeps
+    it; in its child it cannot be used.
 
     Raises SpoolError.
     """
@@ -60,6 +62,8 @@ class DirectorySpool:
                 raise
             why = "another process, or Writer, has it open" if "locked" in str(e) else e
             raise SpoolError(f"spool {self._file}: {why}") from e
+        self._forked = False
+        _open.add(self)
 
     def _prepare(self) -> int:
         """Takes the lock, which ends with the process, and counts."""
@@ -96,13 +100,39 @@ class DirectorySpool:
         return self._count
 
     def close(self) -> None:
-        self._db.close()
+        if not self._forked:
+            self._db.close()
 
     def _do(self, statement: str, *values: object) -> sqlite3.Cursor:
+        if self._forked:
+            raise SpoolError(f"spool {self._file}: it was open when process {os.getppid()} forked, which has it")
         try:
             return self._db.execute(statement, values)
         except sqlite3.Error as e:
             raise SpoolError(f"spool {self._file}: {e}") from e
+
+
+_open: weakref.WeakSet[DirectorySpool] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    # SQLite's lock is the parent's, but a child that ends, and so closes the
+    # database, would delete the log that the parent goes on writing: what is put
+    # later would be lost. Here it is never closed.
+    for spool in list(_open):
+        spool._forked = True
+        try:
+            import ctypes
+
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(spool._db))
+        except (ImportError, AttributeError):  # an interpreter that does not close at its end
+            _left.append(spool._db)
+
+
+_left: list[sqlite3.Connection] = []
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 # A record is a line of JSON and the messages as the body of an MPUB. The line has

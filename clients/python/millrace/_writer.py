@@ -92,8 +92,8 @@ class Writer(WriterBase):
         A logging.Logger; the one named "millrace" otherwise.
 
     Raises ValueError for settings that cannot be right, SpoolError for a spool that
-    cannot be opened. A writer that was in use in a process that forks cannot be used
-    in its child.
+    cannot be opened. A writer that was in use in a process that forks, or has a spool,
+    cannot be used in its child.
     """
 
     def _prepare(self) -> None:

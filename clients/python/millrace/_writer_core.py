@@ -62,6 +62,8 @@ class WriterCore:
         self._spool = spool
         self._log = settings.connection.logger
         self._thread = LoopThread("millrace Writer", self._end, 2 * settings.close_timeout + _GRACE)
+        if spool is not None:
+            self._thread.bind()
         self._teller = Worker("millrace callbacks")
         self._starting = threading.Lock()
         self._closing = threading.Lock()  # held while close() runs

@@ -73,6 +73,26 @@ class Directory(unittest.TestCase):
         with self.assertRaises(SpoolError):
             DirectorySpool("/dev/null/spool")
 
+    @unittest.skipUnless(hasattr(os, "fork"), "no fork")
+    def test_a_child_leaves_it_alone(self) -> None:
+        program = (
+            "import os, sys\n"
+            "from millrace import DirectorySpool, SpoolError\n"
+            "spool = DirectorySpool(sys.argv[1])\n"
+            "spool.put(b'0')\n"
+            "child = os.fork()\n"
+            "if not child:\n"
+            "    try: spool.put(b'child')\n"
+            "    except SpoolError as e: sys.exit(str(e))\n"
+            "os.waitpid(child, 0)\n"
+            "spool.put(b'1')\n"
+            "os._exit(0)\n"
+        )
+        folder = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+        ran = subprocess.run([sys.executable, "-c", program, self.path], cwd=folder, timeout=60, stderr=subprocess.PIPE, text=True)
+        self.assertRegex(ran.stderr, "it was open when process [0-9]+ forked")
+        self.assertEqual(len(self.open()), 2)
+
     def test_a_crash(self) -> None:
         program = (
             "import os, signal, sys\n"

@@ -716,22 +716,27 @@ class WithThreads(Case):
     def test_a_fork(self) -> None:
         daemon = self.daemon()
         ran = self.program(
-            "import os, sys, millrace\n"
+            "import os, sys, tempfile, millrace\n"
+            "folder = tempfile.TemporaryDirectory()\n"
+            "spooling = millrace.Writer(sys.argv[1], spool=folder.name)\n"
             "unused, writer = millrace.Writer(sys.argv[1]), millrace.Writer(sys.argv[1])\n"
             "writer.publish('t', b'parent')\n"
             "if os.fork() == 0:\n"
             "    unused.publish('t', b'child')\n"
             "    unused.close()\n"
-            "    for call in (lambda: writer.publish('t', b'x'), writer.close, writer.flush):\n"
+            "    late = spooling.publish, writer.publish\n"
+            "    for call in (*(lambda f=f: f('t', b'x') for f in late), writer.close, writer.flush):\n"
             "        try: call()\n"
             "        except RuntimeError as e: print(e)\n"
-            "    sys.exit()\n"
+            "    sys.stdout.flush()\n"
+            "    os._exit(0)\n"
             "os.wait()\n"
+            "spooling.close()\n"
             "writer.publish('t', b'parent')\n"
             "writer.close()\n",
             daemon,
         )
-        self.assertEqual(ran.stdout.count("make a new one in each process, after the fork"), 3, ran)
+        self.assertEqual(ran.stdout.count("make a new one in each process, after the fork"), 4, ran)
         self.assertEqual(sorted(daemon.stored), [b"child", b"parent", b"parent"])
 
 
