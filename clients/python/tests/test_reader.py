@@ -169,25 +169,25 @@ class Handling(Forms):
         self.assertEqual([m.id for m in give_up.given], [f"{1:016x}"])
 
     def test_touched_while_the_handler_runs(self) -> None:
-        daemon, h = self.daemon(b"a", b"b", info={"msg_timeout": 100}), Handlers("wait")
+        daemon, h = self.daemon(b"a", b"b", info={"msg_timeout": 1000}), Handlers("wait")
         self.running(daemon, handler=h, max_in_flight=1)
         daemon.wait_commands(*["TOUCH 0000000000000001"] * 3)
         h.go.set()
         daemon.wait_commands("FIN 0000000000000001", "FIN 0000000000000002")
 
     def test_touched_no_longer_than_can_be(self) -> None:
-        daemon, h = self.daemon(b"a", info={"msg_timeout": 40, "max_msg_timeout": 120}), Handlers("wait")
+        daemon, h = self.daemon(b"a", info={"msg_timeout": 1000, "max_msg_timeout": 1200}), Handlers("wait")
         reader = self.running(daemon, handler=h)
         h.wait()
         delivered = time.monotonic()
         daemon.wait_commands("TOUCH")
-        time.sleep(max(0.0, delivered + 0.3 - time.monotonic()))  # twice the longest: whatever came, came by then
-        self.assertLessEqual(sum(c.startswith("TOUCH") for c in daemon.commands), 8)
+        time.sleep(max(0.0, delivered + 2.6 - time.monotonic()))  # twice the longest: whatever came, came by then
+        self.assertLessEqual(sum(c.startswith("TOUCH") for c in daemon.commands), 3)
         h.go.set()
         reader.close()
 
     def test_expired_is_not_handled(self) -> None:
-        daemon, h = self.daemon(b"a", b"b", info={"msg_timeout": 50}), Handlers("wait")
+        daemon, h = self.daemon(b"a", b"b", info={"msg_timeout": 1000}), Handlers("wait")
         reader = self.running(daemon, handler=h, max_in_flight=2)
         h.wait()
         daemon.wait_commands(*["TOUCH"] * 4)  # a timeout has passed
@@ -408,7 +408,7 @@ class Connections(Forms):
         for daemon in (a, b):
             daemon.wait(lambda: daemon.finished)
         self.assertEqual(lookupd.asked[0], "/lookup?topic=t")
-        self.assertEqual(len(self.log.having("no answer within")), 1)
+        self.assertEqual(len(self.log.having(f"{hangs.address} failed")), 1)
 
     def test_forgets_a_daemon_that_none_lists(self) -> None:
         a, b = self.daemon(b"a"), self.daemon(b"b")
@@ -512,7 +512,7 @@ class Pulling(Forms):
         self.assertEqual([m.body for m in got], [b"a", b"b", b"c"])
 
     def test_touched_in_the_body_of_the_loop(self) -> None:
-        daemon, h = self.daemon(b"a", info={"msg_timeout": 100}), Handlers("wait")
+        daemon, h = self.daemon(b"a", info={"msg_timeout": 1000}), Handlers("wait")
         reader = self.reader(addresses=[daemon.address])
         reader.start(h)
         daemon.wait_commands("TOUCH", "TOUCH")
