@@ -203,10 +203,12 @@ func TestWriterSpoolsWhenClosed(t *testing.T) {
 func TestWriterClosesWhileTheSpoolIsDelivered(t *testing.T) {
 	for _, c := range []struct {
 		takes, took time.Duration
+		hangsUp     bool
 		left        int
 	}{
-		{300 * time.Millisecond, 300 * time.Millisecond, 1},
-		{time.Hour, time.Second, 2},
+		{300 * time.Millisecond, 300 * time.Millisecond, false, 1},
+		{300 * time.Millisecond, 300 * time.Millisecond, true, 2},
+		{time.Hour, time.Second, false, 2},
 	} {
 		inBubble(t, func(t *testing.T, n *pipeNet) {
 			spool := &memorySpool{t: t}
@@ -217,9 +219,13 @@ func TestWriterClosesWhileTheSpoolIsDelivered(t *testing.T) {
 			}
 			noError(t, w.Close()) // at once: nothing is on its way
 			b := startBroker(t, n.listen("q:1"))
-			b.intercept = func(_ *session, l protocol.Line, _ []byte) bool {
+			b.intercept = func(s *session, l protocol.Line, _ []byte) bool {
 				if l.Verb == protocol.Pub {
 					time.Sleep(c.takes)
+					if c.hangsUp {
+						_ = s.nc.Close()
+						return true
+					}
 				}
 				return false
 			}
@@ -308,6 +314,17 @@ func TestWriterSpoolAndContext(t *testing.T) {
 		want(t, "outcome", kind(t, w.Publish(ctx, "t", []byte("x"))), "unavailable")
 		pass(time.Minute)
 		want(t, "records", len(spool.records), 0)
+
+		// One that ends while the spool takes the message waits for what the spool says.
+		spool.took = 100 * time.Millisecond
+		began := time.Now()
+		ctx, cancel = context.WithTimeout(t.Context(), defaultSpoolAfter+150*time.Millisecond) // Len takes 100 ms first
+		defer cancel()
+		noError(t, w.Publish(ctx, "t", []byte("x")))
+		if took := time.Since(began); took < defaultSpoolAfter+200*time.Millisecond {
+			t.Errorf("took %v: it was not being put when its context ended", took)
+		}
+		want(t, "statistics", w.Stats().Published, uint64(1))
 	})
 }
 
