@@ -61,6 +61,10 @@ func (w *Writer) refusedLocked(b *pubBatch, l *lane, e *protocol.Error) (aside b
 			w.againLocked(rest, at)
 			w.againLocked(b, at)
 		}
+	case b.replay != nil && e.Code == protocol.EUnauthorized:
+		// Who published it was told that it is kept: it waits for the right to come back.
+		w.againLocked(b, at)
+		return true
 	default:
 		w.settleLocked(b, w.refusedError(b, &RefusedError{b.topic, l.address, e}))
 	}

@@ -31,6 +31,8 @@ def judge(error: ServerError, batch: Batch, whole_batches: bool) -> Verdict:
         return Verdict.FAILED if whole_batches else Verdict.UNCERTAIN
     if error.code in ("E_BAD_MESSAGE", "E_BAD_BODY"):
         return Verdict.REFUSED if batch.whole or batch.count == 1 else Verdict.DIVISIBLE
+    if error.code == "E_UNAUTHORIZED" and batch.replay is not None:
+        return Verdict.FAILED  # who published it was told that it is kept: it waits for the right to come back
     return Verdict.REFUSED
 
 

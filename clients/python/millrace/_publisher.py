@@ -138,7 +138,7 @@ class Publisher:
         verdict = judge(error, batch, lane.whole_batches)
         if verdict is Verdict.REFUSED:
             self._end(batch, refusal(batch, error))
-        elif verdict is Verdict.DIVISIBLE and self._settings.retry_for == 0:
+        elif verdict is Verdict.DIVISIBLE and self._settings.retry_for == 0 and batch.replay is None:
             self._unstored(batch, error)
         elif verdict is Verdict.DIVISIBLE:
             self._ready.extendleft([self._halve(batch), batch])
