@@ -154,10 +154,25 @@ func (l *line) holds() bool {
 	return l.err == nil && l.inFlight > 0
 }
 
+// grant gives the daemon the credit that its share has come to. What was answered
+// since the share was taken could not know that others were made to wait for it.
+func (l *line) grant(s *share) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.setReadyLocked(s.ready)
+	if s.inFlight > s.ready && l.inFlight-l.appetite.lost < s.inFlight {
+		l.reader.noteChange()
+	}
+}
+
 // setReady gives the daemon credit for n messages in flight.
 func (l *line) setReady(n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.setReadyLocked(n)
+}
+
+func (l *line) setReadyLocked(n int) {
 	if n == l.ready || l.phase != receiving {
 		return
 	}

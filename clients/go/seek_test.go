@@ -49,14 +49,16 @@ func TestSeek(t *testing.T) {
 			return ""
 		})
 		var rec recorder
-		r := startReader(t, n, ReaderConfig{Addresses: []string{"q:1"}, Handler: &rec})
-		if err := r.Seek(t.Context(), "earliest"); err == nil || !strings.Contains(err.Error(), "no daemon") {
+		idle, err := NewReader(ReaderConfig{Topic: "t", Channel: "c", Addresses: []string{"q:1"}})
+		noError(t, err)
+		if err := idle.Seek(t.Context(), "earliest"); err == nil || !strings.Contains(err.Error(), "no daemon") {
 			t.Errorf("without a connection: %v", err)
 		}
+		r := startReader(t, n, ReaderConfig{Addresses: []string{"q:1"}, Handler: &rec})
 		synctest.Wait()
 		noError(t, r.Seek(t.Context(), "earliest"))
 		noError(t, r.Seek(t.Context(), "2026-01-02T03:04:05Z"))
-		err := r.Seek(t.Context(), "never")
+		err = r.Seek(t.Context(), "never")
 		if err == nil || !strings.Contains(err.Error(), "q:1") || !strings.Contains(err.Error(), "no such place") {
 			t.Errorf("%v", err)
 		}

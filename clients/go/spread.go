@@ -116,9 +116,8 @@ func (r *Reader) divide(lines []*line, now time.Time) (again time.Time) {
 	}
 	again = earlier(divide(shares, total, now), until)
 	for i, l := range lines {
-		s := shares[i]
-		l.setReady(s.ready)
-		if s.inFlight > s.ready {
+		l.grant(shares[i])
+		if s := shares[i]; s.inFlight > s.ready {
 			again = earlier(again, s.lapses)
 		}
 	}
