@@ -31,6 +31,7 @@ async def connect(
     *,
     msg_timeout: float = 0,
     sample_rate: int = 0,
+    output_buffer_timeout: float = 0,
     extension: dict[str, Any] | None = None,
 ) -> Connection:
     """Connects to address (host:port) and greets the daemon, within
@@ -44,7 +45,9 @@ async def connect(
 
     Raises ConnectionFailed.
     """
-    request = settings.identify(msg_timeout=msg_timeout, sample_rate=sample_rate, extension=extension or {})
+    request = settings.identify(
+        msg_timeout=msg_timeout, sample_rate=sample_rate, output_buffer_timeout=output_buffer_timeout, extension=extension or {}
+    )
     connection = Connection(address, settings, Session(settings, request), on_frames, on_lost)
     try:
         await within(settings.dial_timeout, connection._open())

@@ -202,7 +202,8 @@ class Consumer:
         extension = {"channel_start": s.start} if s.start != "latest" else {}
         connection = await _connection.connect(
             line.address, s.connection, line.on_frames, line.on_lost,
-            msg_timeout=s.msg_timeout, sample_rate=s.sample_rate, extension=extension,
+            msg_timeout=s.msg_timeout, sample_rate=s.sample_rate, output_buffer_timeout=s.output_buffer_timeout,
+            extension=extension,
         )
         try:
             if extension and connection.extension is None:

@@ -109,6 +109,11 @@ class Reader(ReaderBase):
         touched, at least 1; 0 leaves it to the daemon (60).
     sample_rate
         Percent of the messages to receive, 1 to 99; 0 for all.
+    output_buffer_timeout
+        For how long a daemon may hold a message back that leaves credit unused, to
+        send it with others, at least 0.001 (0.025, the shortest that an nsqd allows unless it
+        is set otherwise); 0 leaves it to the daemon (0.25). A daemon refuses a Reader that
+        asks for what it does not allow. Millrace's daemons hold nothing back.
     start
         Where a channel begins that subscribing makes: "latest", or "earliest", with
         the first message that the topic keeps. Only Millrace's daemons know the

@@ -38,6 +38,7 @@ class ReaderSettings:
     shutdown_timeout: float
     msg_timeout: float
     sample_rate: int
+    output_buffer_timeout: float
     start: str
     lookup_interval: float
     on_handled: Callable[[Handled], Any] | None
@@ -69,6 +70,8 @@ class ReaderSettings:
             wrong.append("touch_for: nan is no number of seconds")
         if not 0 <= self.sample_rate <= 99:
             wrong.append(f"sample_rate: {self.sample_rate} not in 0-99 (percent; 0 for all)")
+        if self.output_buffer_timeout and not 0.001 <= self.output_buffer_timeout < math.inf:
+            wrong.append(f"output_buffer_timeout: {self.output_buffer_timeout} must be 0 or at least 0.001 s")
         if self.start not in STARTS:
             wrong.append(f"start: {self.start!r} is neither 'latest' nor 'earliest'")
         if self.handler is not None and self.batch_handler is not None:

@@ -70,7 +70,7 @@ class ConnectionSettings:
             wrong.append(f"deflate_level: {self.deflate_level} not in 1-9")
         return wrong
 
-    def identify(self, *, msg_timeout: float, sample_rate: int, extension: dict[str, Any]) -> dict[str, Any]:
+    def identify(self, *, msg_timeout: float, sample_rate: int, output_buffer_timeout: float = 0, extension: dict[str, Any]) -> dict[str, Any]:
         """The body of IDENTIFY."""
         hostname = self.hostname or socket.gethostname()
         request: dict[str, Any] = {
@@ -84,6 +84,7 @@ class ConnectionSettings:
             "heartbeat_interval": round(self.heartbeat_interval * 1000),
             "msg_timeout": round(msg_timeout * 1000),
             "sample_rate": sample_rate,
+            "output_buffer_timeout": round(output_buffer_timeout * 1000),
             "tls_v1": bool(self.tls),
             "snappy": self.compression == "snappy",
             "deflate": self.compression == "deflate",

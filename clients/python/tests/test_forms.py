@@ -43,6 +43,7 @@ class Wrong(Case):
             ({"lookup_interval": 0}, "lookup_interval: 0"),
             ({"msg_timeout": 0.5}, "msg_timeout: 0.5"),
             ({"sample_rate": 100}, "sample_rate: 100 not in 0-99"),
+            ({"output_buffer_timeout": 0.0001}, "output_buffer_timeout: 0.0001 must be 0 or at least 0.001 s"),
             ({"start": "first"}, "start: 'first'"),
             ({"handler": nothing, "batch_handler": nothing}, "exclude each other"),
             ({"compression": "zip"}, "compression: 'zip'"),

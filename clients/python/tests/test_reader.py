@@ -327,7 +327,7 @@ class Connections(Forms):
             daemon, handler=Handlers(), msg_timeout=2.5, sample_rate=7, start="earliest", zone="z", client_id="me"
         )
         identity = daemon.subscriber().identity
-        wanted = {"msg_timeout": 2500, "sample_rate": 7, "millrace": {"channel_start": "earliest"}, "topology_zone": "z", "client_id": "me"}
+        wanted = {"output_buffer_timeout": 25, "msg_timeout": 2500, "sample_rate": 7, "millrace": {"channel_start": "earliest"}, "topology_zone": "z", "client_id": "me"}
         self.assertEqual({k: identity[k] for k in wanted}, wanted)
         self.assertTrue(self.log.having("has no effect there"))
 
