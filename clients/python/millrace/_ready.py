@@ -55,7 +55,10 @@ class Ready:
             return None
         if not self._batch_wait or len(self.messages) >= self._batch_size or self.starved():
             return 0.0
-        return max(0.0, first._delivery.at + self._batch_wait - time.monotonic())
+        delivery = first._delivery
+        # Half of the daemon's patience is for the handler: what waited for all of it would come again, unhandled.
+        until = min(delivery.at + self._batch_wait, (delivery.at + delivery.deadline) / 2)
+        return max(0.0, until - time.monotonic())
 
     def take(self) -> Message | None:
         """Return the next message, if there is one."""

@@ -145,6 +145,12 @@ class Handling(Forms):
         h.wait()
         self.assertEqual(len(h.given[0]), 1)
 
+    def test_a_batch_does_not_wait_until_it_is_taken_back(self) -> None:
+        daemon, h = self.daemon(b"a", info={"msg_timeout": 400}), Handlers()
+        self.running(daemon, batch_handler=h, batch_wait=PATIENCE)
+        h.wait()
+        self.assertEqual([m.body for m in h.given[0]], [b"a"])
+
     def test_given_up(self) -> None:
         for give_up, command in ((None, "FIN"), (Handlers(), "FIN"), (Handlers(OSError("no")), "REQ")):
             with self.subTest(command=command, give_up=give_up):
