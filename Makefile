@@ -16,7 +16,7 @@ staticcheck = go tool -modfile=$(1)internal/tools/go.mod staticcheck
 # other processes and have a step of their own, as has the clients' conformance.
 packages = $$(go list ./... | grep -v -e '/internal/e2e$$' -e '/internal/e2e/cluster$$' -e '/internal/e2e/clients$$' -e '/clients/conformance$$')
 
-.PHONY: build run test check format vet staticcheck race conformance fuzz python e2e cluster clients otel nsqjs gonsq bench soak clean
+.PHONY: build run test check format vet staticcheck race interpreter conformance fuzz python e2e cluster clients otel nsqjs gonsq bench soak clean
 
 build:
 	@echo 'building the programs into build/'
@@ -54,9 +54,13 @@ race:
 	elif [ "$$CI" = true ]; then echo 'the race detector needs gcc'; exit 1; \
 	else echo 'skipped: the race detector needs gcc; testing without it'; $(call quiet,go test -shuffle=on $(packages)); fi
 
-# The clients of all languages. Python may be missing, which only CI (CI=true)
-# takes for a failure.
-conformance:
+# Python is installed where that is possible. Without one that is recent enough, what
+# needs it says so in a line, which only CI (CI=true) takes for a failure.
+interpreter:
+	@command -v python3 >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get install -y python3 >/dev/null 2>&1; } || true
+
+# The clients of all languages.
+conformance: interpreter
 	@echo 'playing the conformance scenarios with each client'
 	@race=$$(command -v gcc >/dev/null && echo -race); \
 	out=$$(go test $$race -count=1 -v ./clients/conformance 2>&1) || { printf '%s\n' "$$out"; exit 1; }; \
@@ -87,11 +91,9 @@ cluster: build
 	out=$$(MILLRACE_PROGRAMS="$(CURDIR)/build" go test $$race -count=1 -v ./internal/e2e/cluster 2>&1) || { printf '%s\n' "$$out"; exit 1; }; \
 	printf '%s\n' "$$out" | grep -o 'skipped: .*' | sort -u || true
 
-# Go's client is in the test's process, where the race detector sees it. Python may
-# be missing, which only CI (CI=true) takes for a failure. MILLRACE_BROKERS names
-# brokers that run already, for the scenarios: host:port[/httphost:port],...
-clients: build
-	@command -v python3 >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get install -y python3 >/dev/null 2>&1; } || true
+# Go's client is in the test's process, where the race detector sees it. MILLRACE_BROKERS
+# names brokers that run already, for the scenarios: host:port[/httphost:port],...
+clients: build interpreter
 	@echo 'testing both clients against daemons that are killed, away, or many'
 	@race=$$(command -v gcc >/dev/null && echo -race); \
 	out=$$(MILLRACE_PROGRAMS="$(CURDIR)/build" go test $$race -count=1 -v ./internal/e2e/clients 2>&1) || { printf '%s\n' "$$out"; exit 1; }; \
@@ -132,8 +134,7 @@ gonsq: build
 	elif [ "$$CI" = true ]; then echo "$$out"; exit 1; \
 	else echo 'skipped: go-nsq cannot be downloaded'; fi
 
-# Python may be missing or old, which only CI (CI=true) takes for a failure.
-python:
+python: interpreter
 	@if command -v python3 >/dev/null && python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))'; then \
 		echo 'testing the Python client'; cd clients/python && $(call quiet,python3 -W error -m unittest); \
 	elif [ "$$CI" = true ]; then echo 'the Python client needs python3, 3.10 or later'; exit 1; \
