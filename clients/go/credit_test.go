@@ -1,20 +1,12 @@
 package millrace
 
 import (
-	"context"
 	"fmt"
 	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
 )
-
-func slowly(h Handler) HandlerFunc {
-	return func(ctx context.Context, m *Message) error {
-		time.Sleep(100 * time.Microsecond)
-		return h.Handle(ctx, m)
-	}
-}
 
 // shares are lines that have been given ready for long, of which some are hungry:
 // "10 10! 3/7" is two with 10, the second one hungry, and one with 3 that had up to 7 in flight.

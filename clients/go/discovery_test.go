@@ -1,6 +1,7 @@
 package millrace
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"net"
@@ -182,4 +183,12 @@ func TestMoreDaemonsThanCredit(t *testing.T) {
 			}
 		}
 	})
+}
+
+// slowly is h with 100 µs more, by the bubble's clock.
+func slowly(h Handler) HandlerFunc {
+	return func(ctx context.Context, m *Message) error {
+		time.Sleep(100 * time.Microsecond)
+		return h.Handle(ctx, m)
+	}
 }

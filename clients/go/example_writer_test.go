@@ -182,7 +182,7 @@ func ExampleWriterConfig_spool() {
 	defer stop()
 	w = open(address)
 	for w.Stats().Spooled > 0 {
-		time.Sleep(time.Millisecond)
+		time.Sleep(time.Millisecond) // the spool is delivered in the background
 	}
 	if err := w.Close(); err != nil {
 		log.Fatal(err)

@@ -67,11 +67,11 @@ func TestOverTCP(t *testing.T) {
 	b.stop()
 	want(t, "finished", b.finishedBodies(), numbered(total))
 	var left []string
-	for range 100 { // what only has to return may not have had the processor yet
+	for range 10_000 { // what only has to return may not have had the processor yet
 		if left = goroutines(); len(left) == 0 {
 			return
 		}
-		time.Sleep(time.Millisecond)
+		time.Sleep(time.Millisecond) // nothing tells of a goroutine's end but a look
 	}
 	t.Errorf("goroutines left:\n%s", strings.Join(left, "\n\n"))
 }
