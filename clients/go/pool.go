@@ -50,10 +50,20 @@ type daemon struct {
 
 // know adds the daemons of Addresses.
 func (p *pool) know(addresses []string) {
+	known := p.known()
 	for _, a := range addresses {
-		d := p.daemon(a)
+		d := p.daemon(known, a)
 		d.given, d.listed, d.rank = true, true, 0
 	}
+}
+
+// known returns the daemons by their addresses.
+func (p *pool) known() map[string]*daemon {
+	known := make(map[string]*daemon, len(p.daemons))
+	for _, d := range p.daemons {
+		known[d.address] = d
+	}
+	return known
 }
 
 // meet takes note of the daemons that lookupds list, of all of them if found is
@@ -64,8 +74,9 @@ func (p *pool) meet(found []producer, complete bool, c *Connection) {
 			d.listed = d.given
 		}
 	}
+	known := p.known()
 	for _, f := range found {
-		d := p.daemon(f.address)
+		d := p.daemon(known, f.address)
 		d.listed = true
 		if !d.given {
 			d.rank = f.distance(c)
@@ -79,21 +90,24 @@ func (p *pool) forget() {
 	p.daemons = slices.DeleteFunc(p.daemons, func(d *daemon) bool { return !d.listed && !d.busy })
 }
 
-func (p *pool) daemon(address string) *daemon {
-	for _, d := range p.daemons {
-		if d.address == address {
-			return d
-		}
+// daemon returns the daemon at an address, which it adds if it is not among the known.
+func (p *pool) daemon(known map[string]*daemon, address string) *daemon {
+	if d := known[address]; d != nil {
+		return d
 	}
 	d := &daemon{address: address}
+	known[address] = d
 	p.daemons = slices.Insert(p.daemons, rand.IntN(len(p.daemons)+1), d)
 	return d
 }
 
-// preference is the less the better.
+// ranks is how many there are.
+const ranks = 3
+
+// preference is the less the better, and below twice ranks.
 func (d *daemon) preference(at time.Time) int {
 	if d.aside.After(at) {
-		return 10 + d.rank
+		return ranks + d.rank
 	}
 	return d.rank
 }
@@ -102,11 +116,18 @@ func (d *daemon) preference(at time.Time) int {
 // answer is possible; zero: not before something else happens. Beyond most
 // connections there is only one that is to replace others.
 func (p *pool) next(at time.Time, most int) (next *daemon, when time.Time) {
-	best := 1000 // preference of those that are in use, or about to be
+	best := 2 * ranks       // preference of those that are in use, or about to be
+	var busy [2 * ranks]int // how many are, by preference
 	for _, d := range p.daemons {
+		if d.busy {
+			busy[d.preference(at)]++
+		}
 		if d.busy && d.listed && (d.lane != nil && !d.lane.gone || d.lane == nil && d.failures == 0) {
 			best = min(best, d.preference(at))
 		}
+	}
+	for i := 1; i < len(busy); i++ {
+		busy[i] += busy[i-1] // those that are preferred to others count as well
 	}
 	for _, d := range p.daemons {
 		switch {
@@ -115,7 +136,7 @@ func (p *pool) next(at time.Time, most int) (next *daemon, when time.Time) {
 			if d.aside.After(at) {
 				when = earliest(when, d.aside)
 			}
-		case p.busy(at, d.preference(at)) >= most:
+		case busy[d.preference(at)] >= most:
 		case d.notBefore.After(at):
 			when = earliest(when, d.notBefore)
 		case next == nil || d.preference(at) < next.preference(at):
@@ -123,16 +144,6 @@ func (p *pool) next(at time.Time, most int) (next *daemon, when time.Time) {
 		}
 	}
 	return next, when
-}
-
-// busy counts the daemons in use that are preferred to others.
-func (p *pool) busy(at time.Time, preference int) (n int) {
-	for _, d := range p.daemons {
-		if d.busy && d.preference(at) <= preference {
-			n++
-		}
-	}
-	return n
 }
 
 // earliest returns the earlier of two times, of which zero is none.
@@ -153,14 +164,14 @@ func (p *pool) connected(d *daemon, l *lane) {
 // more, or not preferred now that better ones are connected, and returns those
 // that can be ended at once. The others end when nothing is owed on them.
 func (p *pool) spare() (idle []*lane) {
-	at, best := time.Now(), 1000
+	at, best := time.Now(), 2*ranks
 	for _, l := range p.lanes {
 		if !l.gone && l.daemon.listed {
 			best = min(best, l.daemon.preference(at))
 		}
 	}
 	for _, l := range p.lanes {
-		if !l.gone && (l.daemon.preference(at) > best || !l.daemon.listed && best < 1000) {
+		if !l.gone && (l.daemon.preference(at) > best || !l.daemon.listed && best < 2*ranks) {
 			l.gone = true
 			if l.unanswered.count == 0 {
 				idle = append(idle, l)
