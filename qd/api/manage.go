@@ -19,12 +19,12 @@ func (a *api) changes() []change {
 		{"/topic/create", "/create_topic", a.createTopic},
 		{"/topic/delete", "/delete_topic", a.deleteTopic},
 		{"/topic/empty", "/empty_topic", a.emptyTopic},
-		{"/topic/pause", "/pause_topic", a.onTopic((*broker.Topic).Pause)},
+		{"/topic/pause", "/pause_topic", a.pauseTopic},
 		{"/topic/unpause", "/unpause_topic", a.onTopic((*broker.Topic).Unpause)},
 		{"/channel/create", "/create_channel", a.createChannel},
 		{"/channel/delete", "/delete_channel", a.onChannel((*broker.Topic).DeleteChannel)},
 		{"/channel/empty", "/empty_channel", a.onChannel((*broker.Topic).EmptyChannel)},
-		{"/channel/pause", "/pause_channel", a.onChannel((*broker.Topic).PauseChannel)},
+		{"/channel/pause", "/pause_channel", a.pauseChannel},
 		{"/channel/unpause", "/unpause_channel", a.onChannel((*broker.Topic).UnpauseChannel)},
 	}
 }

@@ -84,36 +84,12 @@ func (t *Topic) Empty() error {
 	return t.writeNow() // or deferred publishes that it dropped would be back after a crash
 }
 
-// Pause holds back from the channels what is published from now on.
-func (t *Topic) Pause() error {
-	defer t.broker.notify()
-	return t.change(func(core *queue.Topic) { core.Pause() })
-}
-
-// Unpause ends a pause.
-func (t *Topic) Unpause() error {
-	defer t.broker.notify()
-	return t.change(func(core *queue.Topic) { core.Unpause(t.broker.Now()) })
-}
-
 // EmptyChannel drops all messages of a channel.
 func (t *Topic) EmptyChannel(name string) error {
 	if err := t.changeChannel(name, (*queue.Channel).Empty); err != nil {
 		return err
 	}
 	return t.writeNow()
-}
-
-// PauseChannel holds back a channel's deliveries.
-func (t *Topic) PauseChannel(name string) error {
-	defer t.broker.notify()
-	return t.changeChannel(name, (*queue.Channel).Pause)
-}
-
-// UnpauseChannel ends a pause.
-func (t *Topic) UnpauseChannel(name string) error {
-	defer t.broker.notify()
-	return t.changeChannel(name, (*queue.Channel).Unpause)
 }
 
 func (t *Topic) change(f func(core *queue.Topic)) error {
@@ -124,6 +100,7 @@ func (t *Topic) change(f func(core *queue.Topic)) error {
 	if t.logs != nil {
 		t.logs.change++
 	}
+	t.awaitEnd()
 	t.unlock()
 	signal(t.broker.changed)
 	return t.save()

@@ -192,8 +192,8 @@ func TestWatch(t *testing.T) {
 	default:
 	}
 	for _, change := range []func() error{
-		topic.Pause, topic.Unpause,
-		func() error { return topic.PauseChannel("c") }, func() error { return topic.UnpauseChannel("c") },
+		func() error { return topic.Pause(queue.Pause{}) }, topic.Unpause,
+		func() error { return topic.PauseChannel("c", queue.Pause{}) }, func() error { return topic.UnpauseChannel("c") },
 	} {
 		if err := change(); err != nil {
 			t.Fatal(err)

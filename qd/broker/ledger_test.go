@@ -227,7 +227,13 @@ func (a *auditor) open(t *Topic, b *book) (readers []*reader) {
 	pausedChannels := make(map[string]bool)
 	t.View(func(core *queue.Topic) {
 		paused = core.Paused()
+		if p := core.CurrentPause(); p != nil && p.Reason != onPurpose {
+			a.failf("topic %s is paused, and why is %q", t.Name(), p.Reason)
+		}
 		for _, c := range core.Channels() {
+			if p := c.CurrentPause(); p != nil && p.Reason != onPurpose {
+				a.failf("channel %s of %s is paused, and why is %q", c.Name(), t.Name(), p.Reason)
+			}
 			here[c.Name()], pausedChannels[c.Name()] = c, c.Paused()
 		}
 	})

@@ -156,6 +156,7 @@ func (b *Broker) restore(tm topicMeta, clean bool) error {
 	}
 	t.spilled.Store(spill.SizeOf(t.spillConfig().Dir))
 	t.mu.Lock()
+	t.awaitEnd()
 	t.unlock() // asks for a look at what is due
 	return nil
 }

@@ -222,7 +222,7 @@ func TestPolicyKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, do := range []func() error{
-		topic.Pause, func() error { return topic.PauseChannel("c") }, func() error { return topic.SetMaxAttempts("c", 3) },
+		func() error { return topic.Pause(queue.Pause{}) }, func() error { return topic.PauseChannel("c", queue.Pause{}) }, func() error { return topic.SetMaxAttempts("c", 3) },
 	} {
 		if err := do(); err != nil {
 			t.Fatal(err)

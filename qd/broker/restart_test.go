@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/millrace-mq/millrace/protocol"
+	"github.com/millrace-mq/millrace/qd/queue"
 )
 
 // restart stops a broker in order and starts it again.
@@ -118,14 +119,14 @@ func TestRestartPaused(t *testing.T) {
 			r := start(t, t.TempDir(), change)
 			topic := r.topic("t")
 			for _, err := range []error{
-				topic.CreateChannel("c"), topic.CreateChannel("paused"), topic.PauseChannel("paused"),
+				topic.CreateChannel("c"), topic.CreateChannel("paused"), topic.PauseChannel("paused", queue.Pause{}),
 			} {
 				if err != nil {
 					t.Fatal(err)
 				}
 			}
 			publish(t, topic, 0, 300, 100)
-			if err := topic.Pause(); err != nil {
+			if err := topic.Pause(queue.Pause{}); err != nil {
 				t.Fatal(err)
 			}
 			publish(t, topic, 300, 400, 100)

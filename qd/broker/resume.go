@@ -113,6 +113,7 @@ func (b *Broker) resume(name string, number uint64) error {
 	r.assemble()
 	t.mu.Lock()
 	t.soil(b.Now())
+	t.awaitEnd()
 	t.unlock()
 	return nil
 }
@@ -355,7 +356,7 @@ func (r *resumption) assemble() {
 	parked := 0
 	for i := range r.channels {
 		c := &r.channels[i]
-		core := r.core.ResumeChannel(c.Name, c.Paused, c.state.Cursor, c.entries)
+		core := r.core.ResumeChannel(c.Name, c.currentPause(), c.state.Cursor, c.entries)
 		parked += len(c.state.Entries)
 		c.state.Entries, c.known = nil, nil
 		core.SetMaxAttempts(c.MaxAttempts)

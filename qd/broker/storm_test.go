@@ -190,13 +190,13 @@ func (s *storm) operate(seed uint64) {
 		case 1:
 			err = topic.Empty()
 		case 2:
-			err = topic.Pause()
+			err = topic.Pause(queue.Pause{})
 		case 3, 4:
 			err = topic.Unpause()
 		case 5:
 			err = topic.EmptyChannel(channel)
 		case 6:
-			err = topic.PauseChannel(channel)
+			err = topic.PauseChannel(channel, queue.Pause{})
 		case 7:
 			err = topic.UnpauseChannel(channel)
 		case 8:
@@ -204,7 +204,7 @@ func (s *storm) operate(seed uint64) {
 		case 9:
 			err = topic.CreateChannel(channel)
 		case 10:
-			err = s.topic("kept").Pause()
+			err = s.topic("kept").Pause(queue.Pause{})
 		case 11:
 			err = s.topic("kept").Unpause()
 		}

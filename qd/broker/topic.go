@@ -135,8 +135,10 @@ func (t *Topic) tick() {
 	if t.idleAt != 0 {
 		t.ask(t.idleAt)
 	}
+	over := t.endPauses(now)
 	rest, tend := t.rests(now), t.tends(now)
 	t.settle()
+	t.tellEnded(over)
 	if rest {
 		t.broker.workers.Go(t.restDisk)
 	}

@@ -36,6 +36,16 @@ type channelRecord struct {
 	FromSide    uint64 `json:"from_side"`
 	Paused      bool   `json:"paused,omitempty"`
 	MaxAttempts int    `json:"max_attempts,omitempty"`
+
+	Pause queue.Pause `json:"pause,omitzero"` // why, while it is paused
+}
+
+// currentPause is why the channel is paused; nil if it is not.
+func (r *channelRecord) currentPause() *queue.Pause {
+	if !r.Paused {
+		return nil
+	}
+	return &r.Pause
 }
 
 // describe returns what is to be written down. Under mu.
@@ -46,9 +56,11 @@ func (t *Topic) describe() topicRecord {
 	}
 	for _, c := range t.core.Channels() {
 		if h := t.logs.held[c]; h != nil {
-			r.Channels = append(r.Channels, channelRecord{
-				Name: c.Name(), File: h.number, From: h.from, FromSide: h.side, Paused: c.Paused(), MaxAttempts: c.MaxAttempts(),
-			})
+			record := channelRecord{Name: c.Name(), File: h.number, From: h.from, FromSide: h.side, MaxAttempts: c.MaxAttempts()}
+			if p := c.CurrentPause(); p != nil {
+				record.Paused, record.Pause = true, *p
+			}
+			r.Channels = append(r.Channels, record)
 		}
 	}
 	return r

@@ -11,6 +11,7 @@ import (
 
 	"github.com/millrace-mq/millrace/qd/disk"
 	"github.com/millrace-mq/millrace/qd/disk/disktest"
+	"github.com/millrace-mq/millrace/qd/queue"
 )
 
 // world is a broker on a disk in memory that may fail, with its ledger. It lives
@@ -288,6 +289,9 @@ func (c *client) drain(answer func([]got)) (all []got) {
 	}
 }
 
+// onPurpose is why the world pauses what it pauses.
+const onPurpose = "on purpose"
+
 // pause pauses a topic, or if channel is not empty a channel, or ends that.
 func (w *world) pause(name, channel string, pause bool) error {
 	t, err := w.topic(name)
@@ -297,13 +301,13 @@ func (w *world) pause(name, channel string, pause bool) error {
 	state := &w.book(name).paused
 	switch {
 	case channel == "" && pause:
-		err = t.Pause()
+		err = t.Pause(queue.Pause{Reason: onPurpose})
 	case channel == "":
 		err = t.Unpause()
 	default:
 		state = &w.book(name).page(channel).paused
 		if pause {
-			err = t.PauseChannel(channel)
+			err = t.PauseChannel(channel, queue.Pause{Reason: onPurpose})
 		} else {
 			err = t.UnpauseChannel(channel)
 		}

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+
+	"github.com/millrace-mq/millrace/qd/queue"
 )
 
 var rewrite = flag.Bool("rewrite", false, "write the golden files anew")
@@ -23,7 +25,7 @@ func busy(t testing.TB, maxTopics int) *daemon {
 	d.topic("orders", "ship", "bill")
 	d.topic("idle")
 	d.publish("orders", 6)
-	if err := d.topic("orders").PauseChannel("bill"); err != nil {
+	if err := d.topic("orders").PauseChannel("bill", queue.Pause{}); err != nil {
 		t.Fatal(err)
 	}
 	time.Sleep(20 * time.Millisecond)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/millrace-mq/millrace/protocol"
+	"github.com/millrace-mq/millrace/qd/queue"
 )
 
 // extendedLookupd is one in a network, at l:4160.
@@ -45,8 +46,8 @@ func TestGenerationsAndPauses(t *testing.T) {
 			change func() error
 			want   string
 		}{
-			{b.find("t").Pause, "REGISTER t  %d paused"},
-			{func() error { return b.find("t").PauseChannel("c") }, "REGISTER t c %d paused"},
+			{func() error { return b.find("t").Pause(queue.Pause{}) }, "REGISTER t  %d paused"},
+			{func() error { return b.find("t").PauseChannel("c", queue.Pause{}) }, "REGISTER t c %d paused"},
 			{b.find("t").Unpause, "REGISTER t  %d"},
 			{func() error { return b.find("t").UnpauseChannel("c") }, "REGISTER t c %d"},
 			{func() error { return b.find("t").DeleteChannel("c") }, "UNREGISTER t c %d"},
@@ -64,7 +65,7 @@ func TestGenerationsAndPauses(t *testing.T) {
 		l.told()
 		expectNil(t, b.broker.DeleteTopic("t"))
 		b.create("t", "d")
-		expectNil(t, b.find("t").Pause())
+		expectNil(t, b.find("t").Pause(queue.Pause{}))
 		b.expect(l)
 		release()
 		b.hears(l, "t", fmt.Sprint("UNREGISTER t d ", first), fmt.Sprint("UNREGISTER t  ", first),
@@ -76,7 +77,7 @@ func TestEverythingIsSaidAgain(t *testing.T) {
 	inBubble(t, []string{"l:4160"}, func(b *bench) {
 		l := extendedLookupd(b)
 		b.create("t", "c")
-		expectNil(t, b.find("t").Pause())
+		expectNil(t, b.find("t").Pause(queue.Pause{}))
 		everything := []string{"REGISTER t  %d paused", "REGISTER t c %d", "SYNCED"}
 		b.start()
 		b.hears(l, "t", append([]string{hello}, everything...)...)

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"github.com/millrace-mq/millrace/qd/queue"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -71,8 +73,8 @@ func TestMessagesAreNoNews(t *testing.T) {
 		b.expect(k)
 		b.expect(l)
 		// Nor is a pause, to one that speaks plain V1.
-		expectNil(t, b.find("t").Pause())
-		expectNil(t, b.find("t").PauseChannel("c"))
+		expectNil(t, b.find("t").Pause(queue.Pause{}))
+		expectNil(t, b.find("t").PauseChannel("c", queue.Pause{}))
 		b.expect(l)
 	})
 }

@@ -8,6 +8,7 @@ type Channel struct {
 	topic  *Topic
 	serial uint64
 	paused bool
+	pause  Pause // why, while it is
 
 	cursor  uint64  // position of the next first delivery
 	backlog backlog // blocks handed out by the topic and not begun
@@ -65,9 +66,6 @@ func (c *Channel) Name() string { return c.name }
 
 // Serial tells the channel from others of the topic, of the same name too.
 func (c *Channel) Serial() uint64 { return c.serial }
-
-// Paused reports whether deliveries are held back.
-func (c *Channel) Paused() bool { return c.paused }
 
 // Depth is the number of messages that could be delivered now: those that
 // were never delivered, and parked ones that are ready again.

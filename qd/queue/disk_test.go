@@ -223,7 +223,7 @@ func TestLossWhilePaused(t *testing.T) {
 	w.publish(3, 10)
 	w.topic.Idle()
 	w.work(1)
-	w.topic.Pause()
+	w.topic.Pause(Pause{})
 	w.publish(5, 10) // held back, in memory
 	k := c.Subscribe(nil, 1000)
 	k.SetReady(100)

@@ -140,7 +140,7 @@ func (l *life) answer(ln *listener, m *member) {
 func (l *life) stepTopic() {
 	switch l.rng.IntN(9) {
 	case 0:
-		l.topic.Pause()
+		l.topic.Pause(Pause{})
 	case 1, 2:
 		l.topic.Unpause(l.now)
 		l.release()
@@ -167,7 +167,7 @@ func (l *life) stepTopic() {
 func (l *life) stepChannel(ln *listener) {
 	switch l.rng.IntN(8) {
 	case 0:
-		ln.c.Pause()
+		ln.c.Pause(Pause{})
 	case 1, 2:
 		ln.c.Unpause()
 	case 3:

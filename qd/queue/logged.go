@@ -38,6 +38,7 @@ type LogState struct {
 	Paused     bool   `json:"paused,omitempty"`
 	PausedAt   uint64 `json:"paused_at,omitempty"`   // position that the channels may not pass
 	PausedSide uint64 `json:"paused_side,omitempty"` // the same in the side log
+	Pause      Pause  `json:"pause,omitzero"`        // why, while it is paused
 	Base       uint64 `json:"base,omitempty"`        // where the first channel begins
 	BaseSide   uint64 `json:"base_side,omitempty"`
 	Holes      []Hole `json:"holes,omitempty"`
@@ -56,6 +57,7 @@ func NewLoggedTopic(c Config, s LogState, first, end, side uint64, waiting []Ent
 	}
 	t.log = l
 	if t.paused {
+		t.pause = s.Pause
 		t.pausedAt = max(t.pausedAt, first)
 	}
 	t.forgetHoles()
@@ -65,7 +67,7 @@ func NewLoggedTopic(c Config, s LogState, first, end, side uint64, waiting []Ent
 // LogState returns what is to be kept of the topic.
 func (t *Topic) LogState() LogState {
 	l := t.log
-	s := LogState{Paused: t.paused, Base: l.base, BaseSide: l.untaken(), Holes: slices.Clone(l.holes)}
+	s := LogState{Paused: t.paused, Pause: t.pause, Base: l.base, BaseSide: l.untaken(), Holes: slices.Clone(l.holes)}
 	if t.paused {
 		s.PausedAt, s.PausedSide = t.pausedAt, l.sideLimit
 	}

@@ -52,7 +52,7 @@ func TestDropOldestAtHole(t *testing.T) {
 		w := newLogWorld(t, most, 1)
 		c, e := w.topic.AddChannel("c", 1), w.topic.AddChannel("e#ephemeral", 1)
 		w.block(4)
-		w.topic.Pause()
+		w.topic.Pause(Pause{})
 		w.block(10)
 		w.topic.Empty()
 		w.topic.Unpause(1)

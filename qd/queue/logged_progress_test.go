@@ -317,7 +317,7 @@ func TestTrimmedBeyond(t *testing.T) {
 				w.topic.AddChannel(name, 1)
 			}
 			w.block(10)
-			w.topic.Pause()
+			w.topic.Pause(Pause{})
 			w.block(10)
 			w.cut(115)
 			w.audit()
@@ -372,7 +372,7 @@ func TestMovedWhileFetched(t *testing.T) {
 func TestPausedWithoutChannels(t *testing.T) {
 	w := newLogWorld(t, 0, 1)
 	w.deferred(0)
-	w.topic.Pause()
+	w.topic.Pause(Pause{})
 	w.deferred(0)
 	c := w.topic.AddChannel("c", 1)
 	w.keepAll()

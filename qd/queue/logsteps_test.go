@@ -8,7 +8,7 @@ import (
 func (l *logLife) stepTopic() {
 	switch l.rng.IntN(12) {
 	case 0:
-		l.topic.Pause()
+		l.topic.Pause(Pause{})
 		l.settled()
 	case 1, 2:
 		l.unpause()
@@ -105,7 +105,7 @@ func (l *logLife) damage() {
 func (l *logLife) stepChannel(r *reader) {
 	switch l.rng.IntN(12) {
 	case 0:
-		r.c.Pause()
+		r.c.Pause(Pause{})
 	case 1, 2:
 		r.c.Unpause()
 	case 3:

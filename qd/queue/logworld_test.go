@@ -253,13 +253,13 @@ func (w *logWorld) crash() {
 	}
 	w.topic = NewLoggedTopic(w.config(), w.state, w.first, uint64(len(w.main)), uint64(len(w.side)), waiting)
 	for _, c := range durable {
-		w.resume(c.Name(), c.Paused(), c.MaxAttempts())
+		w.resume(c.Name(), c.CurrentPause(), c.MaxAttempts())
 	}
 	w.settled()
 }
 
 // resume opens a channel where it was when it was last written down.
-func (w *logWorld) resume(name string, paused bool, maxAttempts int) {
+func (w *logWorld) resume(name string, pause *Pause, maxAttempts int) {
 	k := w.kept[name]
 	entries := slices.Collect(maps.Values(k.entries))
 	for _, r := range k.progress.Open {
@@ -270,7 +270,7 @@ func (w *logWorld) resume(name string, paused bool, maxAttempts int) {
 		}
 	}
 	slices.SortFunc(entries, func(a, b Entry) int { return int(int64(a.ID - b.ID)) })
-	c := w.topic.ResumeChannel(name, paused, k.progress.Cursor, slices.Values(entries))
+	c := w.topic.ResumeChannel(name, pause, k.progress.Cursor, slices.Values(entries))
 	c.SetMaxAttempts(maxAttempts)
 	to := uint64(len(w.side))
 	if w.state.Paused {

@@ -198,12 +198,12 @@ func TestLookAtUnread(t *testing.T) {
 		}, []int{2, 3, 4}},
 		"held back by a pause": {func(w *world, c, _ *Channel) {
 			w.publish(2, 10)
-			w.topic.Pause()
+			w.topic.Pause(Pause{})
 			w.publish(3, 10)
 		}, []int{0, 1}},
 		"behind what was emptied in a pause": {func(w *world, c, _ *Channel) {
 			w.publish(2, 10)
-			w.topic.Pause()
+			w.topic.Pause(Pause{})
 			w.publish(3, 10)
 			w.topic.Empty()
 			w.topic.Unpause(1)
@@ -221,7 +221,7 @@ func TestLookAtUnread(t *testing.T) {
 			w.publish(2, 10)
 			w.topic.Idle()
 			w.work(1)
-			w.topic.Pause()
+			w.topic.Pause(Pause{})
 			w.publish(2, 10)
 			w.topic.Empty()
 			w.topic.Unpause(1)
@@ -267,7 +267,7 @@ func TestLookAtHole(t *testing.T) {
 	w := newLogWorld(t, 1000, 1)
 	c := w.topic.AddChannel("c", 1)
 	w.publish(3, 10)
-	w.topic.Pause()
+	w.topic.Pause(Pause{})
 	w.publish(4, 10)
 	w.topic.Empty()
 	w.topic.Unpause(1)

@@ -133,42 +133,6 @@ func (t *Topic) toBeCut() int {
 	return n
 }
 
-// Pause holds back what is published from now on, Unpause lets it go to the
-// channels. What was published before is theirs already.
-func (t *Topic) Pause() {
-	if t.paused {
-		return
-	}
-	t.seal()
-	t.paused = true
-	t.pausedAt = t.end
-	if t.log != nil {
-		t.log.sideLimit = t.log.untaken()
-		if len(t.channels) == 0 {
-			t.pausedAt = t.log.base
-		}
-		return
-	}
-	if len(t.channels) == 0 {
-		t.pausedAt = t.fanned
-	}
-}
-
-// Unpause ends a pause.
-func (t *Topic) Unpause(now int64) {
-	if !t.paused {
-		return
-	}
-	t.paused = false
-	t.handOver(now)
-	for _, c := range t.channels {
-		c.rouse()
-	}
-}
-
-// Paused reports whether new messages are held back from the channels.
-func (t *Topic) Paused() bool { return t.paused }
-
 // Empty drops the messages that wait in the topic itself: all of them while it
 // has no channel, what came since its pause while it is paused, else none.
 func (t *Topic) Empty() {
@@ -228,15 +192,6 @@ func (t *Topic) DiskDepth() int {
 // Published is the number of messages and the bytes of their bodies since the
 // topic was opened.
 func (t *Topic) Published() (messages, bytes uint64) { return t.published, t.bytes }
-
-// Pause holds back deliveries of the channel.
-func (c *Channel) Pause() { c.paused = true }
-
-// Unpause ends a pause.
-func (c *Channel) Unpause() {
-	c.paused = false
-	c.rouse()
-}
 
 // Empty drops all messages of the channel: those never delivered, those in
 // flight and those parked, but not the dead.

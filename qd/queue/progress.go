@@ -177,9 +177,12 @@ func (c *Channel) positions(p *Progress) {
 // ResumeChannel opens a channel of a topic with a log where it was. entries are
 // its parked messages, those that were in flight among them, in the order of
 // their IDs; what has no due time was in line, and comes before everything else.
-func (t *Topic) ResumeChannel(name string, paused bool, cursor uint64, entries iter.Seq[Entry]) *Channel {
+// pause is why it is paused, nil if it is not.
+func (t *Topic) ResumeChannel(name string, pause *Pause, cursor uint64, entries iter.Seq[Entry]) *Channel {
 	c := t.join(name)
-	c.paused = paused
+	if pause != nil {
+		c.Pause(*pause)
+	}
 	c.cursor = min(max(cursor, t.log.first), t.end)
 	s := &c.parking.shelf
 	for e := range entries {

@@ -13,6 +13,7 @@ import (
 type TopicState struct {
 	Paused      bool  `json:"paused,omitempty"`
 	PausedAfter int   `json:"paused_after,omitempty"` // messages of the backlog that are for the channels all the same
+	Pause       Pause `json:"pause,omitzero"`         // why, while it is paused
 	Cuts        []Cut `json:"cuts,omitempty"`
 }
 
@@ -25,13 +26,14 @@ type Cut struct {
 
 // ChannelState is the same of a channel.
 type ChannelState struct {
-	Paused bool `json:"paused,omitempty"`
-	Skip   int  `json:"skip,omitempty"` // messages of the topic's backlog that are not for it
+	Paused bool  `json:"paused,omitempty"`
+	Pause  Pause `json:"pause,omitzero"`
+	Skip   int   `json:"skip,omitempty"` // messages of the topic's backlog that are not for it
 }
 
 // State returns what is to be kept of the topic.
 func (t *Topic) State() TopicState {
-	s := TopicState{Paused: t.paused}
+	s := TopicState{Paused: t.paused, Pause: t.pause}
 	if t.paused {
 		s.PausedAfter = int(t.pausedAt - t.fanned)
 	}
@@ -43,7 +45,7 @@ func (t *Topic) State() TopicState {
 
 // State returns what is to be kept of the channel.
 func (c *Channel) State() ChannelState {
-	return ChannelState{Paused: c.paused, Skip: max(0, int(int64(c.cursor)-int64(c.topic.fanned)))}
+	return ChannelState{Paused: c.paused, Pause: c.pause, Skip: max(0, int(int64(c.cursor)-int64(c.topic.fanned)))}
 }
 
 // Frames are those of some messages with consecutive IDs.
@@ -137,7 +139,9 @@ func (t *Topic) Restore(s TopicState, disk Disk, saved []Saved) {
 		t.cuts = append(t.cuts, cut{t.fanned + uint64(c.After), c.Messages})
 	}
 	t.end = t.fanned + uint64(disk.Messages-t.toBeCut())
-	t.paused = s.Paused
+	if t.paused = s.Paused; t.paused {
+		t.pause = s.Pause
+	}
 	t.pausedAt = t.fanned + uint64(s.PausedAfter)
 	for _, m := range saved {
 		p := &parked{id: idOf(m.Frame), frame: m.Frame, due: m.Due}
@@ -150,7 +154,9 @@ func (t *Topic) Restore(s TopicState, disk Disk, saved []Saved) {
 // parked messages. Those that were in line go before everything else.
 func (t *Topic) RestoreChannel(name string, s ChannelState, disk Disk, saved []Saved, now int64) *Channel {
 	c := t.join(name)
-	c.paused = s.Paused
+	if s.Paused {
+		c.Pause(s.Pause)
+	}
 	c.backlog.disk = disk
 	c.cursor = t.fanned - uint64(disk.Messages)
 	if disk.Messages == 0 {

@@ -34,6 +34,7 @@ type Topic struct {
 	end      uint64 // position behind the newest message
 	fanned   uint64 // position up to which blocks were handed to the channels
 	paused   bool
+	pause    Pause  // why, while it is
 	pausedAt uint64 // while paused: where the channels' part ends
 	cuts     []cut  // by position
 

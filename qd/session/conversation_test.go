@@ -277,9 +277,9 @@ func (s *stage) operate(what, topic, channel string) error {
 	case "delete-channel":
 		return t.DeleteChannel(channel)
 	case "pause", "unpause", "empty":
-		f := map[string]func() error{"pause": t.Pause, "unpause": t.Unpause, "empty": t.Empty}
+		f := map[string]func() error{"pause": func() error { return t.Pause(queue.Pause{}) }, "unpause": t.Unpause, "empty": t.Empty}
 		g := map[string]func(string) error{
-			"pause": t.PauseChannel, "unpause": t.UnpauseChannel, "empty": t.EmptyChannel,
+			"pause": func(c string) error { return t.PauseChannel(c, queue.Pause{}) }, "unpause": t.UnpauseChannel, "empty": t.EmptyChannel,
 		}
 		if channel == "" {
 			return f[what]()

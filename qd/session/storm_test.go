@@ -184,13 +184,13 @@ func (s *storm) operate(ctx context.Context) {
 	for i := 0; ctx.Err() == nil && err == nil; i++ {
 		switch i % 5 {
 		case 0:
-			err = topic.PauseChannel("one")
+			err = topic.PauseChannel("one", queue.Pause{})
 		case 1:
 			err = topic.UnpauseChannel("one")
 		case 2:
 			_ = topic.DeleteChannel("passing#ephemeral") // may not be there
 		case 3:
-			err = topic.Pause()
+			err = topic.Pause(queue.Pause{})
 		case 4:
 			err = topic.Unpause()
 		}

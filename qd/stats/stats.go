@@ -65,6 +65,7 @@ type Topic struct {
 	Durability broker.Level `json:"durability"`
 	*Log
 	Policy
+	Pause *queue.Pause `json:"pause,omitempty"` // while it is paused
 }
 
 // Channel is a channel's figures. Counts are since it was opened: by the daemon's
@@ -107,6 +108,8 @@ type Channel struct {
 	RevivedCount uint64 `json:"revived_count"`
 	DeletedCount uint64 `json:"deleted_count"`
 	MaxAttempts  int    `json:"max_attempts"` // 0 is any number
+
+	Pause *queue.Pause `json:"pause,omitempty"` // while it is paused
 
 	// Serial tells the channel from another one of the topic that had its name.
 	Serial uint64 `json:"-"`
@@ -182,7 +185,7 @@ type member struct {
 func (t *Topic) read(core *queue.Topic, sel Selection) (members []member) {
 	t.Depth, t.BackendDepth = core.Depth(), core.DiskDepth()
 	t.MessageCount, t.MessageBytes = core.Published()
-	t.Paused = core.Paused()
+	t.Paused, t.Pause = core.Paused(), core.CurrentPause()
 	t.Channels = make([]Channel, 0, len(core.Channels()))
 	for _, c := range core.Channels() {
 		if sel.Channel != "" && c.Name() != sel.Channel {
@@ -214,7 +217,7 @@ func readChannel(c *queue.Channel) Channel {
 		Name: c.Name(), Serial: c.Serial(), Depth: c.Depth(), BackendDepth: c.DiskDepth(),
 		InFlightCount: c.InFlight(), DeferredCount: c.Deferred(), MessageCount: c.Entered(),
 		RequeueCount: counts.Requeued, TimeoutCount: counts.TimedOut,
-		ClientCount: c.ConsumerCount(), Paused: c.Paused(),
+		ClientCount: c.ConsumerCount(), Paused: c.Paused(), Pause: c.CurrentPause(),
 		ZoneLocalMsgCount: counts.Delivered[queue.Zone], RegionLocalMsgCount: counts.Delivered[queue.Region],
 		GlobalMsgCount: counts.Delivered[queue.Elsewhere],
 		FinishedCount:  counts.Finished, EmptiedCount: counts.Emptied,
