@@ -79,7 +79,7 @@ func disguises(r rune) bool {
 func untilArgument(q url.Values, now int64) (int64, error) {
 	until, ok := parseTime(q.Get("until"))
 	if !ok || until <= now {
-		return 0, invalid("until", "must be a time in the future: RFC 3339, or milliseconds or nanoseconds since 1970")
+		return 0, invalid("until", "must be a time in the future, before the year 2262: RFC 3339, or milliseconds or nanoseconds since 1970")
 	}
 	return until, nil
 }
@@ -90,7 +90,7 @@ func forArgument(q url.Values, now int64) (int64, error) {
 	if until := now + int64(d); err == nil && until > now {
 		return until, nil
 	}
-	return 0, invalid("for", "must be a duration above 0, such as 90m or 12h")
+	return 0, invalid("for", "must be a duration such as 90m or 12h, above 0, that ends before the year 2262")
 }
 
 // parseTime reads a time: RFC 3339, or milliseconds or, from 15 digits on,

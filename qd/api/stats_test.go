@@ -85,7 +85,8 @@ func busy(t *testing.T) *daemon {
 	d.expect("POST", "/mpub?topic=orders", "1\n2\n3\n4\n5\n6\n", 200, "OK")
 	d.expect("POST", "/pub?topic=orders&defer=3600000", "later", 200, "OK")
 	d.expect("POST", "/mpub?topic=audit", "1\n22\n", 200, "OK")
-	d.expect("POST", "/topic/pause?topic=audit", nil, 200, "")
+	d.expect("POST", "/topic/pause?topic=audit&reason=a+<b>%26\"c\"&by=ann&for=2h", nil, 200, "")
+	d.expect("POST", "/topic/pause?topic=idle", nil, 200, "")
 
 	subscribe(t, d, closing, 0)
 	k, held := subscribe(t, d, consumer, 4)

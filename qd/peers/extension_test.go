@@ -56,6 +56,14 @@ func TestGenerationsAndPauses(t *testing.T) {
 			b.hears(l, "t", c.want)
 		}
 		b.create("t", "d")
+		until := func(d time.Duration) queue.Pause { return queue.Pause{Reason: "r", Until: b.broker.Now() + int64(d)} }
+		expectNil(t, b.find("t").PauseChannel("d", until(time.Second)))
+		expectNil(t, b.find("t").Pause(until(2*time.Second)))
+		b.hears(l, "t", "REGISTER t  %d paused", "REGISTER t d %d paused")
+		time.Sleep(time.Second)
+		b.hears(l, "t", "REGISTER t d %d")
+		time.Sleep(time.Second)
+		b.hears(l, "t", "REGISTER t  %d")
 		synctest.Wait()
 		l.told()
 		first := b.find("t").Number()

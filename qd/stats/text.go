@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"net"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/millrace-mq/millrace/internal/program"
+	"github.com/millrace-mq/millrace/qd/queue"
 )
 
 // Text renders what was gathered for people, in nsqd's layout: scripts cut
@@ -51,12 +53,12 @@ func (m *Memory) print(w *bytes.Buffer) {
 
 func (t *Topic) print(w *bytes.Buffer) {
 	fmt.Fprintf(w, "\n%s[%-15s] depth: %-5d be-depth: %-5d msgs: %-8d e2e%%: %s\n",
-		pauseMark(t.Paused), t.Name, t.Depth, t.BackendDepth, t.MessageCount, join(t.Latency.String(), t.damage()))
+		pauseMark(t.Paused), t.Name, t.Depth, t.BackendDepth, t.MessageCount, join(t.Latency.String(), t.damage(), why(t.Pause)))
 	for i := range t.Channels {
 		c := &t.Channels[i]
 		fmt.Fprintf(w, "   %s[%-25s] depth: %-5d be-depth: %-5d inflt: %-4d def: %-4d re-q: %-5d timeout: %-5d msgs: %-8d e2e%%: %s\n",
 			pauseMark(c.Paused), c.Name, c.Depth, c.BackendDepth, c.InFlightCount, c.DeferredCount,
-			c.RequeueCount, c.TimeoutCount, c.MessageCount, join(c.Latency.String(), c.dead()))
+			c.RequeueCount, c.TimeoutCount, c.MessageCount, join(c.Latency.String(), c.dead(), why(c.Pause)))
 		for j := range c.Clients {
 			w.WriteString("        ")
 			c.Clients[j].printConsumer(w)
@@ -79,12 +81,17 @@ func (c *Channel) dead() string {
 	return ""
 }
 
-// join puts a column of ours behind nsqd's last one.
-func join(theirs, ours string) string {
-	if theirs == "" || ours == "" {
-		return theirs + ours
+// why is the reason of a pause, behind all other columns: it may be any words.
+func why(p *queue.Pause) string {
+	if p == nil || p.Reason == "" {
+		return ""
 	}
-	return theirs + " " + ours
+	return "paused: " + p.Reason
+}
+
+// join puts columns of ours, those that say something, behind nsqd's last one.
+func join(columns ...string) string {
+	return strings.Join(slices.DeleteFunc(columns, func(c string) bool { return c == "" }), " ")
 }
 
 func pauseMark(paused bool) string {
