@@ -233,9 +233,10 @@ func (d *Daemon) handler() http.Handler {
 	told.BroadcastAddress, told.BroadcastTCPPort, told.BroadcastHTTPPort = d.self.BroadcastAddress, d.self.TCPPort, d.self.HTTPPort
 	told.StatsdPrefix, told.TLSRequired = d.statsdPrefix(), s.RequiresTLS()
 	return api.New(api.Config{
-		Broker:  d.broker,
-		Clients: d.sessions.Clients,
-		Metrics: metrics.Handler(d.source(), s.MetricsMaxTopics, d.log),
+		Broker:     d.broker,
+		Clients:    d.sessions.Clients,
+		Disconnect: d.sessions.Disconnect,
+		Metrics:    metrics.Handler(d.source(), s.MetricsMaxTopics, d.log),
 		Info: api.Info{
 			BroadcastAddress:       d.self.BroadcastAddress,
 			Hostname:               d.self.Hostname,

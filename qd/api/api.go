@@ -27,7 +27,10 @@ type Config struct {
 	Broker *broker.Broker
 	// Clients describes all connections of TCP clients, in any order.
 	Clients func() []session.Client
-	Info    Info
+	// Disconnect closes the connection with that number, and returns false if there
+	// is none; nil if nobody can be disconnected.
+	Disconnect func(connection uint64) bool
+	Info       Info
 	// Metrics, if not nil, answers /metrics.
 	Metrics http.Handler
 
@@ -130,6 +133,9 @@ func newRouter(c Config) *httpapi.Router {
 		r.On("GET", change.old, access.Change, change.handle)
 	}
 	a.routeOperations(r)
+	if c.Disconnect != nil {
+		r.On("POST", "/client/disconnect", access.Change, a.disconnect)
+	}
 	if c.Drain != nil {
 		r.On("GET", "/drain", access.Look, a.drainProgress)
 		r.On("POST", "/drain", access.Change, a.beginDrain)

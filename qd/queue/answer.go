@@ -35,6 +35,7 @@ func (c *Channel) hold(k *Consumer, id uint64) (h held, err error) {
 // for each that k does not hold, with its index.
 func (c *Channel) Finish(k *Consumer, ids []uint64, now int64, failed func(i int, err error)) {
 	m := meter{now: now}
+	before, held := k.finished, int64(0)
 	for i, id := range ids {
 		h, err := c.hold(k, id)
 		if err != nil {
@@ -51,11 +52,13 @@ func (c *Channel) Finish(k *Consumer, ids []uint64, now int64, failed func(i int
 			m.enter(h.chunk, h.i)
 		}
 		m.n++
+		held += now - h.lease.delivered
 		c.settle(h)
 		k.finished++
 		c.counts.Finished++
 	}
 	c.count(&m)
+	k.holding.add(int64(k.finished-before), held)
 	c.recheck(k)
 	c.rouse() // the parked may have been too many
 }
@@ -67,6 +70,7 @@ func (c *Channel) Requeue(k *Consumer, id uint64, delay, now int64) error {
 	if err != nil {
 		return err
 	}
+	k.holding.add(1, now-h.lease.delivered)
 	p := c.withdraw(h, Requeued)
 	k.requeued++
 	c.counts.Requeued++
@@ -208,6 +212,7 @@ func (c *Channel) Expire(now int64) {
 		k := l.consumer
 		c.revoke(l, TimedOut, func(p *parked) {
 			c.counts.TimedOut++
+			k.timedOut++
 			c.comeBack(p, now, now)
 		})
 		c.recheck(k)

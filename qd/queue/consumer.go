@@ -24,7 +24,9 @@ type Consumer struct {
 
 	// Messages sent to it, and answered by it, since it subscribed.
 	delivered, finished, requeued uint64
+	timedOut                      uint64
 	skipped                       uint64 // because it samples
+	holding                       holding
 }
 
 // Run is what Next hands out: some contiguous frames to be written as they

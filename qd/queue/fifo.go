@@ -71,6 +71,15 @@ func (l *list[T]) front() *T {
 	return l.root.next.member
 }
 
+// all yields the members in their order. None may leave meanwhile.
+func (l *list[T]) all(yield func(*T) bool) {
+	for n := l.root.next; n != nil && n != &l.root; n = n.next {
+		if !yield(n.member) {
+			return
+		}
+	}
+}
+
 // listed reports whether n is on a list.
 func (n *node[T]) listed() bool { return n.member != nil }
 

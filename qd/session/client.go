@@ -9,10 +9,13 @@ import (
 // Client is what a connection says of itself and has come to, for those who
 // list connections.
 type Client struct {
+	// Connection tells it from all others while the daemon runs.
+	Connection                             uint64
 	ID, Hostname, RemoteAddress, UserAgent string
 
 	State      protocol.State
 	Connected  time.Time
+	LastActive time.Time // when its last command but NOP was carried out; at first, when it connected
 	SampleRate int32
 	MsgTimeout time.Duration
 

@@ -26,7 +26,7 @@ func (s *session) next(ctx context.Context) (more bool, err error) {
 				}
 			}
 			s.in.start += finLine
-			s.heard = true
+			s.heard, s.active = true, true
 			s.fins = append(s.fins, id)
 			return true, nil
 		}
@@ -56,6 +56,7 @@ func (s *session) next(ctx context.Context) (more bool, err error) {
 	if line.Verb == protocol.Nop {
 		return true, nil
 	}
+	s.active = true
 	// What was gathered came first.
 	if err := s.commit(ctx); err != nil {
 		return false, err

@@ -74,7 +74,7 @@ func (s *session) withBody(ctx context.Context, l protocol.Line, n int) (more bo
 		}
 	}
 	s.in.start += n + 4 + size
-	s.heard = true
+	s.heard, s.active = true, true
 	switch l.Verb {
 	case protocol.Identify:
 		return true, s.identify(ctx, body)

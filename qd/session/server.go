@@ -21,6 +21,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/millrace-mq/millrace/qd/auth"
@@ -74,13 +75,15 @@ type Server struct {
 	broker *broker.Broker
 	log    *slog.Logger
 
+	accepted atomic.Uint64 // connections so far: the number of the last one
+
 	mu       sync.Mutex
-	sessions map[*session]struct{}
+	sessions map[uint64]*session // by number
 }
 
 // NewServer returns a Server for the topics of b.
 func NewServer(s Settings, b *broker.Broker, log *slog.Logger) *Server {
-	return &Server{Settings: s, broker: b, log: log, sessions: make(map[*session]struct{})}
+	return &Server{Settings: s, broker: b, log: log, sessions: make(map[uint64]*session)}
 }
 
 // Accept takes connections from l until ctx ends, and closes l. The
@@ -116,7 +119,7 @@ func (s *Server) Accept(ctx, sessions context.Context, l net.Listener) error {
 func (s *Server) Clients() []Client {
 	s.mu.Lock()
 	all := make([]*session, 0, len(s.sessions))
-	for c := range s.sessions {
+	for _, c := range s.sessions {
 		all = append(all, c)
 	}
 	s.mu.Unlock()
@@ -127,13 +130,27 @@ func (s *Server) Clients() []Client {
 	return clients
 }
 
-func (s *Server) serve(ctx context.Context, conn net.Conn) {
-	c := newSession(s, conn)
+// Disconnect closes the connection with the number that its Client has, as if it
+// had been lost: what it holds is ready for others. It does not wait until that has
+// been seen to. It returns false if there is no such connection, or none any more.
+func (s *Server) Disconnect(connection uint64) bool {
 	s.mu.Lock()
-	s.sessions[c] = struct{}{}
+	c := s.sessions[connection]
+	s.mu.Unlock()
+	if c == nil {
+		return false
+	}
+	c.disconnect()
+	return true
+}
+
+func (s *Server) serve(ctx context.Context, conn net.Conn) {
+	c := newSession(s, conn, s.accepted.Add(1))
+	s.mu.Lock()
+	s.sessions[c.number] = c
 	s.mu.Unlock()
 	c.run(ctx)
 	s.mu.Lock()
-	delete(s.sessions, c)
+	delete(s.sessions, c.number)
 	s.mu.Unlock()
 }

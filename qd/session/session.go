@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/millrace-mq/millrace/protocol"
@@ -29,6 +30,7 @@ type session struct {
 	lastHeard time.Time     // when the last whole command had come
 	nextBeat  time.Time
 	heard     bool // a command has come since lastHeard
+	active    bool // one that was no NOP
 	topic     *broker.Topic
 	pubs      publishes
 	fins      []uint64
@@ -39,6 +41,9 @@ type session struct {
 	rights    rights
 
 	out output
+
+	number     uint64       // never another's of the server
+	lastActive atomic.Int64 // when the last commands but NOPs had been carried out, ns since the Unix epoch
 
 	mu     sync.Mutex // guards client
 	client Client
@@ -72,10 +77,11 @@ const (
 	stopGrace = time.Second
 )
 
-func newSession(s *Server, conn net.Conn) *session {
+func newSession(s *Server, conn net.Conn, number uint64) *session {
 	now := time.Now()
-	return &session{
+	c := &session{
 		server: s,
+		number: number,
 		conn:   conn,
 		layers: layers{from: conn, to: conn},
 		log:    s.log.With("client", conn.RemoteAddr().String()),
@@ -89,8 +95,11 @@ func newSession(s *Server, conn net.Conn) *session {
 		out:       output{drained: make(chan struct{}, 1), patience: defaultHeartbeat},
 		client: Client{
 			RemoteAddress: conn.RemoteAddr().String(), State: protocol.StateInit, Connected: now, MsgTimeout: s.MsgTimeout,
+			Connection: number,
 		},
 	}
+	c.lastActive.Store(now.UnixNano())
+	return c
 }
 
 // Client describes the connection.
@@ -99,7 +108,19 @@ func (s *session) Client() Client {
 	defer s.mu.Unlock()
 	c := s.client
 	c.PubCounts = maps.Clone(c.PubCounts)
+	c.LastActive = time.Unix(0, s.lastActive.Load())
 	return c
+}
+
+// disconnect ends the connection at once, whatever it is at: run sees it as lost.
+// A client that does not read would take long to hear of it, since what it has
+// been sent comes before: so that is thrown away.
+func (s *session) disconnect() {
+	s.log.Info("closing a client's connection, as was asked for")
+	if c, ok := s.conn.(interface{ SetLinger(sec int) error }); ok {
+		_ = c.SetLinger(0)
+	}
+	_ = s.conn.Close()
 }
 
 // run serves the connection until either side ends it or ctx does.
@@ -187,6 +208,10 @@ func (s *session) magic(ctx context.Context) error {
 func (s *session) fill(ctx context.Context) error {
 	if s.heard {
 		s.heard, s.lastHeard = false, time.Now()
+		if s.active {
+			s.active = false
+			s.lastActive.Store(s.lastHeard.UnixNano())
+		}
 	}
 	for {
 		n, err := s.receive()

@@ -2,6 +2,7 @@ package stats
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/millrace-mq/millrace/protocol"
@@ -39,6 +40,12 @@ type Client struct {
 	TLSVersion                    string `json:"tls_version"`
 	TLSNegotiatedProtocol         string `json:"tls_negotiated_protocol"`
 	TLSNegotiatedProtocolIsMutual bool   `json:"tls_negotiated_protocol_is_mutual"`
+
+	Connection   string `json:"connection"`             // its number, by which it can be disconnected
+	TimeoutCount uint64 `json:"timeout_count"`          // messages that it did not answer in time
+	LastActive   int64  `json:"last_active"`            // when its last command but NOP came, ns since the Unix epoch
+	NextTimeout  int64  `json:"next_timeout,omitempty"` // when it will not have answered in time, likewise
+	Held         int64  `json:"held_ns,omitempty"`      // from delivery to answer, the mean of its last answers
 }
 
 // PubCount is how many messages a connection has published to a topic.
@@ -72,6 +79,7 @@ func (s *Client) describe(c session.Client, topic string) {
 	s.TopologyZone, s.TopologyRegion = c.TopologyZone, c.TopologyRegion
 	s.TLS, s.TLSVersion, s.TLSCipherSuite = c.TLS, c.TLSVersion, c.TLSCipherSuite
 	s.TLSNegotiatedProtocol = c.TLSNegotiatedProtocol
+	s.Connection, s.LastActive = strconv.FormatUint(c.Connection, 10), c.LastActive.UnixNano()
 	s.TLSNegotiatedProtocolIsMutual = c.TLS // as nsqd: Go's server only ever agrees
 	for name, n := range c.PubCounts {
 		if topic == "" || topic == name {

@@ -202,10 +202,13 @@ func (t *Topic) read(core *queue.Topic, sel Selection) (members []member) {
 		i := len(t.Channels) - 1
 		last.Clients = make([]Client, 0, c.ConsumerCount())
 		c.Consumers(func(k *queue.Consumer, ready, inFlight int, delivered, finished, requeued uint64) {
-			members = append(members, member{i, k.Owner, Client{
+			of := Client{
 				ReadyCount: ready, InFlightCount: inFlight,
-				MessageCount: delivered, FinishCount: finished, RequeueCount: requeued,
-			}})
+				MessageCount: delivered, FinishCount: finished, RequeueCount: requeued, TimeoutCount: k.TimedOut(),
+			}
+			of.NextTimeout, _ = k.NextTimeout()
+			of.Held, _ = k.Held()
+			members = append(members, member{i, k.Owner, of})
 		})
 	}
 	return members
