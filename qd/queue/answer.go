@@ -35,7 +35,6 @@ func (c *Channel) hold(k *Consumer, id uint64) (h held, err error) {
 // for each that k does not hold, with its index.
 func (c *Channel) Finish(k *Consumer, ids []uint64, now int64, failed func(i int, err error)) {
 	m := meter{now: now}
-	before, held := k.finished, int64(0)
 	for i, id := range ids {
 		h, err := c.hold(k, id)
 		if err != nil {
@@ -43,22 +42,20 @@ func (c *Channel) Finish(k *Consumer, ids []uint64, now int64, failed func(i int
 			continue
 		}
 		if p := h.lease.parked; p != nil {
-			c.count(&m)
-			m.begin(publishedIn(p.frame))
+			c.count(k, &m)
+			m.begin(publishedIn(p.frame), h.lease.delivered)
 			c.unpark(p)
 			c.note(Change{Entry: p.kept(), Gone: true})
 		} else if h.chunk != m.chunk || h.i < m.from || h.i >= m.to {
-			c.count(&m)
-			m.enter(h.chunk, h.i)
+			c.count(k, &m)
+			m.enter(h.chunk, h.i, h.lease.delivered)
 		}
 		m.n++
-		held += now - h.lease.delivered
 		c.settle(h)
 		k.finished++
 		c.counts.Finished++
 	}
-	c.count(&m)
-	k.holding.add(int64(k.finished-before), held)
+	c.count(k, &m)
 	c.recheck(k)
 	c.rouse() // the parked may have been too many
 }

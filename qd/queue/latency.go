@@ -42,26 +42,30 @@ type meter struct {
 	chunk    *chunk // of which the messages from from up to to are of the stamp; nil for a parked one
 	from, to int
 	ns       int64 // their latency
+	held     int64 // how long the consumer has had the first of them
 	n        int   // those that were finished
 }
 
-// begin is for messages that were published then.
-func (m *meter) begin(at int64) {
-	*m = meter{now: m.now, ns: max(m.now-at, 0)} // below 0 if a restart found the clock set back
+// begin is for messages that were published, and the first of them delivered, then.
+func (m *meter) begin(at, delivered int64) {
+	*m = meter{now: m.now, ns: max(m.now-at, 0), held: m.now - delivered} // below 0 if a restart found the clock set back
 }
 
 // enter is for messages that are of one stamp with that of entry i.
-func (m *meter) enter(ch *chunk, i int) {
+func (m *meter) enter(ch *chunk, i int, delivered int64) {
 	at, from, to := ch.block.stampOf(ch.at + i)
-	m.begin(at)
+	m.begin(at, delivered)
 	m.chunk, m.from, m.to = ch, from-ch.at, to-ch.at
 }
 
-// count adds what the meter has to the channel's latencies.
-func (c *Channel) count(m *meter) {
+// count adds what the meter has to the channel's latencies, and to those of the
+// consumer. To it, neighbours that were published together were delivered together:
+// if that is not so, it is wrong by the time between two of its runs.
+func (c *Channel) count(k *Consumer, m *meter) {
 	if m.n == 0 {
 		return
 	}
+	k.holding.add(int64(m.n), m.held*int64(m.n))
 	bucket, _ := slices.BinarySearch(LatencyBounds[:], m.ns)
 	c.latencies.Counts[bucket] += uint64(m.n)
 	c.latencies.Sum += float64(m.ns) * float64(m.n)
