@@ -24,7 +24,7 @@ var routes = map[access.Action]string{
 	access.Publish: "POST /pub, POST /put, POST /mpub, POST /mput",
 	access.Consume: "GET /channel/messages, GET /message",
 	access.Change: "POST /drain, PUT /config/:option, POST /topic/policy, POST /channel/policy, POST /channel/seek, POST /message/revive, " +
-		"POST /message/delete, PUT /debug/setblockrate, POST /debug/freememory, " +
+		"POST /message/delete, POST /client/disconnect, PUT /debug/setblockrate, POST /debug/freememory, " +
 		"POST /topic/create, POST /topic/delete, POST /topic/empty, POST /topic/pause, POST /topic/unpause, " +
 		"POST /channel/create, POST /channel/delete, POST /channel/empty, POST /channel/pause, POST /channel/unpause, " +
 		"POST /create_topic, POST /delete_topic, POST /empty_topic, POST /pause_topic, POST /unpause_topic, " +
@@ -43,7 +43,8 @@ func (r *refuser) Allow(_ context.Context, _ access.Who, action access.Action, t
 
 func TestEveryRouteAsks(t *testing.T) {
 	p := new(refuser)
-	r := newRouter(Config{Policy: p, Metrics: http.NotFoundHandler(), Drain: new(drain.Drain), Log: slog.New(slog.DiscardHandler)})
+	r := newRouter(Config{Policy: p, Metrics: http.NotFoundHandler(), Drain: new(drain.Drain), Log: slog.New(slog.DiscardHandler),
+		Disconnect: func(uint64) bool { return false }})
 	got := make(map[access.Action][]string)
 	for _, route := range r.Routes() {
 		got[route.Action] = append(got[route.Action], route.Method+" "+route.Path)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"flag"
+	"math"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -59,18 +60,18 @@ func golden(t *testing.T, name string, w *httptest.ResponseRecorder) {
 func busy(t *testing.T) *daemon {
 	began := time.Now()
 	consumer := session.Client{
-		ID: "id", Hostname: "host", RemoteAddress: "192.0.2.1:50001", UserAgent: "agent/1",
+		ID: "id", Hostname: "host", RemoteAddress: "192.0.2.1:50001", UserAgent: "agent/1", Connection: 42, LastActive: began.Add(time.Hour),
 		State: protocol.StateSubscribed, Connected: began, SampleRate: 50, Deflate: true,
 		TopologyZone: "z", TopologyRegion: "r", MsgTimeout: time.Minute,
 	}
 	closing := session.Client{
-		ID: "late", Hostname: "host", RemoteAddress: "192.0.2.1:50002", UserAgent: "agent/2",
+		ID: "late", Hostname: "host", RemoteAddress: "192.0.2.1:50002", UserAgent: "agent/2", Connection: math.MaxUint64, LastActive: began,
 		State: protocol.StateClosing, Connected: began.Add(time.Minute), TLS: true, Authed: true, Snappy: true,
 		TLSVersion: "TLS1.3", TLSCipherSuite: "TLS_AES_128_GCM_SHA256", TLSNegotiatedProtocol: "p",
 		AuthIdentity: "someone", AuthIdentityURL: "http://id.example/someone",
 	}
 	producer := session.Client{
-		ID: "pub", Hostname: "source", RemoteAddress: "[2001:db8::1]:50003", UserAgent: "agent/3",
+		ID: "pub", Hostname: "source", RemoteAddress: "[2001:db8::1]:50003", UserAgent: "agent/3", Connection: 7, LastActive: began.Add(time.Minute),
 		State: protocol.StateInit, Connected: began, PubCounts: map[string]uint64{"orders": 6, "audit": 2},
 	}
 	d := start(t, func(_ *broker.Settings, c *api.Config) {
@@ -90,6 +91,7 @@ func busy(t *testing.T) *daemon {
 
 	subscribe(t, d, closing, 0)
 	k, held := subscribe(t, d, consumer, 4)
+	time.Sleep(250 * time.Millisecond)
 	for i, m := range held {
 		id, _ := protocol.ParseID(m.ID[:])
 		switch i {
@@ -101,7 +103,7 @@ func busy(t *testing.T) *daemon {
 			}
 		}
 	}
-	time.Sleep(10*time.Minute + 1500*time.Millisecond)
+	time.Sleep(10*time.Minute + 1250*time.Millisecond)
 	return d
 }
 

@@ -88,6 +88,7 @@ func converse(t *testing.T, text string) string {
 	var log slog.LevelVar
 	links := lookupds(nil)
 	k.daemon = start(t, func(_ *broker.Settings, c *api.Config) {
+		c.Disconnect = func(connection uint64) bool { return connection == 42 }
 		c.Lookupds, c.LogLevel = &links, &log
 		c.Log = slog.New(slog.DiscardHandler)
 		c.Clients = func() []session.Client {
