@@ -183,6 +183,8 @@ func (s *storm) operate(seed uint64) {
 	rng := rand.New(rand.NewPCG(seed, 3))
 	for s.goes() {
 		topic, channel := s.topic("wild"), []string{"a", "b", "c#ephemeral", "d"}[rng.IntN(4)]
+		// Half of the pauses end by themselves, often while they are made.
+		pause := queue.Pause{Until: rng.Int64N(2) * (s.Now() + rng.Int64N(int64(2*time.Millisecond)))}
 		var err error
 		switch rng.IntN(12) {
 		case 0:
@@ -190,13 +192,13 @@ func (s *storm) operate(seed uint64) {
 		case 1:
 			err = topic.Empty()
 		case 2:
-			err = topic.Pause(queue.Pause{})
+			err = topic.Pause(pause)
 		case 3, 4:
 			err = topic.Unpause()
 		case 5:
 			err = topic.EmptyChannel(channel)
 		case 6:
-			err = topic.PauseChannel(channel, queue.Pause{})
+			err = topic.PauseChannel(channel, pause)
 		case 7:
 			err = topic.UnpauseChannel(channel)
 		case 8:
@@ -204,7 +206,7 @@ func (s *storm) operate(seed uint64) {
 		case 9:
 			err = topic.CreateChannel(channel)
 		case 10:
-			err = s.topic("kept").Pause(queue.Pause{})
+			err = s.topic("kept").Pause(pause)
 		case 11:
 			err = s.topic("kept").Unpause()
 		}
