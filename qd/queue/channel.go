@@ -8,7 +8,6 @@ type Channel struct {
 	topic  *Topic
 	serial uint64
 	paused bool
-	pause  Pause // why, while it is
 
 	cursor  uint64  // position of the next first delivery
 	backlog backlog // blocks handed out by the topic and not begun
@@ -36,6 +35,8 @@ type Channel struct {
 	latencies Latencies
 	watcher   func(now, ns int64, messages int)
 	from      uint64 // what comes to the channel from now on lies behind it
+
+	pause Pause // why it is paused, while it is
 }
 
 // ChannelCounts are events since the channel was opened.

@@ -24,8 +24,8 @@ type Consumer struct {
 
 	// Messages sent to it, and answered by it, since it subscribed.
 	delivered, finished, requeued uint64
-	timedOut                      uint64
 	skipped                       uint64 // because it samples
+	timedOut                      uint64
 	holding                       holding
 }
 

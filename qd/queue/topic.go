@@ -34,7 +34,6 @@ type Topic struct {
 	end      uint64 // position behind the newest message
 	fanned   uint64 // position up to which blocks were handed to the channels
 	paused   bool
-	pause    Pause  // why, while it is
 	pausedAt uint64 // while paused: where the channels' part ends
 	cuts     []cut  // by position
 
@@ -59,6 +58,8 @@ type Topic struct {
 	woken []*Consumer
 
 	published, bytes, emptied, dropped, lost, deferredIn uint64
+
+	pause Pause // why it is paused, while it is
 }
 
 // cut is some messages of the backlog that are discarded when fanned gets to
