@@ -1,14 +1,11 @@
 package api
 
 import (
-	"errors"
 	"io"
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
 
-	"github.com/millrace-mq/millrace/qd/broker"
 	"github.com/millrace-mq/millrace/qd/drain"
 )
 
@@ -17,27 +14,12 @@ func (a *api) live(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteStri
 
 // ready answers OK if the daemon takes publishes, else 503 and why not.
 func (a *api) ready(w http.ResponseWriter, _ *http.Request) {
-	if _, why := a.state(); why != "" {
+	if _, why := a.source.State(); why != "" {
 		w.WriteHeader(http.StatusServiceUnavailable)
 		_, _ = io.WriteString(w, why)
 		return
 	}
 	_, _ = io.WriteString(w, "OK")
-}
-
-// state is what the daemon is doing and, if it takes no publishes, why not, in
-// a line.
-func (a *api) state() (state, why string) {
-	switch err := a.Broker.Refusal(); {
-	case errors.Is(err, broker.ErrDraining):
-		return "draining", err.Error()
-	case err != nil:
-		return "stopping", "STOPPING: this daemon is about to end; publish to another"
-	}
-	if err := a.Broker.Health(); err != nil {
-		return "failing", "FAILING: " + strings.ReplaceAll(err.Error(), "\n", "; ")
-	}
-	return "ready", ""
 }
 
 // progress is the answer to GET and POST /drain.
@@ -61,7 +43,7 @@ type progress struct {
 func (a *api) drainProgress(*http.Request, url.Values) (any, error) { return a.progress(""), nil }
 
 func (a *api) progress(note string) progress {
-	state, _ := a.state()
+	state, _ := a.source.State()
 	p := a.Drain.Progress()
 	return progress{
 		State: state, Since: p.Since, Deadline: p.Deadline,

@@ -195,7 +195,10 @@ func (k *talker) request(method, rest string) string {
 	return k.describe(answer, path)
 }
 
-var times = regexp.MustCompile(`"(start_time|since|deadline)":\d+`)
+var (
+	times = regexp.MustCompile(`"(start_time|since|deadline)":\d+`)
+	nodes = regexp.MustCompile(`"node":\{[^}]*\}`) // it has the machine's disk
+)
 
 // describe says what an answer is. That the connection is as the answer has it
 // is tried.
@@ -238,7 +241,7 @@ func (k *talker) describe(answer *http.Response, path string) string {
 // shown is as much of an answer's body as belongs into the table: what stats has
 // of a topic has tables of its own.
 func shown(body string) string {
-	body = strings.TrimSpace(times.ReplaceAllString(body, `"$1":TIME`))
+	body = strings.TrimSpace(nodes.ReplaceAllString(times.ReplaceAllString(body, `"$1":TIME`), `"node":{…}`))
 	if before, _, found := strings.Cut(body, `"channels":[{`); found {
 		return before + "…"
 	}

@@ -146,7 +146,7 @@ func (t *Topic) tryAgain() error {
 		return nil
 	}
 	b, trial := t.broker, filepath.Join(t.logs.dir, "trial")
-	free, err := b.FS.Free(b.DataPath)
+	free, _, err := b.FS.Space(b.DataPath)
 	if err == nil && int64(free) < b.MinFree+roomAgain {
 		err = fmt.Errorf("topic %s: the disk has refused a commit, and still has only %d bytes free", t.name, free)
 	}

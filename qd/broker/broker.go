@@ -83,6 +83,7 @@ type Broker struct {
 	epoch     time.Time
 	low       atomic.Pointer[SpaceError] // not nil while the disk is too full
 	free      atomic.Int64               // bytes free on the disk when it was looked at last; -1 if that failed
+	size      atomic.Int64               // and how many it has in all; 0 if nobody knows
 	diskTimes diskTimes
 	memory    *memory
 	keeper    *keeper

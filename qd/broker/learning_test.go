@@ -277,7 +277,7 @@ func TestAFullDiskHoldsNothing(t *testing.T) {
 func free(t *testing.T, m *machine) int64 {
 	t.Helper()
 	m.disk.SetCapacity(1 << 30)
-	n, err := m.disk.Free(m.path)
+	n, _, err := m.disk.Space(m.path)
 	must(t, err)
 	return int64(n)
 }

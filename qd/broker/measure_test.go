@@ -150,7 +150,7 @@ func TestDiskTimes(t *testing.T) {
 			t.Errorf("%d records in %d bytes were written; there are %d bytes", stats.Records, stats.Written, stats.Bytes)
 		}
 		free, ok := r.FreeBytes()
-		if now, err := r.FS.Free(path); !ok || err != nil || free < int64(now)/2 || free > 2*int64(now) {
+		if now, size, err := r.FS.Space(path); !ok || r.DiskSize() != int64(size) || err != nil || free < int64(now)/2 || free > 2*int64(now) {
 			t.Errorf("%d bytes are free (%v); the disk has %d (%v)", free, ok, now, err)
 		}
 		if err := r.stop(); err != nil {

@@ -26,12 +26,13 @@ func (b *Broker) watchSpace(ctx context.Context) {
 
 // lookAtSpace looks once. Several may do so at once.
 func (b *Broker) lookAtSpace() {
-	free, err := b.FS.Free(b.DataPath)
+	free, size, err := b.FS.Space(b.DataPath)
 	if err != nil {
 		b.free.Store(-1)
 		return // writing will tell
 	}
 	b.free.Store(int64(free))
+	b.size.Store(int64(size))
 	was := b.low.Load()
 	switch low := int64(free) < b.MinFree; {
 	case low && was == nil:
@@ -62,3 +63,7 @@ func (b *Broker) FreeBytes() (n int64, ok bool) {
 	n = b.free.Load()
 	return max(n, 0), n >= 0
 }
+
+// DiskSize is how many bytes the disk had in all when it was looked at last; 0 if
+// nobody knows.
+func (b *Broker) DiskSize() int64 { return b.size.Load() }

@@ -30,8 +30,9 @@ type FS interface {
 	List(dir string) ([]string, error)
 	// SyncDir makes the names in a directory survive a power cut.
 	SyncDir(dir string) error
-	// Free is how many bytes may still be written to the file system of dir.
-	Free(dir string) (uint64, error)
+	// Space is how many bytes may still be written to the file system of dir, and
+	// how many it has in all; 0 if that is not known.
+	Space(dir string) (free, size uint64, err error)
 }
 
 // File is an open file. ReadAt may be called while anything else is; the other

@@ -51,12 +51,11 @@ func (osFS) SyncDir(dir string) error {
 	return err
 }
 
-func (osFS) Free(dir string) (uint64, error) {
-	n, err := free(dir)
-	if err != nil {
-		return 0, &fs.PathError{Op: "statfs", Path: dir, Err: err}
+func (osFS) Space(dir string) (free, size uint64, err error) {
+	if free, size, err = space(dir); err != nil {
+		err = &fs.PathError{Op: "statfs", Path: dir, Err: err}
 	}
-	return n, nil
+	return free, size, err
 }
 
 // osFile is an open file. os.File guards ReadAt against a Close meanwhile;

@@ -91,15 +91,15 @@ func (f *osFile) descriptor() (uintptr, error) {
 	return 0, fs.ErrClosed
 }
 
-func free(dir string) (uint64, error) {
+func space(dir string) (free, size uint64, err error) {
 	var s syscall.Statfs_t
 	for {
 		err := syscall.Statfs(dir, &s)
 		if err == nil {
-			return s.Bavail * uint64(s.Frsize), nil
+			return s.Bavail * uint64(s.Frsize), s.Blocks * uint64(s.Frsize), nil
 		}
 		if err != syscall.EINTR {
-			return 0, err
+			return 0, 0, err
 		}
 	}
 }

@@ -19,7 +19,7 @@ func (f *osFile) writeAll(off int64, buffers [][]byte) error {
 	return nil
 }
 
-func free(dir string) (uint64, error) {
-	_, err := os.Stat(dir)
-	return math.MaxUint64, err
+func space(dir string) (free, size uint64, err error) {
+	_, err = os.Stat(dir)
+	return math.MaxUint64, 0, err
 }

@@ -154,8 +154,8 @@ func TestNames(t *testing.T) {
 			t.Errorf("%s has mode %v (%v), want %v", path, info.Mode(), err, mode)
 		}
 	}
-	if n, err := disk.OS.Free(dir); err != nil || n == 0 {
-		t.Errorf("free %d, %v", n, err)
+	if free, size, err := disk.OS.Space(dir); err != nil || free == 0 || size < free {
+		t.Errorf("%d of %d bytes free, %v", free, size, err)
 	}
 }
 
@@ -166,7 +166,7 @@ func TestReasons(t *testing.T) {
 	_, again := disk.OS.Create(there)
 	_, open := disk.OS.Open(missing)
 	_, list := disk.OS.List(missing)
-	_, free := disk.OS.Free(missing)
+	_, _, space := disk.OS.Space(missing)
 	tests := []struct {
 		what      string
 		err, want error
@@ -174,7 +174,7 @@ func TestReasons(t *testing.T) {
 		{"create again", again, fs.ErrExist},
 		{"open", open, fs.ErrNotExist},
 		{"list", list, fs.ErrNotExist},
-		{"free", free, fs.ErrNotExist},
+		{"space", space, fs.ErrNotExist},
 		{"rename", disk.OS.Rename(missing, there), fs.ErrNotExist},
 		{"remove", disk.OS.Remove(missing), fs.ErrNotExist},
 		{"sync of a directory", disk.OS.SyncDir(missing), fs.ErrNotExist},

@@ -44,6 +44,7 @@ type Daemon struct {
 	Topics    []Topic  `json:"topics"`     // by name; null when the one asked for does not exist
 	Memory    *Memory  `json:"memory,omitempty"`
 	Producers []Client `json:"producers"` // null when there are none, or no topics
+	Node      Node     `json:"node"`
 }
 
 // Topic is a topic's figures. Counts are since the daemon's start.
@@ -123,7 +124,7 @@ type Channel struct {
 func (s *Source) Gather(sel Selection) Daemon {
 	all := Daemon{
 		Version: protocol.Version, Health: s.Health(), StartTime: s.Started.Unix(),
-		Topics: s.topics(sel),
+		Topics: s.topics(sel), Node: s.node(),
 	}
 	if sel.Clients && all.Topics != nil {
 		all.Producers = s.producers(sel.Topic)

@@ -207,17 +207,17 @@ func (d *Disk) SyncDir(dir string) error {
 	return nil
 }
 
-// Free is what is left of the capacity, in bytes.
-func (d *Disk) Free(dir string) (uint64, error) {
+// Space is what is left of the capacity, and the capacity, in bytes.
+func (d *Disk) Space(dir string) (free, size uint64, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err := d.faults.read("statfs", dir); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	if _, err := d.findDir(dir); err != nil {
-		return 0, &fs.PathError{Op: "statfs", Path: dir, Err: err}
+		return 0, 0, &fs.PathError{Op: "statfs", Path: dir, Err: err}
 	}
-	return uint64(d.room()), nil
+	return uint64(d.room()), uint64(d.capacity), nil
 }
 
 // Handles is how many files are open: opened and not closed.

@@ -105,7 +105,7 @@ func TestRefusals(t *testing.T) {
 		{"list a file", err(w.List("file")), syscall.ENOTDIR},
 		{"sync no directory", w.SyncDir("x"), fs.ErrNotExist},
 		{"sync a file as a directory", w.SyncDir("file"), syscall.ENOTDIR},
-		{"free of nothing", err(w.Free("x")), fs.ErrNotExist},
+		{"free of nothing", func() error { _, _, err := w.Space("x"); return err }(), fs.ErrNotExist},
 		{"remove nothing", w.Remove("x"), fs.ErrNotExist},
 		{"remove a full directory", w.Remove("dir"), syscall.ENOTEMPTY},
 		{"remove the root", w.Remove("/"), syscall.EBUSY},
@@ -149,7 +149,7 @@ func TestCapacity(t *testing.T) {
 	w.SetCapacity(10)
 	free := func(want uint64) {
 		t.Helper()
-		if n, err := w.Free("/"); n != want || err != nil {
+		if n, _, err := w.Space("/"); n != want || err != nil {
 			t.Fatalf("%d bytes free, %v, want %d", n, err, want)
 		}
 	}
@@ -177,8 +177,8 @@ func TestCapacity(t *testing.T) {
 	w.must(w.Remove("b"))
 	free(2) // it is still open
 	for _, d := range []*disktest.Disk{w.Kill(), w.Crash(disktest.All, nil)} {
-		if n, err := d.Free("/"); n != 4 || err != nil {
-			t.Errorf("%d bytes free after an end, %v, want 4", n, err)
+		if n, size, err := d.Space("/"); n != 4 || size != 10 || err != nil {
+			t.Errorf("%d of %d bytes free after an end, %v, want 4 of 10", n, size, err)
 		}
 	}
 	w.must(g.Close())

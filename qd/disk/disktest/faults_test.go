@@ -32,7 +32,7 @@ var writes = []step{
 var reads = []step{
 	{"open", func(w *world) error { _, err := w.Open("a"); return err }},
 	{"list", func(w *world) error { _, err := w.List("/"); return err }},
-	{"free", func(w *world) error { _, err := w.Free("/"); return err }},
+	{"space", func(w *world) error { _, _, err := w.Space("/"); return err }},
 	{"read", func(w *world) error { _, err := w.file.ReadAt(make([]byte, 1), 0); return err }},
 	{"size", func(w *world) error { _, err := w.file.Size(); return err }},
 }
