@@ -11,6 +11,7 @@ import (
 
 	"github.com/millrace-mq/millrace/internal/access"
 	"github.com/millrace-mq/millrace/internal/httpapi"
+	"github.com/millrace-mq/millrace/internal/program"
 	"github.com/millrace-mq/millrace/lookupd/metrics"
 	"github.com/millrace-mq/millrace/lookupd/registry"
 	"github.com/millrace-mq/millrace/protocol"
@@ -34,6 +35,8 @@ type api struct {
 	tcp    func() metrics.TCP // figures of the other face; nil: none
 	log    *slog.Logger
 
+	settings []program.Setting // what /config lists, by key
+
 	stopping func() bool // /ready says so; nil: never
 }
 
@@ -49,6 +52,7 @@ func (a *api) router() *httpapi.Router {
 	r.Plain("GET", "/live", access.Free, ok)
 	r.Plain("GET", "/ready", access.Free, a.ready)
 	r.On("GET", "/info", access.Look, a.info)
+	r.On("GET", "/config", access.Look, a.config)
 	r.OnStream("GET", "/topics", access.Look, a.topics)
 	r.OnStream("GET", "/channels", access.Look, a.channels)
 	r.OnStream("GET", "/lookup", access.Look, a.lookup)
@@ -88,6 +92,11 @@ func (a *api) ready(w http.ResponseWriter, r *http.Request) {
 
 func (a *api) info(*http.Request, url.Values) (any, error) {
 	return map[string]string{"version": protocol.Version}, nil
+}
+
+// config lists all settings. None can be changed while lookupd runs.
+func (a *api) config(*http.Request, url.Values) (any, error) {
+	return map[string][]program.Setting{"settings": a.settings}, nil
 }
 
 func (a *api) createTopic(_ *http.Request, q url.Values) (any, error) {

@@ -101,7 +101,9 @@ func (d *Daemon) assemble(certificates *tls.Config) {
 	dir := newDirectory(registry.Config{Inactive: s.InactiveProducerTimeout, Tombstone: s.TombstoneLifetime, Away: awayTime})
 	d.peers = newPeerServer(dir, self, s.PeerTimeout, d.log)
 	d.peers.tls, d.peers.needTLS, d.peers.policy = certificates, s.RequiresTLS() != "false", s.Policy
-	d.api = &api{dir: dir, policy: s.Policy, tcp: d.peers.Counts, log: d.log}
+	told := *s
+	told.BroadcastAddress = self.BroadcastAddress
+	d.api = &api{settings: told.list(), dir: dir, policy: s.Policy, tcp: d.peers.Counts, log: d.log}
 }
 
 // TCPAddr is the first address that daemons register at.

@@ -20,7 +20,7 @@ import (
 // a thought about who should be allowed to use it.
 var routes = map[access.Action]string{
 	access.Free: "GET /ping, GET /live, GET /ready",
-	access.Look: "GET /info, GET /topics, GET /channels, GET /lookup, GET /nodes, GET /producers/available, GET /debug, GET /metrics, " +
+	access.Look: "GET /info, GET /config, GET /topics, GET /channels, GET /lookup, GET /nodes, GET /producers/available, GET /debug, GET /metrics, " +
 		"GET /debug/pprof/*profile, POST /debug/pprof/symbol",
 	access.Change: "POST /topic/create, POST /topic/delete, POST /topic/tombstone, POST /channel/create, POST /channel/delete, " +
 		"POST /create_topic, POST /delete_topic, POST /tombstone_topic_producer, POST /create_channel, POST /delete_channel, " +

@@ -44,6 +44,8 @@ type Settings struct {
 	// TLS, for both faces, which take it beside what is plain: TCPAddress on the same
 	// port, HTTP at HTTPSAddress. The root signs daemons' and clients' certificates.
 	secure.Settings
+	// Origins say who has decided on the settings, for /config; nil: nobody has.
+	Origins *program.Origins
 	// Policy decides who may register, look and change; nil lets everybody.
 	Policy access.Policy
 	// LogLevel is the least that is logged: debug, info, warn, error or fatal.
@@ -82,6 +84,13 @@ func (s *Settings) Flags(fs *flag.FlagSet) {
 	fs.StringVar(&s.LogPrefix, "log-prefix", s.LogPrefix, "`text` before each line that is logged")
 	fs.Bool("verbose", false, "")
 	program.Obsolete(fs, "verbose", "say --log-level=debug")
+}
+
+// list is all settings as /config shows them.
+func (s Settings) list() []program.Setting {
+	fs := flag.NewFlagSet("", flag.ContinueOnError)
+	s.Flags(fs)
+	return s.Origins.List(fs)
 }
 
 // Validate reports every setting that cannot be, joined into one error.

@@ -1,12 +1,18 @@
 package lookupd_test
 
 import (
+	"context"
+	"encoding/json"
+	"errors"
 	"flag"
+	"fmt"
 	"log/slog"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/millrace-mq/millrace/internal/program"
 	"github.com/millrace-mq/millrace/internal/secure"
 	"github.com/millrace-mq/millrace/lookupd"
 )
@@ -69,5 +75,56 @@ func TestValidateTellsEverything(t *testing.T) {
 	}
 	if _, listened := lookupd.Listen(s, slog.New(slog.DiscardHandler)); listened == nil || listened.Error() != err.Error() {
 		t.Errorf("Listen says %v", listened)
+	}
+}
+
+// GET /config lists all settings, and who has decided on each.
+func TestConfigIsListed(t *testing.T) {
+	s := lookupd.DefaultSettings()
+	s.TCPAddress, s.HTTPAddress = "127.0.0.1:0", "127.0.0.1:0"
+	fs := flag.NewFlagSet("lookupd", flag.ContinueOnError)
+	s.Flags(fs)
+	origins := program.OriginsOf(fs)
+	if err := fs.Parse([]string{"--tombstone-lifetime=1m"}); err != nil {
+		t.Fatal(err)
+	}
+	s.Origins = origins()
+	d, err := lookupd.Listen(s, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- d.Run(ctx) }()
+	r, err := http.Get("http://" + d.HTTPAddr().String() + "/config")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list struct{ Settings []program.Setting }
+	err = errors.Join(json.NewDecoder(r.Body).Decode(&list), r.Body.Close())
+	http.DefaultClient.CloseIdleConnections()
+	if err != nil || r.StatusCode != http.StatusOK {
+		t.Fatalf("%d, %v", r.StatusCode, err)
+	}
+	if len(list.Settings) != len(program.Options(fs)) {
+		t.Errorf("%d settings are listed, want %d", len(list.Settings), len(program.Options(fs)))
+	}
+	want := map[string]string{
+		"tombstone_lifetime": "{tombstone_lifetime 6e+10 4.5e+10 flag 1m0s 45s}",
+		"log_level":          "{log_level 2 2 default info info}",
+		"broadcast_address":  "{broadcast_address 127.0.0.1  default 127.0.0.1 }", // as it was found out
+	}
+	for _, s := range list.Settings {
+		if w, ok := want[s.Key]; ok && fmt.Sprint(s) != w {
+			t.Errorf("%v, want %s", s, w)
+		}
+		delete(want, s.Key)
+	}
+	if len(want) > 0 {
+		t.Errorf("not listed: %v", want)
+	}
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 }

@@ -1,6 +1,7 @@
 package qd_test
 
 import (
+	"encoding/json"
 	"flag"
 	"fmt"
 	"io"
@@ -109,6 +110,96 @@ func TestConfigOverHTTP(t *testing.T) {
 	}
 	if err := stop(); err != nil {
 		t.Error(err)
+	}
+}
+
+// setting is one that /config lists.
+type setting struct {
+	Key            string
+	Value, Default json.RawMessage
+	Source         string
+	Text           string
+}
+
+func settingsOf(t *testing.T, d *qd.Daemon) (all []setting) {
+	t.Helper()
+	status, answer := get(t, d, "/config")
+	var list struct{ Settings []setting }
+	if err := json.Unmarshal([]byte(answer), &list); err != nil || status != http.StatusOK {
+		t.Fatalf("/config is answered %d %s: %v", status, answer, err)
+	}
+	return list.Settings
+}
+
+// The list of all settings has those that can be asked for singly, with the same
+// values, and says where they come from.
+func TestConfigIsListed(t *testing.T) {
+	s := settings(t)
+	fs := flag.NewFlagSet("qd", flag.ContinueOnError)
+	s.Flags(fs)
+	origins := program.OriginsOf(fs)
+	if err := fs.Parse([]string{"--msg-timeout=90s", "--log-level=info"}); err != nil {
+		t.Fatal(err)
+	}
+	s.Origins = origins()
+	d, err := qd.Listen(s, slog.New(slog.DiscardHandler), new(slog.LevelVar))
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop := serve(t, d)
+	all := settingsOf(t, d)
+	if len(all) != len(program.Options(fs)) {
+		t.Errorf("%d settings are listed, want %d", len(all), len(program.Options(fs)))
+	}
+	for _, s := range all {
+		if _, alone := get(t, d, "/config/"+s.Key); alone != string(s.Value) && alone != strings.Trim(string(s.Value), `"`) {
+			t.Errorf("%s is listed as %s, and alone it is %s", s.Key, s.Value, alone)
+		}
+		said := s.Key == "msg_timeout" || s.Key == "log_level"
+		if said != (s.Source == "flag") || !said && s.Source != "default" {
+			t.Errorf("%s comes from %s", s.Key, s.Source)
+		}
+		if s.Key == "msg_timeout" && (string(s.Value) != "90000000000" || string(s.Default) != "60000000000" || s.Text != "1m30s") {
+			t.Errorf("%+v", s)
+		}
+	}
+
+	configure(t, d, "/config/log_level", "debug")
+	configure(t, d, "/config/nsqlookupd_tcp_addresses", `["127.0.0.1:1"]`)
+	for _, s := range settingsOf(t, d) {
+		switch s.Key {
+		case "log_level":
+			if s.Source != "runtime" || string(s.Value) != "1" || string(s.Default) != "2" || s.Text != "debug" {
+				t.Errorf("%+v", s)
+			}
+		case "nsqlookupd_tcp_addresses":
+			if s.Source != "runtime" || string(s.Value) != `["127.0.0.1:1"]` || string(s.Default) != "[]" || s.Text != "127.0.0.1:1" {
+				t.Errorf("%+v", s)
+			}
+		case "msg_timeout":
+			if s.Source != "flag" {
+				t.Errorf("%+v", s)
+			}
+		}
+	}
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+func configure(t *testing.T, d *qd.Daemon, path, value string) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPut, "http://"+d.HTTPAddr().String()+path, strings.NewReader(value))
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer http.DefaultClient.CloseIdleConnections()
+	if answer.Body.Close(); answer.StatusCode != http.StatusOK {
+		t.Errorf("PUT %s: %d", path, answer.StatusCode)
 	}
 }
 

@@ -254,6 +254,7 @@ func (d *Daemon) handler() http.Handler {
 		MaxBodySize:   s.MaxBodySize,
 		MaxReqTimeout: s.MaxReqTimeout,
 		Option:        told.Option(),
+		Settings:      s.Origins.List(told.flags()),
 		Lookupds:      d.peers,
 		LogLevel:      d.level,
 		Drain:         d.drain,

@@ -1,7 +1,6 @@
 package qd
 
 import (
-	"encoding"
 	"flag"
 
 	"github.com/millrace-mq/millrace/internal/program"
@@ -12,17 +11,19 @@ import (
 // numbers for are these numbers. It is made of the flags, so it knows what they
 // know. What s becomes later it does not tell.
 func (s Settings) Option() func(key string) (value any, known bool) {
-	fs := flag.NewFlagSet("", flag.ContinueOnError)
-	s.Flags(fs)
 	values := make(map[string]any)
-	for _, o := range program.Options(fs) {
-		values[o.Key] = o.Flag.Value.(flag.Getter).Get()
-		if _, word := values[o.Key].(encoding.TextMarshaler); word {
-			values[o.Key] = o.Flag.Value.String()
-		}
+	for _, o := range program.Options(s.flags()) {
+		values[o.Key] = o.Value()
 	}
 	return func(key string) (any, bool) {
 		v, known := values[key]
 		return v, known
 	}
+}
+
+// flags are the flags of a copy of s.
+func (s Settings) flags() *flag.FlagSet {
+	fs := flag.NewFlagSet("", flag.ContinueOnError)
+	s.Flags(fs)
+	return fs
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/millrace-mq/millrace/internal/access"
 	"github.com/millrace-mq/millrace/internal/listen"
+	"github.com/millrace-mq/millrace/internal/program"
 	"github.com/millrace-mq/millrace/internal/secure"
 	"github.com/millrace-mq/millrace/protocol"
 	"github.com/millrace-mq/millrace/qd/broker"
@@ -83,6 +84,9 @@ type Settings struct {
 	// there are any, clients must AUTH before they publish or subscribe.
 	AuthHTTPAddresses     []string
 	AuthHTTPRequestMethod string // get or post
+
+	// Origins say who has decided on the settings, for /config; nil: nobody has.
+	Origins *program.Origins
 
 	// Policy decides who may do what over HTTP and HTTPS; nil lets everybody do
 	// everything. It is not asked about TCP clients: AuthHTTPAddresses are.

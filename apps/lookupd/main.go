@@ -17,7 +17,9 @@ func setup(fs *flag.FlagSet, std program.Stdio) func(context.Context) error {
 	settings := lookupd.DefaultSettings()
 	settings.Flags(fs)
 	program.ConfigFile(fs)
+	origins := program.OriginsOf(fs)
 	return func(ctx context.Context) error {
+		settings.Origins = origins()
 		if err := settings.Validate(); err != nil {
 			return err
 		}

@@ -17,7 +17,9 @@ func setup(fs *flag.FlagSet, std program.Stdio) func(ctx, term context.Context) 
 	settings := qd.Defaults()
 	settings.Flags(fs)
 	program.ConfigFile(fs)
+	origins := program.OriginsOf(fs)
 	return func(ctx, term context.Context) error {
+		settings.Origins = origins()
 		if err := settings.Validate(); err != nil {
 			return err
 		}

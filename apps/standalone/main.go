@@ -30,7 +30,15 @@ func setup(fs *flag.FlagSet, std program.Stdio) func(ctx, term context.Context) 
 	queues.DrainFlag(fs)
 	fs.Lookup("data-path").Usage = "`directory` for what is kept on disk; created when missing"
 	fs.StringVar(&queues.LogLevel, "log-level", queues.LogLevel, "`level`: debug, info, warn, error or fatal")
-	return func(ctx, term context.Context) error { return run(ctx, term, queues, lookup, std) }
+	origins := program.OriginsOf(fs)
+	return func(ctx, term context.Context) error {
+		queues.Origins = origins()
+		lookup.Origins = queues.Origins.Renamed(map[string]string{
+			"tcp_address": "lookupd_tcp_address", "http_address": "lookupd_http_address", "log_level": "log_level",
+		})
+		lookup.LogLevel = queues.LogLevel
+		return run(ctx, term, queues, lookup, std)
+	}
 }
 
 // run serves until ctx ends, qd has drained after the end of term, or one of the

@@ -20,7 +20,23 @@ const configFlag = "config"
 // names with underscores, or what Key says. Run reads it. What is given as a
 // flag wins over it.
 func ConfigFile(fs *flag.FlagSet) {
-	fs.String(configFlag, "", "`file` in TOML with settings: flags' names with underscores; flags win over it")
+	fs.Var(new(configPath), configFlag, "`file` in TOML with settings: flags' names with underscores; flags win over it")
+}
+
+// configPath is the value of --config, and remembers which flags the file has set:
+// whoever asks where a setting comes from has the flags and no more.
+type configPath struct {
+	path   string
+	chosen map[string]bool // by the flags' names
+}
+
+func (c *configPath) String() string { return c.path }
+
+func (c *configPath) Get() any { return c.path }
+
+func (c *configPath) Set(path string) error {
+	c.path = path
+	return nil
 }
 
 // Repeatable is a flag.Value that may be given several times. In a config file
@@ -39,10 +55,11 @@ type Expecting interface {
 
 // config is a file that is being read into flags.
 type config struct {
-	fs    *flag.FlagSet
-	path  string
-	text  string
-	given map[string]bool // flags that the command line has set
+	fs     *flag.FlagSet
+	path   string
+	text   string
+	given  map[string]bool // flags that the command line has set
+	chosen map[string]bool // flags that the file has set
 
 	warnings []string
 	errs     []error
@@ -63,8 +80,9 @@ func readConfig(fs *flag.FlagSet, path string) (warnings []string, err error) {
 	} else if err != nil {
 		return nil, fmt.Errorf("config %s: %w", path, err)
 	}
-	c := &config{fs: fs, path: path, text: string(text), given: make(map[string]bool)}
+	c := &config{fs: fs, path: path, text: string(text), given: make(map[string]bool), chosen: make(map[string]bool)}
 	fs.Visit(func(f *flag.Flag) { c.given[meant(f)] = true })
+	fs.Lookup(configFlag).Value.(*configPath).chosen = c.chosen
 	for _, key := range meta.Keys() { // in the file's order
 		if len(key) == 1 {
 			c.set(key[0], values[key[0]])
@@ -107,6 +125,7 @@ func (c *config) set(key string, value any) {
 	} else if c.given[f.Name] {
 		return
 	}
+	c.chosen[f.Name] = true
 	for _, v := range values {
 		if err := f.Value.Set(v); err != nil {
 			c.complain(key, "%s: %s", key, refusal(f, kindInFile(f), err))

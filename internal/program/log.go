@@ -23,6 +23,16 @@ var Levels = []Level{
 	{"fatal", slog.LevelError + 4},
 }
 
+// LevelNumber is NSQ's number for a level, from 1.
+func LevelNumber(level slog.Level) int {
+	for i, l := range Levels {
+		if level <= l.Level {
+			return i + 1
+		}
+	}
+	return len(Levels)
+}
+
 // ParseLevel returns the level called name, in any case.
 func ParseLevel(name string) (slog.Level, error) {
 	for _, l := range Levels {

@@ -10,10 +10,12 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"sync"
 	"time"
 
 	"github.com/millrace-mq/millrace/internal/access"
 	"github.com/millrace-mq/millrace/internal/httpapi"
+	"github.com/millrace-mq/millrace/internal/program"
 	"github.com/millrace-mq/millrace/protocol"
 	"github.com/millrace-mq/millrace/qd/broker"
 	"github.com/millrace-mq/millrace/qd/drain"
@@ -50,6 +52,9 @@ type Config struct {
 	// Option tells the value of a setting by NSQ's key for it, for /config; nil if
 	// none can be asked for. Lookupds and LogLevel go before it.
 	Option func(key string) (value any, known bool)
+	// Settings are what /config lists, by key, as they were at the start; of those
+	// that Lookupds and LogLevel are for, it tells what they are now.
+	Settings []program.Setting
 	// Lookupds are the addresses behind /config/nsqlookupd_tcp_addresses, and
 	// LogLevel the level behind /config/log_level. One that is nil is no
 	// option.
@@ -99,6 +104,7 @@ type api struct {
 	bodies  *httpapi.Budget
 	ahead   chan struct{} // held by the bodies that may exceed it
 	sparing *httpapi.Sparing
+	changed sync.Map // keys of settings that somebody has changed
 }
 
 // New returns the handler of all requests.
@@ -118,6 +124,7 @@ func newRouter(c Config) *httpapi.Router {
 	r.Plain("GET", "/ready", access.Free, a.ready)
 	r.On("GET", "/info", access.Look, a.info)
 	r.OnHeavy("GET", "/stats", access.Look, a.stats)
+	r.On("GET", "/config", access.Look, a.settings)
 	r.On("GET", "/config/:option", access.Look, a.option)
 	r.On("PUT", "/config/:option", access.Change, a.setOption)
 	// The second name of each is what it was before NSQ 1.0.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"github.com/julienschmidt/httprouter"
 
@@ -16,17 +17,18 @@ import (
 
 // option is a setting that can be changed while the daemon runs.
 type option struct {
-	get func() any
-	set func(value []byte) error // nil, or what the answer is
+	get  func() any
+	text func() string            // as a flag would be given it
+	set  func(value []byte) error // nil, or what the answer is
 }
 
 // changeable returns the option with NSQ's key, if it is one.
 func (a *api) changeable(key string) (o option, ok bool) {
 	switch key {
 	case "nsqlookupd_tcp_addresses":
-		return option{a.lookupds, a.setLookupds}, a.Lookupds != nil
+		return option{a.lookupds, a.lookupdList, a.setLookupds}, a.Lookupds != nil
 	case "log_level":
-		return option{a.logLevel, a.setLogLevel}, a.LogLevel != nil
+		return option{a.logLevel, a.logLevelName, a.setLogLevel}, a.LogLevel != nil
 	}
 	return o, false
 }
@@ -60,19 +62,41 @@ func (a *api) setOption(r *http.Request, _ url.Values) (any, error) {
 	if len(u.body) == 0 {
 		return nil, tooLarge("INVALID_VALUE")
 	}
-	o, ok := a.changeable(optionKey(r))
+	key := optionKey(r)
+	o, ok := a.changeable(key)
 	if !ok {
 		return nil, httpapi.BadRequest("INVALID_OPTION")
 	}
 	if err := o.set(u.body); err != nil {
 		return nil, err
 	}
+	a.changed.Store(key, true)
 	return o.get(), nil
+}
+
+// settings lists all settings, those that can be changed as they are now.
+func (a *api) settings(*http.Request, url.Values) (any, error) {
+	all := append([]program.Setting{}, a.Settings...) // [] in JSON when there are none
+	for i := range all {
+		s := &all[i]
+		if o, ok := a.changeable(s.Key); ok {
+			s.Value = o.get()
+			s.Text = o.text()
+		}
+		if _, ok := a.changed.Load(s.Key); ok {
+			s.Source = program.AtRuntime
+		}
+	}
+	return struct {
+		Settings []program.Setting `json:"settings"`
+	}{all}, nil
 }
 
 func (a *api) lookupds() any {
 	return append([]string{}, a.Lookupds.Addresses()...) // [] in JSON when there are none
 }
+
+func (a *api) lookupdList() string { return strings.Join(a.Lookupds.Addresses(), ",") }
 
 // maxLookupds is how many lookupds there may be: each has a connection and a
 // goroutine.
@@ -115,14 +139,10 @@ func (a *api) links(*http.Request, url.Values) (any, error) {
 	return map[string][]link{"lookupds": links}, nil
 }
 
-// logLevel is NSQ's number for the level, from 1.
-func (a *api) logLevel() any {
-	for i, l := range program.Levels {
-		if a.LogLevel.Level() <= l.Level {
-			return i + 1
-		}
-	}
-	return len(program.Levels)
+func (a *api) logLevel() any { return program.LevelNumber(a.LogLevel.Level()) }
+
+func (a *api) logLevelName() string {
+	return program.Levels[program.LevelNumber(a.LogLevel.Level())-1].Name
 }
 
 func (a *api) setLogLevel(value []byte) error {

@@ -19,7 +19,7 @@ import (
 // a thought about who should be allowed to use it.
 var routes = map[access.Action]string{
 	access.Free: "GET /ping, GET /live, GET /ready",
-	access.Look: "GET /drain, GET /info, GET /stats, GET /metrics, GET /lookupds, GET /config/:option, GET /topic/policy, GET /channel/policy, " +
+	access.Look: "GET /drain, GET /info, GET /stats, GET /metrics, GET /lookupds, GET /config, GET /config/:option, GET /topic/policy, GET /channel/policy, " +
 		"GET /debug/pprof/*profile, POST /debug/pprof/symbol",
 	access.Publish: "POST /pub, POST /put, POST /mpub, POST /mput",
 	access.Consume: "GET /channel/messages, GET /message",
