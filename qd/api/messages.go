@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/millrace-mq/millrace/internal/access"
 	"github.com/millrace-mq/millrace/internal/httpapi"
 	"github.com/millrace-mq/millrace/protocol"
 	"github.com/millrace-mq/millrace/qd/broker"
@@ -174,11 +175,15 @@ func stands(s queue.Seen) standing {
 	return st
 }
 
-// message shows one message and where it stands in each channel of its topic.
-func (a *api) message(_ *http.Request, q url.Values) (any, error) {
-	topic, err := httpapi.NameArgument(q, "topic", "INVALID_TOPIC")
-	if err != nil {
-		return nil, err
+// message shows one message and where it stands in each channel of its topic. If
+// the topic is not named, it is found by the ID.
+func (a *api) message(r *http.Request, q url.Values) (any, error) {
+	topic := "" // none
+	if q.Has("topic") {
+		var err error
+		if topic, err = httpapi.NameArgument(q, "topic", "INVALID_TOPIC"); err != nil {
+			return nil, err
+		}
 	}
 	id, err := idArgument(q, "id")
 	if err != nil {
@@ -188,19 +193,45 @@ func (a *api) message(_ *http.Request, q url.Values) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	t, err := a.Broker.Find(topic)
+	t, m, all, err := a.findMessage(r, topic, id)
 	if err != nil {
 		return nil, refusal(err)
 	}
-	m, all, err := t.Message(id)
-	if err != nil {
-		return nil, refusal(err)
+	return struct {
+		ID        string `json:"id"`
+		Timestamp int64  `json:"timestamp,omitempty"`
+		bodyView
+		Channels []inChannel `json:"channels"`
+		Topic    string      `json:"topic_name"`
+	}{formatID(id), m.Published, showBody(m.Body, show), standings(id, all), t.Name()}, nil
+}
+
+// findMessage finds a message of a topic; without a name, whose ever it is.
+func (a *api) findMessage(r *http.Request, topic string, id uint64) (t *broker.Topic, m broker.Seen, all []broker.Standing, err error) {
+	if topic == "" {
+		t, m, all, err = a.Broker.FindMessage(r.Context(), id)
+		if err != nil && r.Context().Err() != nil {
+			return t, m, all, httpapi.Errorf(http.StatusServiceUnavailable, "BUSY: %s", r.Context().Err())
+		}
+		if err == nil { // the policy has been asked about no topic so far
+			err = httpapi.Ask(r, a.Policy, access.Consume, t.Name(), "")
+		}
+		return t, m, all, err
 	}
-	type inChannel struct {
-		Channel string `json:"channel_name"`
-		standing
+	if t, err = a.Broker.Find(topic); err == nil {
+		m, all, err = t.Message(id)
 	}
-	channels := []inChannel{}
+	return t, m, all, err
+}
+
+// inChannel is where a message stands in a channel.
+type inChannel struct {
+	Channel string `json:"channel_name"`
+	standing
+}
+
+func standings(id uint64, all []broker.Standing) []inChannel {
+	channels := []inChannel{} // [] in JSON when there are none
 	for _, s := range all {
 		st := standing{State: word(s.State)}
 		switch {
@@ -211,12 +242,7 @@ func (a *api) message(_ *http.Request, q url.Values) (any, error) {
 		}
 		channels = append(channels, inChannel{s.Channel, st})
 	}
-	return struct {
-		ID        string `json:"id"`
-		Timestamp int64  `json:"timestamp,omitempty"`
-		bodyView
-		Channels []inChannel `json:"channels"`
-	}{formatID(id), m.Published, showBody(m.Body, show), channels}, nil
+	return channels
 }
 
 // onDead returns a handler that does something to one dead message of a channel,

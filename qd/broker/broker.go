@@ -316,7 +316,7 @@ func (b *Broker) prepare(name string, policy Policy) (*Topic, error) {
 		return nil, err
 	}
 	t.logs = l
-	t.core = queue.NewLoggedTopic(b.coreConfig(name), queue.LogState{}, l.main.Start(), l.main.End(), l.side.End(), nil)
+	t.core = queue.NewLoggedTopic(t.coreConfig(), queue.LogState{}, l.main.Start(), l.main.End(), l.side.End(), nil)
 	return t, nil
 }
 
@@ -331,14 +331,18 @@ func (b *Broker) add(name string, number uint64) *Topic {
 func (b *Broker) newTopic(name string, number uint64) *Topic {
 	t := &Topic{name: name, broker: b, number: number, progress: make(chan struct{})}
 	t.call.topic = t
-	t.core = queue.NewTopic(b.coreConfig(name))
+	t.core = queue.NewTopic(t.coreConfig())
 	return t
 }
 
-func (b *Broker) coreConfig(name string) queue.Config {
+func (t *Topic) coreConfig() queue.Config {
 	return queue.Config{
-		Name: name, Store: b.memory, MemoryMessages: b.MemoryMessages,
-		Extent: func() uint64 { return b.draw() * queue.IDExtent },
+		Name: t.name, Store: t.broker.memory, MemoryMessages: t.broker.MemoryMessages,
+		Extent: func() uint64 { // under mu
+			number := t.broker.draw()
+			t.extents.add(number)
+			return number * queue.IDExtent
+		},
 	}
 }
 

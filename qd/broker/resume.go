@@ -226,7 +226,7 @@ func (r *resumption) readChannel(c *resumed) error {
 		}
 	}
 	for _, e := range state.Entries {
-		r.broker.inUse(e.ID / queue.IDExtent)
+		r.met(e.ID)
 	}
 	err = r.logs.main.Get(open, func(i int, m journal.Message) error {
 		if m.Err == nil {
@@ -287,7 +287,7 @@ func (r *resumption) readDeferred() error {
 		}
 	}
 	return r.logs.side.Scan(from, func(h journal.Header, _ []byte) error {
-		r.broker.inUse(h.FirstID / queue.IDExtent)
+		r.met(h.FirstID)
 		e := queue.Entry{ID: h.FirstID, Place: queue.Side | h.Position, Due: h.Due}
 		fresh := h.Kind == journal.Deferred
 		waits := fresh && h.Position >= base && (len(r.channels) == 0 || state.Paused)
@@ -332,7 +332,7 @@ func (r *resumption) lastIDs() error {
 		}
 		err := log.Get([]uint64{log.End() - 1}, func(_ int, m journal.Message) error {
 			if m.Err == nil {
-				r.broker.inUse(m.ID / queue.IDExtent)
+				r.met(m.ID)
 			}
 			return nil
 		})
@@ -345,14 +345,14 @@ func (r *resumption) lastIDs() error {
 
 // assemble makes the core.
 func (r *resumption) assemble() {
-	l, b := r.logs, r.broker
+	l := r.logs
 	holes := r.record.State.Holes
 	if end := l.main.End(); end < r.end {
 		holes = append(holes, queue.Hole{From: end, To: r.end})
 	}
 	r.record.State.Holes = holes
 	l.taken = r.sideEnd
-	r.core = queue.NewLoggedTopic(b.coreConfig(r.name), r.record.State, l.main.Start(), r.end, r.sideEnd, r.waiting)
+	r.core = queue.NewLoggedTopic(r.coreConfig(), r.record.State, l.main.Start(), r.end, r.sideEnd, r.waiting)
 	parked := 0
 	for i := range r.channels {
 		c := &r.channels[i]

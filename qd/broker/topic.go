@@ -26,6 +26,7 @@ type Topic struct {
 	core     *queue.Topic
 	policy   Policy
 	learning *learning // nil: all channels that other daemons have are known
+	extents  extents
 	gone     bool
 	working  bool // the disk worker runs
 	diskErr  error
