@@ -104,7 +104,8 @@ type api struct {
 	bodies  *httpapi.Budget
 	ahead   chan struct{} // held by the bodies that may exceed it
 	sparing *httpapi.Sparing
-	changed sync.Map // keys of settings that somebody has changed
+	copying chan struct{} // held by the one who copies or moves messages
+	changed sync.Map      // keys of settings that somebody has changed
 }
 
 // New returns the handler of all requests.
@@ -116,7 +117,8 @@ func newRouter(c Config) *httpapi.Router {
 	c.PageBytes = cmp.Or(c.PageBytes, pageBytes)
 	a := &api{
 		Config: c, bodies: bodyBudget(c), ahead: make(chan struct{}, bodiesAhead), sparing: httpapi.NewSparing(c.Log),
-		source: stats.Source{Broker: c.Broker, Clients: c.Clients, Started: c.Info.StartTime},
+		copying: make(chan struct{}, 1),
+		source:  stats.Source{Broker: c.Broker, Clients: c.Clients, Started: c.Info.StartTime},
 	}
 	r := httpapi.NewRouter(c.Policy, c.Log)
 	r.Plain("GET", "/ping", access.Free, a.ping)
@@ -166,6 +168,8 @@ func (a *api) routeOperations(r *httpapi.Router) {
 	r.On("POST", "/channel/seek", access.Change, a.seek)
 	r.OnHeavy("GET", "/channel/messages", access.Consume, a.channelMessages)
 	r.OnHeavy("GET", "/message", access.Consume, a.message)
+	r.On("POST", "/message/copy", access.Consume, a.copyMessages)
+	r.On("POST", "/message/move", access.Change, a.moveMessages)
 	r.On("POST", "/message/revive", access.Change, a.onDead((*broker.Topic).Revive))
 	r.On("POST", "/message/delete", access.Change, a.onDead((*broker.Topic).DeleteDead))
 }

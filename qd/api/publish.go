@@ -108,12 +108,17 @@ func (a *api) store(ctx context.Context, topic string, bodies [][]byte, delay ti
 	if err == nil {
 		return "OK", nil
 	}
+	return nil, a.publishRefusal(err)
+}
+
+// publishRefusal is refusal for what can fail because the disk does.
+func (a *api) publishRefusal(err error) error {
 	err = refusal(err)
 	if _, told := errors.AsType[*httpapi.Error](err); !told && a.Broker.Health() != nil {
 		// The log has it once already, and not for every publish again.
 		err = sentence(http.StatusInternalServerError, "DISK_FAILED", err)
 	}
-	return nil, err
+	return err
 }
 
 func (a *api) tryStore(ctx context.Context, topic string, bodies [][]byte, delay time.Duration) error {

@@ -50,6 +50,8 @@ func refusal(err error) error {
 		return notFound("MESSAGE_NOT_FOUND")
 	case errors.Is(err, queue.ErrNotDead):
 		return sentence(http.StatusNotFound, "MESSAGE_NOT_FOUND", queue.ErrNotDead)
+	case errors.Is(err, broker.ErrUnreadable):
+		return sentence(http.StatusConflict, "MESSAGE_UNREADABLE", broker.ErrUnreadable)
 	case errors.Is(err, broker.ErrLevel):
 		return sentence(http.StatusConflict, "LEVEL_FIXED", broker.ErrLevel)
 	case errors.Is(err, broker.ErrNeedsLog):

@@ -22,8 +22,8 @@ var routes = map[access.Action]string{
 	access.Look: "GET /drain, GET /info, GET /stats, GET /metrics, GET /lookupds, GET /config, GET /config/:option, GET /topic/policy, GET /channel/policy, " +
 		"GET /debug/pprof/*profile, POST /debug/pprof/symbol",
 	access.Publish: "POST /pub, POST /put, POST /mpub, POST /mput",
-	access.Consume: "GET /channel/messages, GET /message",
-	access.Change: "POST /drain, PUT /config/:option, POST /topic/policy, POST /channel/policy, POST /channel/seek, POST /message/revive, " +
+	access.Consume: "GET /channel/messages, GET /message, POST /message/copy",
+	access.Change: "POST /drain, PUT /config/:option, POST /topic/policy, POST /channel/policy, POST /channel/seek, POST /message/move, POST /message/revive, " +
 		"POST /message/delete, POST /client/disconnect, PUT /debug/setblockrate, POST /debug/freememory, " +
 		"POST /topic/create, POST /topic/delete, POST /topic/empty, POST /topic/pause, POST /topic/unpause, " +
 		"POST /channel/create, POST /channel/delete, POST /channel/empty, POST /channel/pause, POST /channel/unpause, " +

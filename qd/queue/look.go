@@ -2,6 +2,7 @@ package queue
 
 import (
 	"cmp"
+	"math"
 	"slices"
 )
 
@@ -50,7 +51,14 @@ type Seen struct {
 //
 // It takes time in proportion to the parked messages, and memory to the limit.
 func (c *Channel) Look(state LookState, after uint64, limit int) (seen []Seen, unreadFrom, unreadTo uint64) {
-	p := page{after: after, limit: limit}
+	return c.LookWithin(state, after, limit, math.MaxInt)
+}
+
+// LookWithin is Look with a bound for what it copies: once the frames of what it has
+// seen have so many bytes together, it ends early. It returns one message at least,
+// if there is one.
+func (c *Channel) LookWithin(state LookState, after uint64, limit, bytes int) (seen []Seen, unreadFrom, unreadTo uint64) {
+	p := page{after: after, limit: limit, bytes: bytes}
 	if limit > 0 {
 		c.lookParked(&p, state)
 	}
@@ -106,6 +114,7 @@ type found struct {
 type page struct {
 	after, bound uint64 // bound is the highest ID that is kept, once there are enough
 	limit        int
+	bytes        int     // of frames: no more are returned once there are so many
 	kept         []found // up to twice the limit
 }
 
@@ -130,7 +139,12 @@ func (p *page) cut() {
 // seen returns the page, with copies of the frames.
 func (p *page) seen() (all []Seen) {
 	p.cut()
+	size := 0
 	for _, f := range p.kept {
+		if size >= p.bytes {
+			break
+		}
+		size += len(f.frame)
 		f.Frame = slices.Clone(f.frame)
 		all = append(all, f.Seen)
 	}

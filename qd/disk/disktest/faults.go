@@ -13,7 +13,7 @@ const never = math.MaxInt
 
 // faults is what is to fail. Operations that change the disk (Create, WriteAt,
 // Sync, Truncate, Rename, Remove, MkdirAll, SyncDir) and those that read it
-// (Open, ReadAt, Size, List, Free) are counted apart.
+// (Open, ReadAt, Size, List, Space) are counted apart.
 type faults struct {
 	writes, reads     int // so far
 	failWrite         int // number of the write that fails
