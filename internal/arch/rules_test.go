@@ -24,11 +24,28 @@ var folders = []folder{
 	{path: "internal/e2e", mayImport: []string{"clients", "internal", "protocol"}}, // tests all of it
 	{path: "internal/program", mayImport: []string{"protocol"}, thirdParty: []string{toml}},
 	{path: "internal/e2e/cluster", mayImport: []string{"clients", "internal", "protocol"}}, // its writers and readers are our own clients
+	{path: "internal/e2e/browser", mayImport: []string{"internal", "protocol"}, thirdParty: []string{chromedp, cdproto}},
 	{path: "internal/e2e/cluster/network", thirdParty: []string{sys}},
 	{path: "qd", mayImport: []string{"internal", "protocol"}, thirdParty: []string{httprouter, diskqueue}},
 	{path: "lookupd", mayImport: []string{"internal", "protocol"}, thirdParty: []string{httprouter}},
 	{path: "lookupd/metrics", mayImport: []string{"internal", "protocol"}, thirdParty: []string{prometheus}},
-	{path: "admin", mayImport: []string{"internal", "protocol"}, thirdParty: []string{httprouter}},
+	{path: "admin", mayImport: []string{"internal", "protocol"}, thirdParty: []string{httprouter, toml}},
+	{path: "admin/fleet", pure: true, mayNot: []string{"context", "io", "log", "net", "os", "sync", "syscall"}},
+	{path: "admin/history", mayImport: []string{"admin/fleet"}, mayNot: []string{"net", "os"}},
+	{path: "admin/trouble", mayImport: []string{"admin/fleet", "admin/history"}, pure: true, mayNot: []string{"net", "os"}},
+	{path: "admin/cluster", mayImport: []string{"admin/fleet", "admin/audit", "internal", "protocol"}},
+	{path: "admin/sampler", mayImport: []string{"admin/fleet", "admin/audit", "admin/cluster", "admin/history", "admin/trouble", "internal", "protocol"}, thirdParty: []string{jsontext}},
+	{path: "admin/signin", mayImport: []string{"internal"}, thirdParty: []string{toml, oidc, oauth, crypto, securecookie}},
+	{path: "admin/audit", mayImport: []string{"internal"}},
+	{path: "admin/guard", mayImport: []string{"admin/signin", "internal"}, thirdParty: []string{compress}},
+	{path: "admin/search", mayImport: []string{"admin/fleet"}, pure: true, mayNot: []string{"net", "os"}},
+	{path: "admin/messages", mayImport: []string{"admin/fleet", "admin/audit", "admin/signin", "admin/cluster", "internal", "protocol"}},
+	{path: "admin/actions", mayImport: []string{"admin/fleet", "admin/audit", "admin/signin", "admin/cluster", "internal", "protocol"}},
+	{path: "admin/web", mayImport: []string{"admin/fleet", "admin/audit", "admin/signin", "admin/cluster", "admin/messages", "admin/search", "admin/actions", "admin/history", "admin/sampler", "internal", "protocol"}, thirdParty: []string{compress}, inTests: []string{html}},
+	{path: "admin/web/body", pure: true, mayNot: []string{"context", "log", "os", "sync", "syscall"}},
+	{path: "admin/api", mayImport: []string{"admin/fleet", "admin/trouble", "admin/audit", "admin/signin", "admin/cluster", "admin/messages", "admin/search", "admin/actions", "admin/history", "admin/sampler", "internal", "protocol"}, thirdParty: []string{httprouter}},
+	{path: "admin/api", mayImport: []string{"admin/fleet", "admin/audit", "admin/signin", "admin/cluster", "admin/messages", "admin/actions", "admin/history", "admin/sampler", "internal", "protocol"}, thirdParty: []string{httprouter}},
+	{path: "admin/api", mayImport: []string{"admin/fleet", "admin/audit", "admin/signin", "admin/cluster", "admin/messages", "admin/search", "admin/actions", "admin/history", "admin/sampler", "admin/trouble", "internal", "protocol"}, thirdParty: []string{httprouter}}, // trouble in tests
 	{path: "clients", mayImport: []string{"protocol"}, thirdParty: []string{snappy}, inTests: []string{prometheus}}, // in an example
 	{path: "clients/go/spool", mayImport: []string{"clients"}, thirdParty: []string{diskqueue}},
 	{path: "clients/conformance", mayImport: []string{"clients", "protocol"}, thirdParty: []string{snappy}},
@@ -77,6 +94,15 @@ const (
 	prometheus = "github.com/prometheus/client_golang"
 	sketches   = "github.com/DataDog/sketches-go"
 	sys        = "golang.org/x/sys"
+	jsontext   = "github.com/go-json-experiment/json"
+
+	oidc         = "github.com/coreos/go-oidc/v3"
+	oauth        = "golang.org/x/oauth2"
+	crypto       = "golang.org/x/crypto"
+	chromedp     = "github.com/chromedp/chromedp"
+	cdproto      = "github.com/chromedp/cdproto"
+	securecookie = "github.com/gorilla/securecookie"
+	html         = "golang.org/x/net/html"
 )
 
 // forTests are modules that every test may use, and nothing else.
