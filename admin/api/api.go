@@ -1,0 +1,190 @@
+// Package api is the admin over HTTP, for scripts: nsqadmin's JSON API under its
+// paths, with its answers, and what is ours beside it. Whatever changes something goes
+// through package actions, so roles and the audit log are the same as for pages.
+//
+// What nsqadmin has is read from lookupds and daemons when it is asked for, as
+// nsqadmin does, and not from the newest snapshot: scripts look at what they, or
+// somebody else, have changed at a daemon a moment ago. It is bounded how many such
+// readings there are at a time. What is ours is from the snapshot, which has its time
+// with it, but for what only a daemon can tell: messages and settings.
+package api
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/millrace-mq/millrace/admin/actions"
+	"github.com/millrace-mq/millrace/admin/audit"
+	"github.com/millrace-mq/millrace/admin/cluster"
+	"github.com/millrace-mq/millrace/admin/fleet"
+	"github.com/millrace-mq/millrace/admin/history"
+	"github.com/millrace-mq/millrace/admin/messages"
+	"github.com/millrace-mq/millrace/admin/signin"
+	"github.com/millrace-mq/millrace/internal/access"
+	"github.com/millrace-mq/millrace/internal/httpapi"
+	"github.com/millrace-mq/millrace/internal/program"
+)
+
+// Source knows the daemons; the sampler is one.
+type Source interface {
+	// Latest is the newest snapshot, never nil; its At is zero before the first.
+	Latest() *fleet.Snapshot
+	// Changed is closed when there is a newer snapshot than Latest had at the call.
+	Changed() <-chan struct{}
+	// Clients are the consumers of a channel, the producers of a topic (channel is
+	// empty), or the connections of a node (only node is given), and which nodes were
+	// asked for them.
+	Clients(ctx context.Context, topic, channel, node string) ([]fleet.Client, []audit.Result)
+	// Poke has it look soon: somebody has changed something.
+	Poke()
+}
+
+// Settings are what the API shows and does things with. All must be given but for what
+// says otherwise.
+type Settings struct {
+	Source   Source
+	Cluster  *cluster.Cluster
+	History  *history.Store
+	Messages *messages.Reader
+	Actions  *actions.Actions
+	Audit    *audit.Log
+
+	ClusterName, Environment string // may be empty
+
+	// Own are the admin's settings, and Option one of them by its key in config files; nil
+	// is none.
+	Own    func() []program.Setting
+	Option func(key string) (value any, known bool)
+	// ReadOnly refuses to change settings; all else is refused by Actions.
+	ReadOnly bool
+	// ConfigFrom is the network from which /config may be asked, such as 127.0.0.1/8;
+	// empty is any.
+	ConfigFrom string
+	// LogLevel can be changed by /config; nil: not.
+	LogLevel *slog.LevelVar
+	Log      *slog.Logger
+}
+
+// api is the handlers.
+type api struct {
+	Settings
+	turns chan struct{} // held by readings of many daemons
+}
+
+// maxReadings is how many requests read daemons at a time; others wait.
+const maxReadings = 4
+
+// New returns a handler of /api/…, /config/… and /ping. Who asks is found by
+// signin.FromContext.
+func New(s Settings) http.Handler {
+	a := &api{Settings: s, turns: make(chan struct{}, maxReadings)}
+	r := httpapi.NewRouter(nil, s.Log)
+	r.Plain(http.MethodGet, "/ping", access.Free, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("OK")) })
+	a.routeNSQ(r)
+	a.routeOurs(r)
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		// Answers are of this moment, and some have bodies of messages in them.
+		w.Header().Set("Cache-Control", "no-store")
+		r.ServeHTTP(w, req)
+	})
+}
+
+func (a *api) routeNSQ(r *httpapi.Router) {
+	get := func(path string, h httpapi.Handler) { r.On(http.MethodGet, path, access.Look, forViewers(a.inTurn(h))) }
+	free := func(path string, h httpapi.Handler) { r.On(http.MethodGet, path, access.Look, forViewers(h)) }
+	change := func(method, path string, h httpapi.Handler) { r.On(method, path, access.Change, h) }
+	get("/api/topics", a.topics)
+	get("/api/topics/:topic", a.topic)
+	get("/api/topics/:topic/:channel", a.channel)
+	get("/api/nodes", a.nodes)
+	get("/api/nodes/:node", a.node)
+	free("/api/counter", a.counter)
+	free("/api/graphite", graphite)
+	change(http.MethodPost, "/api/topics", a.create)
+	change(http.MethodPost, "/api/topics/:topic", a.change)
+	change(http.MethodPost, "/api/topics/:topic/:channel", a.change)
+	change(http.MethodDelete, "/api/topics/:topic", a.remove)
+	change(http.MethodDelete, "/api/topics/:topic/:channel", a.remove)
+	change(http.MethodDelete, "/api/nodes/:node", a.tombstone)
+	r.On(http.MethodGet, "/config/:option", access.Look, a.option)
+	r.On(http.MethodPut, "/config/:option", access.Change, a.setOption)
+}
+
+func (a *api) routeOurs(r *httpapi.Router) {
+	get := func(path string, h httpapi.Handler) { r.On(http.MethodGet, path, access.Look, forViewers(h)) }
+	get("/api/overview", a.overview)
+	get("/api/clients", a.clients)
+	get("/api/messages", a.messages)
+	get("/api/message", a.message)
+	get("/api/search", a.search)
+	get("/api/audit", a.audit)
+	get("/api/settings", a.inTurn(a.settings))
+	get("/api/actions", a.actionTable)
+	r.Plain(http.MethodGet, "/api/history", access.Look, a.history)
+	r.Plain(http.MethodPost, "/api/actions", access.Change, a.act)
+}
+
+// forViewers is h for who may look. The rest is refused before anything is read.
+func forViewers(h httpapi.Handler) httpapi.Handler {
+	return func(r *http.Request, q url.Values) (any, error) {
+		if err := mayLook(r); err != nil {
+			return nil, err
+		}
+		return h(r, q)
+	}
+}
+
+func mayLook(r *http.Request) error {
+	switch who := signin.FromContext(r.Context()); {
+	case who.Role >= signin.Viewer:
+		return nil
+	case who.Name != "":
+		return httpapi.Errorf(http.StatusForbidden, "FORBIDDEN: %s is known, and has no role here", who.Name)
+	}
+	return httpapi.Errorf(http.StatusUnauthorized, "UNAUTHORIZED: sign in first")
+}
+
+// inTurn is h for which only so many go at a time.
+func (a *api) inTurn(h httpapi.Handler) httpapi.Handler {
+	return func(r *http.Request, q url.Values) (any, error) {
+		select {
+		case a.turns <- struct{}{}:
+		case <-r.Context().Done():
+			return nil, httpapi.Errorf(http.StatusServiceUnavailable, "BUSY")
+		}
+		defer func() { <-a.turns }()
+		return h(r, q)
+	}
+}
+
+// refusal makes an answer of an error of those that are asked.
+func refusal(err error) error {
+	if err == nil {
+		return nil
+	}
+	if r, ok := errors.AsType[*actions.Refused](err); ok {
+		return httpapi.Errorf(r.Status, "%s: %s", r.Code, r.Sentence)
+	}
+	switch {
+	case errors.Is(err, messages.ErrInvalid):
+		return httpapi.Errorf(http.StatusBadRequest, "INVALID_REQUEST: %v", err)
+	case errors.Is(err, messages.ErrNotFound):
+		return httpapi.Errorf(http.StatusNotFound, "NOT_FOUND: %v", err)
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return httpapi.Errorf(http.StatusServiceUnavailable, "TIMEOUT: the answer did not come in time")
+	}
+	return err
+}
+
+// when is a time in our answers; none if it is not known.
+func when(t time.Time) *string {
+	if t.IsZero() {
+		return nil
+	}
+	s := t.UTC().Format(time.RFC3339Nano)
+	return &s
+}
