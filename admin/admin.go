@@ -1,0 +1,195 @@
+// Package admin is the web UI of a Millrace cluster, and its JSON API: what is wrong,
+// what is moving, what is inside, and safe hands to change it. It asks lookupds which
+// daemons there are, and the daemons for the rest; it keeps nothing that they need, so
+// it can be stopped at any time.
+//
+// This package is the settings and the assembly. What a snapshot is, is in fleet; where
+// it comes from, in sampler; what is done with it, in web and api.
+package admin
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+
+	"github.com/millrace-mq/millrace/admin/actions"
+	"github.com/millrace-mq/millrace/admin/audit"
+	"github.com/millrace-mq/millrace/admin/cluster"
+	"github.com/millrace-mq/millrace/admin/guard"
+	"github.com/millrace-mq/millrace/admin/history"
+	"github.com/millrace-mq/millrace/admin/sampler"
+	"github.com/millrace-mq/millrace/admin/signin"
+	"github.com/millrace-mq/millrace/internal/httpapi"
+	"github.com/millrace-mq/millrace/internal/listen"
+)
+
+// Daemon is an admin that listens, and serves while Run runs.
+type Daemon struct {
+	settings   Settings
+	web, https listen.Listeners // https: none without a certificate
+	handler    http.Handler
+	stopping   chan struct{} // closed when Run is to end
+
+	audit   *audit.Log
+	actions *actions.Actions
+	sampler *sampler.Sampler
+	cluster *cluster.Cluster
+	past    past
+	log     *slog.Logger
+}
+
+// Listen checks the settings, reads the files that they name and opens the listeners.
+// The caller must call Run or Close. level is what /config/log_level changes; nil is
+// nothing.
+func Listen(s Settings, log *slog.Logger, level *slog.LevelVar) (d *Daemon, err error) {
+	if err := s.Validate(); err != nil {
+		return nil, err
+	}
+	certificates, err := s.TLSConfig(log)
+	if err != nil {
+		return nil, err
+	}
+	opened := &Daemon{settings: s, stopping: make(chan struct{}), log: log}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, opened.Close())
+		}
+	}()
+	if opened.web, err = listen.Open(s.HTTPAddress, listen.DefaultMode); err != nil {
+		return nil, fmt.Errorf("http-address: %w", err)
+	}
+	if certificates != nil {
+		if opened.https, err = listen.Open(s.HTTPSAddress, listen.DefaultMode); err != nil {
+			return nil, fmt.Errorf("https-address: %w", err)
+		}
+		for i, l := range opened.https {
+			opened.https[i] = tls.NewListener(l, certificates)
+		}
+	}
+	if err := opened.assemble(level); err != nil {
+		return nil, err
+	}
+	return opened, nil
+}
+
+// assemble makes what is behind the listeners.
+func (d *Daemon) assemble(level *slog.LevelVar) (err error) {
+	s := &d.settings
+	if d.audit, err = audit.New(audit.Settings{File: s.AuditFile, Webhook: s.Webhook, Keep: s.AuditKeep}, d.log); err != nil {
+		return err
+	}
+	if d.cluster, err = d.daemons(); err != nil {
+		return err
+	}
+	store := history.New(history.Settings{Step: s.SampleInterval, MaxBytes: s.HistoryMemory})
+	d.past = past{s.HistoryFile, store, d.log}
+	d.sampler = newSampler(s, d.cluster, store, d.log)
+	d.actions = actions.New(actions.Settings{ReadOnly: s.ReadOnly, Latest: d.sampler.Latest, Changed: d.sampler.Poke}, d.cluster, d.audit, d.log)
+	faces := &faces{Daemon: d, level: level}
+	d.handler, err = faces.handler()
+	return err
+}
+
+// daemons is those who are asked.
+func (d *Daemon) daemons() (*cluster.Cluster, error) {
+	s := &d.settings
+	c := cluster.Settings{Lookupds: s.Lookupds, Daemons: s.Daemons, ConnectTimeout: s.ConnectTimeout, RequestTimeout: s.RequestTimeout}
+	var err error
+	if c.TLS, err = s.clientTLS(d.log); err != nil {
+		return nil, err
+	}
+	if s.TokenFile != "" {
+		text, err := os.ReadFile(s.TokenFile)
+		if err != nil {
+			return nil, fmt.Errorf("http-client-token-file: %w", err)
+		}
+		line, _, _ := strings.Cut(string(text), "\n")
+		c.Token = strings.TrimSpace(line)
+	}
+	return cluster.New(c, d.log)
+}
+
+// HTTPAddr is the first address that browsers come to.
+func (d *Daemon) HTTPAddr() net.Addr { return d.web.Addr() }
+
+// URL is where a browser on this machine finds the first page; empty if all listeners
+// are socket files.
+func (d *Daemon) URL() string {
+	a, ok := d.web.Addr().(*net.TCPAddr)
+	if !ok {
+		return ""
+	}
+	return "http://" + a.String() + d.settings.BasePath
+}
+
+// Close gives the addresses back. It is for an admin that will not be run.
+func (d *Daemon) Close() error { return errors.Join(d.web.Close(), d.https.Close()) }
+
+// Run serves until ctx ends, and returns nil then, or until a listener fails, and
+// returns why. Requests under way have a second; actions under way are ended, and the
+// audit log says what was not done. When Run returns nothing that it started is left.
+// It can be called once.
+func (d *Daemon) Run(ctx context.Context) error {
+	d.past.load()
+	d.log.Info("admin is up", "http", d.web.String(), "https", d.https.String(), "base path", d.settings.BasePath, "read only", d.settings.ReadOnly)
+	serving, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	defer context.AfterFunc(serving, func() { close(d.stopping) })()
+	auditing, stopAuditing := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopAuditing()
+	var parts, log sync.WaitGroup
+	log.Go(func() { _ = d.audit.Run(auditing) }) // returns nil
+
+	plain := d.handler
+	if d.settings.RequiresTLS() == "true" {
+		plain = httpapi.TLSRequired(max(d.https.Port(), 0))
+	}
+	for _, l := range d.web {
+		parts.Go(func() { stop(httpapi.Serve(serving, l, plain, d.log)) })
+	}
+	for _, l := range d.https {
+		parts.Go(func() { stop(httpapi.Serve(serving, l, d.handler, d.log)) })
+	}
+	parts.Go(func() { stop(d.sampler.Run(serving)) })
+	parts.Go(func() { stop(d.actions.Run(serving)) })
+	parts.Go(func() { d.past.run(serving) })
+	parts.Wait()
+	d.cluster.Close()
+	stopAuditing() // what actions had to say has been said
+	log.Wait()
+	err := context.Cause(serving)
+	if ctx.Err() != nil {
+		err = nil
+	}
+	d.log.Info("admin is down")
+	return err
+}
+
+// open refuses to show everything to everybody: without anybody who can sign in, only
+// this machine may come.
+func (d *Daemon) open(who *signin.Signin) error {
+	if who.Configured() {
+		return nil
+	}
+	for _, a := range append(d.web.Reachable(), d.https.Reachable()...) {
+		return fmt.Errorf("http-address %s: whoever comes could do everything: name users with --users-file, "+
+			"or a proxy with --trusted-proxy, or listen on 127.0.0.1", a)
+	}
+	return nil
+}
+
+// base is the base path as guard wants it.
+func (s Settings) base() (string, error) {
+	base, err := guard.CleanBase(s.BasePath)
+	if err != nil {
+		return "", fmt.Errorf("base-path %q: %w", s.BasePath, err)
+	}
+	return base, nil
+}

@@ -1,0 +1,164 @@
+package admin
+
+import (
+	"context"
+	"crypto/tls"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+
+	"github.com/millrace-mq/millrace/admin/api"
+	"github.com/millrace-mq/millrace/admin/audit"
+	"github.com/millrace-mq/millrace/admin/cluster"
+	"github.com/millrace-mq/millrace/admin/guard"
+	"github.com/millrace-mq/millrace/admin/history"
+	"github.com/millrace-mq/millrace/admin/messages"
+	"github.com/millrace-mq/millrace/admin/sampler"
+	"github.com/millrace-mq/millrace/admin/signin"
+	"github.com/millrace-mq/millrace/admin/trouble"
+	"github.com/millrace-mq/millrace/admin/web"
+	"github.com/millrace-mq/millrace/internal/program"
+	"github.com/millrace-mq/millrace/internal/secure"
+)
+
+// publishBytes bounds the form that publishes a message: its body, escaped.
+const publishBytes = 8 << 20
+
+// faces puts together what answers requests: the guard before all, then who somebody
+// is, then pages or the API.
+type faces struct {
+	*Daemon
+	level *slog.LevelVar // nil: cannot be changed
+	ui    *web.UI
+}
+
+func (f *faces) handler() (http.Handler, error) {
+	s := &f.settings
+	base, err := s.base()
+	if err != nil {
+		return nil, err
+	}
+	who, err := signin.New(signin.Settings{
+		Base: base, File: s.UsersFile, Proxies: s.TrustedProxies, ProxyHeader: s.ProxyHeader, Admins: s.Admins, Operators: s.Operators,
+		KeyFile: s.SessionKeyFile, Refuse: f.refuse, Signed: f.signed,
+	}, f.log)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.open(who); err != nil {
+		return nil, err
+	}
+	g, err := guard.New(guard.Settings{Base: base, Open: !who.Configured(), Bodies: map[string]int64{"/do/publish": publishBytes, "/api/actions": publishBytes}, Refuse: f.refuse}, f.log)
+	if err != nil {
+		return nil, err
+	}
+	see, _ := signin.ParseRole(s.Bodies) // Validate has looked at it
+	reader := messages.New(see, f.cluster, f.sampler.Latest)
+	listed := s.list() // what was set does not change any more
+	own := func() []program.Setting { return listed }
+	f.ui = web.New(f.pages(base, who), web.Parts{
+		Source: f.sampler, History: f.past.store, Actions: f.actions, Messages: reader, Daemons: f.cluster, Audit: f.audit,
+		Own: own, Ways: who.Ways,
+	}, f.log)
+	scripts := api.New(api.Settings{
+		Source: f.sampler, Cluster: f.cluster, History: f.past.store, Messages: reader, Actions: f.actions, Audit: f.audit,
+		ClusterName: s.ClusterName, Environment: s.Environment, Own: own, Option: s.options(), ReadOnly: s.ReadOnly,
+		ConfigFrom: s.ConfigFrom, LogLevel: f.level, Log: f.log,
+	})
+	mux := http.NewServeMux()
+	mux.Handle("/", f.ui)
+	mux.Handle("/events", endingWith(f.stopping, f.ui))
+	for _, path := range []string{"/api/", "/config/", "/ping"} {
+		mux.Handle(path, scripts)
+	}
+	mux.HandleFunc("POST /sign-in", who.SignIn)
+	mux.HandleFunc("POST /sign-out", who.SignOut)
+	mux.HandleFunc("GET /oidc/begin", who.BeginOIDC)
+	mux.HandleFunc("GET /oidc/callback", who.EndOIDC)
+	return g.Wrap(who.Wrap(mux)), nil
+}
+
+// endingWith ends requests when stopping is closed: streams of events last until
+// somebody ends them, and the server would wait a second for them.
+func endingWith(stopping <-chan struct{}, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithCancel(r.Context())
+		defer cancel()
+		go func() { // ends with the request
+			select {
+			case <-stopping:
+				cancel()
+			case <-ctx.Done():
+			}
+		}()
+		next.ServeHTTP(w, r.WithContext(ctx))
+	})
+}
+
+// pages is what the pages know of where they are served.
+func (f *faces) pages(base string, who *signin.Signin) web.Settings {
+	s := &f.settings
+	return web.Settings{
+		Base: strings.TrimSuffix(base, "/"), ClusterName: s.ClusterName, Environment: s.Environment, ReadOnly: s.ReadOnly,
+		SignIn: who.Configured(), Version: program.Version,
+	}
+}
+
+// refuse shows why somebody gets no further, as a page once there are pages.
+func (f *faces) refuse(w http.ResponseWriter, r *http.Request, status int, what, why string) {
+	if f.ui == nil {
+		http.Error(w, what+": "+why, status)
+		return
+	}
+	f.ui.Refuse(w, r, status, what, why)
+}
+
+// signed writes down who has signed in or out, or could not.
+func (f *faces) signed(who signin.Who, action, refused string) {
+	n := f.audit.Begin(audit.Entry{
+		Who: who.Name, Role: who.Role.String(), How: who.How, From: who.Remote, UserAgent: who.UserAgent, Via: "page", Action: action, Refused: refused,
+	})
+	f.audit.End(n)
+}
+
+// newSampler makes what watches the daemons.
+func newSampler(s *Settings, c *cluster.Cluster, store *history.Store, log *slog.Logger) *sampler.Sampler {
+	return sampler.New(sampler.Settings{Period: s.SampleInterval}, c, store, trouble.NewFinder(trouble.Settings{}), log)
+}
+
+// clientTLS is how daemons that use TLS are asked.
+func (s *Settings) clientTLS(log *slog.Logger) (func(server string) *tls.Config, error) {
+	make, err := secure.Client(s.Client, log)
+	if err != nil {
+		return nil, fmt.Errorf("asking daemons: %w", err)
+	}
+	return make, nil
+}
+
+// list is the settings as /api/settings and the settings page show them.
+func (s *Settings) list() []program.Setting {
+	told := *s
+	return s.Origins.List(told.flags())
+}
+
+// options tells the value of a setting by its key in config files.
+func (s *Settings) options() func(key string) (value any, known bool) {
+	told := *s
+	values := make(map[string]any)
+	for _, o := range program.Options(told.flags()) {
+		values[o.Key] = o.Value()
+	}
+	return func(key string) (any, bool) {
+		v, known := values[key]
+		return v, known
+	}
+}
+
+// flags is the settings as flags, with their values.
+func (s *Settings) flags() *flag.FlagSet {
+	fs := flag.NewFlagSet("admin", flag.ContinueOnError)
+	s.Flags(fs)
+	return fs
+}

@@ -1,0 +1,76 @@
+// Command admin shows what all daemons are doing, in a browser, and changes it.
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"runtime/debug"
+	"strings"
+
+	"github.com/millrace-mq/millrace/admin"
+	"github.com/millrace-mq/millrace/admin/signin"
+	"github.com/millrace-mq/millrace/internal/program"
+)
+
+func main() {
+	program.Main("admin", "shows what all daemons are doing, in a browser, and changes it", setup)
+}
+
+func setup(fs *flag.FlagSet, std program.Stdio) func(context.Context) error {
+	settings := admin.DefaultSettings()
+	settings.Flags(fs)
+	hash := fs.Bool("hash-password", false, "read a password from standard input, print what stands for it in --users-file, and end")
+	program.ConfigFile(fs)
+	origins := program.OriginsOf(fs)
+	return func(ctx context.Context) error {
+		if *hash {
+			return hashPassword(std)
+		}
+		settings.Origins = origins()
+		if err := settings.Validate(); err != nil {
+			return err
+		}
+		log, level, err := program.Logger(program.Prefixed(std.Err, settings.LogPrefix), settings.LogLevel)
+		if err != nil {
+			return err
+		}
+		if os.Getenv("GOMEMLIMIT") == "" {
+			debug.SetMemoryLimit(settings.HistoryMemory + besides)
+		}
+		d, err := admin.Listen(settings, log, level)
+		if err != nil {
+			return err
+		}
+		return d.Run(ctx)
+	}
+}
+
+// besides is what an admin of 10,000 topics needs beside their past: snapshots, answers of
+// daemons, pages. Go would let the heap grow to twice what is in use before it collects.
+const besides = 144 << 20
+
+// maxPassword is the most bytes of a line that is taken for a password.
+const maxPassword = 1024
+
+// hashPassword reads a line and prints its hash.
+func hashPassword(std program.Stdio) error {
+	line, err := bufio.NewReader(io.LimitReader(std.In, maxPassword)).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("reading the password from standard input: %w", err)
+	}
+	password := strings.TrimRight(line, "\r\n")
+	if password == "" {
+		return errors.New("hash-password: type a password, or pipe one line into standard input")
+	}
+	hashed, err := signin.Hash(password)
+	if err != nil {
+		return fmt.Errorf("hashing the password: %w", err)
+	}
+	_, err = fmt.Fprintln(std.Out, hashed)
+	return err
+}
