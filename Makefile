@@ -14,9 +14,9 @@ quiet = out=$$($(1) 2>&1) || { printf '%s\n' "$$out"; exit 1; }
 staticcheck = go tool -modfile=$(1)internal/tools/go.mod staticcheck
 # Packages whose tests run under the race detector; the end-to-end tests watch
 # other processes and have a step of their own, as has the clients' conformance.
-packages = $$(go list ./... | grep -v -e '/internal/e2e$$' -e '/internal/e2e/cluster$$' -e '/internal/e2e/clients$$' -e '/clients/conformance$$')
+packages = $$(go list ./... | grep -v -e '/internal/e2e$$' -e '/internal/e2e/cluster$$' -e '/internal/e2e/clients$$' -e '/internal/e2e/browser$$' -e '/clients/conformance$$')
 
-.PHONY: build run test check format vet staticcheck race interpreter conformance fuzz python e2e cluster clients otel nsqjs gonsq bench soak clean
+.PHONY: build run test check format vet staticcheck race interpreter conformance fuzz python e2e cluster clients browser otel nsqjs gonsq bench soak clean
 
 build:
 	@echo 'building the programs into build/'
@@ -26,7 +26,7 @@ build:
 run: build
 	@exec build/standalone
 
-test: check race conformance fuzz python e2e cluster clients otel nsqjs gonsq
+test: check race conformance fuzz python e2e cluster clients browser otel nsqjs gonsq
 	@echo 'all tests passed'
 
 check: format vet staticcheck
@@ -98,6 +98,22 @@ clients: build interpreter
 	@race=$$(command -v gcc >/dev/null && echo -race); \
 	out=$$(MILLRACE_PROGRAMS="$(CURDIR)/build" go test $$race -count=1 -v ./internal/e2e/clients 2>&1) || { printf '%s\n' "$$out"; exit 1; }; \
 	printf '%s\n' "$$out" | grep -o 'skipped: .*' | sort -u || true
+
+# Chromium and axe-core may be missing, which only CI (CI=true) takes for a failure.
+# Pictures of all pages are left in build/screenshots.
+browser: build
+	@for program in chromium npm; do command -v $$program >/dev/null || \
+		{ [ "$$(id -u)" = 0 ] && apt-get install -y $$program >/dev/null 2>&1; } || true; done
+	@mkdir -p build/axe build/screenshots
+	@if out=$$([ build/axe/node_modules/.package-lock.json -nt internal/e2e/browser/axe/package-lock.json ] || \
+		{ cp internal/e2e/browser/axe/package*.json build/axe/ && cd build/axe && npm ci --prefer-offline --no-audit --no-fund; } 2>&1); then :; \
+	elif [ "$$CI" = true ]; then echo "$$out"; exit 1; \
+	else echo 'skipped: axe-core cannot be installed; nobody looks for barriers on the pages'; rm -rf build/axe/node_modules; fi
+	@echo 'testing the admin UI in Chromium'
+	@axe="$(CURDIR)/build/axe/node_modules/axe-core/axe.min.js"; [ -f "$$axe" ] || axe=; \
+	out=$$(MILLRACE_PROGRAMS="$(CURDIR)/build" MILLRACE_AXE="$$axe" MILLRACE_SCREENSHOTS="$(CURDIR)/build/screenshots" \
+		go test -count=1 -timeout 15m -v ./internal/e2e/browser 2>&1) || { printf '%s\n' "$$out"; exit 1; }; \
+	printf '%s\n' "$$out" | grep -o 'skipped: .*' || true
 
 # The example is a module of its own: OpenTelemetry is no dependency of ours.
 otel:

@@ -164,7 +164,7 @@ func TestSignalsWhileDraining(t *testing.T) {
 func startStandalone(t *testing.T, d daemon, l lookup, flags ...string) *process {
 	t.Helper()
 	p := start(t, nil, "standalone", append(flags, "--tcp-address="+d.tcp, "--http-address="+d.http, "--data-path="+d.data,
-		"--lookupd-tcp-address="+l.tcp, "--lookupd-http-address="+l.http)...)
+		"--admin-http-address=127.0.0.1:0", "--lookupd-tcp-address="+l.tcp, "--lookupd-http-address="+l.http)...)
 	answering(t, p, d.http)
 	return p
 }

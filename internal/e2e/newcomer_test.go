@@ -14,7 +14,7 @@ func TestNewcomersRun(t *testing.T) {
 	out := t.TempDir()
 	standalone := start(t, nil, "standalone", "--data-path="+t.TempDir(),
 		"--tcp-address="+tcp, "--http-address="+http,
-		"--lookupd-tcp-address="+l.tcp, "--lookupd-http-address="+l.http)
+		"--admin-http-address=127.0.0.1:0", "--lookupd-tcp-address="+l.tcp, "--lookupd-http-address="+l.http)
 	answering(t, standalone, http)
 	answering(t, standalone, l.http)
 
