@@ -47,8 +47,14 @@ type round struct {
 	wished  bool // somebody poked it
 	began   time.Time
 	waiting map[any]time.Time // whom this round waits for, and until when; *node or *lookupd
-	cost    time.Duration     // of this round so far: of processors
-	largest int64             // bytes of an answer of this round
+
+	// Since the snapshot before:
+	spent   time.Duration // on answers
+	before  time.Duration // what this process had used of processors then
+	largest int64         // bytes of an answer
+
+	// Of the snapshot before, all told: to us, and to the daemon that had most to tell.
+	cost, theirs time.Duration
 
 	samples []history.Sample // memory of the round before
 }
@@ -90,7 +96,6 @@ func (r *round) run(ctx context.Context) {
 func (r *round) begin(ctx context.Context) {
 	r.number++
 	r.began = time.Now()
-	r.cost, r.largest = 0, 0
 	clear(r.waiting)
 	r.setLookupds(r.cluster.Lookupds())
 	tombstones := r.wished || r.number%tombstoneRounds == 1
@@ -228,7 +233,7 @@ func (r *round) takeAnswer(a *answer) {
 	n, now := a.node, time.Now()
 	was := n.up() || n.tries == 0
 	n.take(a, now)
-	r.cost += a.cost
+	r.spent += a.cost
 	if a.stats != nil {
 		r.largest = max(r.largest, a.stats.bytes)
 		if a.stats.left > 0 && n.tries == 1 {

@@ -1,8 +1,10 @@
 package sampler
 
 import (
+	"math"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/millrace-mq/millrace/admin/fleet"
@@ -36,17 +38,35 @@ func (r *round) make() time.Duration {
 	r.names.trim(cap(r.samples))
 	r.shelf.sweep(now)
 
-	r.cost += time.Since(now)
+	r.settle(time.Since(now), processorTime())
 	s.Period = r.period()
 	r.publish(s)
 	return s.Period
 }
 
+// settle sums up what this snapshot has cost. What was measured by the clock is too much
+// while others use the processors; what this process has used of them all in all is too much
+// if it had something else to do. The lesser of the two is closer.
+func (r *round) settle(making, used time.Duration) {
+	r.cost = min(r.spent+making, used-r.before)
+	r.theirs = time.Duration(r.largest * int64(time.Second) / bytesPerSecond)
+	r.spent, r.before, r.largest = 0, used, 0
+}
+
 // period is how long it is from the begin of this round to that of the next, so that
 // neither we nor any daemon are busy with it for more than a tenth of the time.
 func (r *round) period() time.Duration {
-	theirs := time.Duration(r.largest * int64(time.Second) / bytesPerSecond)
-	return max(r.settings.Period, share*max(r.cost, theirs)).Round(time.Millisecond)
+	return max(r.settings.Period, share*max(r.cost, r.theirs)).Round(time.Millisecond)
+}
+
+// processorTime is what this process has used of processors; all there is, if the system
+// does not say.
+func processorTime() time.Duration {
+	var u syscall.Rusage
+	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
+		return math.MaxInt64
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // sample is what history is told of a snapshot. The rates are those since the reading

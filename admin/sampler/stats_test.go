@@ -200,18 +200,23 @@ func FuzzReadStats(f *testing.F) {
 // a daemon.
 func TestPeriod(t *testing.T) {
 	for _, tt := range []struct {
-		cost    time.Duration
-		largest int64
-		want    time.Duration
+		spent, making, used time.Duration // used: of processors, by all of this process
+		largest             int64
+		want                time.Duration
 	}{
-		{0, 0, 2 * time.Second},
-		{50 * time.Millisecond, 1 << 20, 2 * time.Second},
-		{700 * time.Millisecond, 1 << 20, 7 * time.Second},
-		{50 * time.Millisecond, 25 << 20, 5 * time.Second},
+		{0, 0, time.Minute, 0, 2 * time.Second},
+		{50 * time.Millisecond, 50 * time.Millisecond, time.Minute, 1 << 20, 2 * time.Second},
+		{700 * time.Millisecond, 100 * time.Millisecond, time.Minute, 1 << 20, 8 * time.Second},
+		{5 * time.Second, 5 * time.Second, 600 * time.Millisecond, 1 << 20, 6 * time.Second},
+		{50 * time.Millisecond, 0, time.Minute, 25 << 20, 5 * time.Second},
 	} {
-		r := round{Sampler: &Sampler{settings: Settings{Period: 2 * time.Second}}, cost: tt.cost, largest: tt.largest}
-		if got := r.period(); got != tt.want {
-			t.Errorf("after %v and %d bytes: %v, want %v", tt.cost, tt.largest, got, tt.want)
+		r := round{Sampler: &Sampler{settings: Settings{Period: 2 * time.Second}}, before: time.Hour}
+		for range 2 { // what the one before has cost is settled
+			r.spent, r.largest = tt.spent, tt.largest
+			r.settle(tt.making, r.before+tt.used)
+			if got := r.period(); got != tt.want {
+				t.Errorf("%+v: %v, want %v", tt, got, tt.want)
+			}
 		}
 	}
 }
