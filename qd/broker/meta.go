@@ -69,10 +69,26 @@ func readMeta(fsys disk.FS, path string) (m meta, err error) {
 	if m.Version != metaVersion {
 		return m, fmt.Errorf("%s: format version %d; this program reads version %d", path, m.Version, metaVersion)
 	}
+	if !m.Clean {
+		m.forgetCounts() // files of older programs have them
+	}
 	if err := m.check(); err != nil {
 		return m, fmt.Errorf("%s: %w", path, err)
 	}
 	return m, nil
+}
+
+// forgetCounts takes out what of the topics' backlogs was for whom: that holds only
+// as long as nothing comes and goes, as after an orderly stop. After a crash what
+// had spilled is for all channels.
+func (m *meta) forgetCounts() {
+	for i := range m.Topics {
+		t := &m.Topics[i]
+		t.State.Cuts, t.State.PausedAfter = nil, 0
+		for j := range t.Channels {
+			t.Channels[j].State.Skip = 0
+		}
+	}
 }
 
 // check refuses what no broker has written: better not to start than to lose

@@ -138,9 +138,6 @@ func (b *Broker) restore(tm topicMeta, clean bool) error {
 	if err != nil {
 		return err
 	}
-	if !clean { // nobody wrote down what of it was for whom
-		tm.State.Cuts, tm.State.PausedAfter = nil, 0
-	}
 	t.core.Restore(tm.State, disk, saved)
 	for _, cm := range tm.Channels {
 		// What a channel has on disk lies before what the topic has.
@@ -148,9 +145,6 @@ func (b *Broker) restore(tm topicMeta, clean bool) error {
 		disk, saved, err := t.reopen(cm.Name, cm.Backlog, clean, &below)
 		if err != nil {
 			return fmt.Errorf("channel %s: %w", cm.Name, err)
-		}
-		if !clean {
-			cm.State.Skip = 0
 		}
 		t.core.RestoreChannel(cm.Name, cm.State, disk, saved, b.Now()).SetMaxAttempts(cm.MaxAttempts)
 	}
@@ -248,6 +242,7 @@ func (b *Broker) describe() meta {
 			m.Topics = append(m.Topics, tm)
 		})
 	}
+	m.forgetCounts()
 	return m
 }
 

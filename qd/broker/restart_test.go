@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -170,6 +171,54 @@ func TestRestartPaused(t *testing.T) {
 			p.close()
 			if err := r.stop(); err != nil {
 				t.Fatal(err)
+			}
+		}
+	})
+}
+
+// TestMemoryAtKill kills a daemon with topics of level memory whose messages were for
+// some channels and not for others, and one of an older program, which wrote down how
+// many. What was in memory is lost, and nothing else.
+func TestMemoryAtKill(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := boot(t, Memory, nil)
+		later, held, emptied := m.topic("later"), m.topic("held"), m.topic("emptied")
+		for _, topic := range []*Topic{later, held, emptied} {
+			allNil(t, topic.CreateChannel("c"))
+			publish(t, topic, 0, 300, 100)
+		}
+		allNil(t, later.CreateChannel("d"), held.Pause(queue.Pause{Reason: "r"}), emptied.Pause(queue.Pause{}))
+		publish(t, emptied, 300, 400, 100)
+		allNil(t, emptied.Empty(), emptied.CreateChannel("d"))
+		time.Sleep(time.Minute) // it is written down behind
+		path := filepath.Join(m.path, metaFile)
+		text, err := readFile(m.disk, path)
+		allNil(t, err)
+		old := strings.ReplaceAll(string(text), `"state": {}`, `"state": {"skip": 300}`)
+		old = strings.ReplaceAll(old, `"paused": true,`, `"paused": true, "paused_after": 300, "cuts": [{"after": 300, "messages": 100}],`)
+		if !strings.Contains(old, "skip") || !strings.Contains(old, "cuts") {
+			t.Fatalf("unexpected: %s", text)
+		}
+		for _, text := range []string{string(text), old} {
+			killed := m.disk.Kill()
+			m.end()
+			allNil(t, m.stop(), os.RemoveAll(m.spill.Dir), replaceFile(killed, path, []byte(text)))
+			m.disk = killed
+			m.running = start(t, m.path, m.set)
+			if ofTopic, _ := paused(m.topic("held"), "c"); ofTopic == nil || ofTopic.Reason != "r" {
+				t.Errorf("the topic is paused: %+v", ofTopic)
+			}
+			allNil(t, m.topic("held").Unpause(), m.topic("emptied").Unpause())
+			for _, name := range []string{"later", "held", "emptied"} {
+				topic := m.topic(name)
+				publish(t, topic, 500, 600, 100)
+				for _, channel := range []string{"c", "d"} {
+					c := subscribe(t, topic, channel, 2500)
+					if channel == "c" || name != "held" {
+						inOrder(t, c.consume(100), 500)
+					}
+					c.close()
+				}
 			}
 		}
 	})
