@@ -43,6 +43,9 @@ func (c *Channel) audit() error {
 	if own := max(0, int(int64(c.topic.fanned)-int64(c.cursor))); own != spans && c.topic.log == nil {
 		return fmt.Errorf("holds %d undelivered messages of its own, its positions say %d", spans, own)
 	}
+	if n := c.DiskDepth(); n > c.Depth() {
+		return fmt.Errorf("%d messages are to be delivered, %d of them from disk", c.Depth(), n)
+	}
 	if held := window + c.parking.flying; held != c.InFlight() {
 		return fmt.Errorf("%d messages under leases, %d held by consumers", held, c.InFlight())
 	}

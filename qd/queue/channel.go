@@ -89,7 +89,7 @@ func (c *Channel) DiskDepth() int {
 	if c.cursor <= c.topic.fanned {
 		n += c.topic.backlog.disk.Messages
 	}
-	return n
+	return min(n, c.unread()) // a paused topic keeps some back
 }
 
 // InFlight is the number of messages that consumers hold.
