@@ -88,6 +88,9 @@ func copyArguments(q url.Values, move bool) (topic string, c broker.Copying, err
 	if !protocol.ValidName(c.To) {
 		return topic, c, invalid("to", "must be the name of a topic")
 	}
+	if move && protocol.Ephemeral(c.To) {
+		return topic, c, invalid("to", "must not be an #ephemeral topic, which drops what it has no memory for: copy the messages instead")
+	}
 	if c.ID, c.All, err = whichArguments(q); err != nil {
 		return topic, c, err
 	}

@@ -16,6 +16,7 @@ func TestCopyRefused(t *testing.T) {
 	const (
 		mustID    = "must be a message ID of 16 lower-case hex digits"
 		mustOther = "INVALID_TO: must be another topic than the messages are in, unless one is named by id"
+		mustKeep  = "INVALID_TO: must not be an #ephemeral topic, which drops what it has no memory for: copy the messages instead"
 		mustState = "INVALID_STATE: must be ready, deferred or dead"
 		mustDead  = "INVALID_STATE: must be dead, or left out: no others are moved"
 		id        = "0000000000abcdef"
@@ -45,6 +46,8 @@ func TestCopyRefused(t *testing.T) {
 		{"copy", "topic=t&channel=c&to=u&all=true&state=dead&after=1", 400, "INVALID_AFTER: " + mustID},
 		{"copy", "topic=t&channel=c&to=t&all=true&state=dead", 400, mustOther},
 		{"move", "topic=t&channel=c&to=t&all=true", 400, mustOther},
+		{"move", "topic=t&channel=c&to=u%23ephemeral&all=true", 400, mustKeep},
+		{"move", "topic=t&channel=c&to=u%23ephemeral&id=" + id, 400, mustKeep},
 		{"move", "topic=t&channel=c&to=u&all=true&state=ready", 400, mustDead},
 		{"move", "topic=t&channel=c&to=u&all=true&state=", 400, mustDead},
 		{"copy", "topic=none&channel=c&to=u&id=" + id, 404, "TOPIC_NOT_FOUND"},
