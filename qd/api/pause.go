@@ -47,7 +47,7 @@ func (a *api) pauseArguments(q url.Values) (p queue.Pause, err error) {
 	if p.By, err = wordsArgument(q, "by", maxBy); err != nil {
 		return p, err
 	}
-	now := a.Broker.Now()
+	now := time.Now().UnixNano() // people's time, and not the broker's
 	switch {
 	case q.Has("until") && q.Has("for"):
 		err = invalid("for", "give until or for, not both")

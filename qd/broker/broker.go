@@ -81,6 +81,7 @@ type Broker struct {
 	log       *slog.Logger
 	instance  string
 	epoch     time.Time
+	began     int64                      // what the system's clock said then, ns since the Unix epoch
 	low       atomic.Pointer[SpaceError] // not nil while the disk is too full
 	free      atomic.Int64               // bytes free on the disk when it was looked at last; -1 if that failed
 	size      atomic.Int64               // and how many it has in all; 0 if nobody knows
@@ -122,10 +123,12 @@ func Open(s Settings) (*Broker, error) {
 	if err != nil {
 		return nil, err
 	}
+	epoch := time.Now()
 	b := &Broker{
 		Settings:  s,
 		log:       s.Log,
-		epoch:     time.Now(),
+		epoch:     epoch,
+		began:     epoch.UnixNano(),
 		memory:    newMemory(s.MemoryBytes),
 		dir:       dir,
 		stopping:  make(chan struct{}),
@@ -164,7 +167,7 @@ func (b *Broker) Instance() string { return b.instance }
 
 // Now is the broker's time, in nanoseconds since the Unix epoch. It is not set
 // back when the system's clock is.
-func (b *Broker) Now() int64 { return b.epoch.UnixNano() + int64(time.Since(b.epoch)) }
+func (b *Broker) Now() int64 { return b.began + int64(time.Since(b.epoch)) }
 
 // Run keeps time and writes down what changes, until ctx ends and everything
 // that it started has ended.

@@ -1,14 +1,27 @@
 package broker
 
-import "github.com/millrace-mq/millrace/qd/queue"
+import (
+	"time"
 
-// This file is pauses, and their end when their time has come.
+	"github.com/millrace-mq/millrace/qd/queue"
+)
+
+// This file is pauses, and their end when their time has come. That is a time of the
+// system's clock, which people read: if that is set meanwhile, or the machine sleeps,
+// the broker's own clock is another one.
+
+// clockLook is how often it is looked at whether a pause is over by the system's
+// clock, at least.
+const clockLook = int64(time.Minute)
+
+func systemTime() int64 { return time.Now().UnixNano() }
 
 // Pause holds back from the channels what is published from now on. Of a topic
-// that is paused, why and for how long is replaced. Since is now, whatever p says.
+// that is paused, why and for how long is replaced. Since is now, whatever p says;
+// it and Until are times of the system's clock.
 func (t *Topic) Pause(p queue.Pause) error {
 	defer t.broker.notify()
-	p.Since = t.broker.Now()
+	p.Since = systemTime()
 	return t.change(func(core *queue.Topic) { core.Pause(p) })
 }
 
@@ -21,7 +34,7 @@ func (t *Topic) Unpause() error {
 // PauseChannel holds back a channel's deliveries, with p as Pause has it.
 func (t *Topic) PauseChannel(name string, p queue.Pause) error {
 	defer t.broker.notify()
-	p.Since = t.broker.Now()
+	p.Since = systemTime()
 	return t.changeChannel(name, func(c *queue.Channel) { c.Pause(p) })
 }
 
@@ -33,8 +46,8 @@ func (t *Topic) UnpauseChannel(name string) error {
 
 // awaitEnd asks for a look at the topic when a pause ends by itself. Under mu.
 func (t *Topic) awaitEnd() {
-	if when, ok := t.core.NextEnd(); ok {
-		t.ask(when)
+	if end, ok := t.core.NextEnd(); ok {
+		t.ask(t.broker.Now() + min(max(end-systemTime(), 0), clockLook))
 	}
 }
 
@@ -47,7 +60,7 @@ type ended struct {
 // endPauses ends the pauses that are over. It is not waited for until that is
 // written down: after a crash they are over all the same. Under mu.
 func (t *Topic) endPauses(now int64) (e ended) {
-	e.topic, e.channels = t.core.EndPauses(now)
+	e.topic, e.channels = t.core.EndPauses(systemTime(), now)
 	if e.any() && t.logs != nil {
 		t.logs.change++
 		t.soil(now)

@@ -177,6 +177,59 @@ func TestPauseEndsMeanwhile(t *testing.T) {
 	}
 }
 
+// TestPauseEndsByTheSystemsClock has pauses end by what people's watches say, though the
+// daemon was started with a wrong time, or the time is set meanwhile.
+func TestPauseEndsByTheSystemsClock(t *testing.T) {
+	for name, wrong := range map[string]time.Duration{"fast": time.Hour, "slow": -time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := boot(t, Memory, nil) // of which nothing else is looked at
+				synctest.Wait()
+				m.began += int64(wrong)
+				topic := m.topic("t")
+				allNil(t, topic.CreateChannel("c"))
+				in := func(d time.Duration) int64 { return time.Now().Add(d).UnixNano() }
+				is := func(what string, want bool) {
+					t.Helper()
+					synctest.Wait()
+					if ofTopic, channel := paused(topic, "c"); (ofTopic != nil) != want || (channel != nil) != want {
+						t.Errorf("%s, the topic is paused: %+v, the channel: %+v", what, ofTopic, channel)
+					}
+				}
+				allNil(t, topic.Pause(queue.Pause{Until: in(10 * time.Minute)}), topic.PauseChannel("c", queue.Pause{Until: in(10 * time.Minute)}))
+				if ofTopic, _ := paused(topic, "c"); ofTopic.Since != in(0) {
+					t.Errorf("since %v", time.Unix(0, ofTopic.Since))
+				}
+				time.Sleep(10*time.Minute - 1)
+				is("before its end", true)
+				time.Sleep(1)
+				is("at its end", false)
+
+				// To set the clock is the same as to name other times without saying so.
+				set := func(by time.Duration) {
+					topic.View(func(core *queue.Topic) {
+						p := queue.Pause{Until: core.CurrentPause().Until - int64(by)}
+						core.Pause(p)
+						core.Channel("c").Pause(p)
+					})
+				}
+				allNil(t, topic.Pause(queue.Pause{Until: in(2 * time.Hour)}), topic.PauseChannel("c", queue.Pause{Until: in(2 * time.Hour)}))
+				set(90 * time.Minute)
+				time.Sleep(30*time.Minute - 1)
+				is("before its end after a step forwards", true)
+				time.Sleep(time.Minute)
+				is("a minute after it", false)
+				allNil(t, topic.Pause(queue.Pause{Until: in(30 * time.Minute)}), topic.PauseChannel("c", queue.Pause{Until: in(30 * time.Minute)}))
+				set(-time.Hour)
+				time.Sleep(90*time.Minute - 1)
+				is("before its end after a step back", true)
+				time.Sleep(time.Minute)
+				is("a minute after that", false)
+			})
+		})
+	}
+}
+
 // unwritable is a disk on which topic.json cannot be written while on.
 type unwritable struct {
 	disk.FS

@@ -8,8 +8,8 @@ type Pause struct {
 	Until  int64  `json:"until,omitempty"`  // when it ends by itself, likewise; 0 is never
 }
 
-// over reports whether the pause has to end by now.
-func (p Pause) over(now int64) bool { return p.Until != 0 && p.Until <= now }
+// over reports whether the pause has to end by then.
+func (p Pause) over(clock int64) bool { return p.Until != 0 && p.Until <= clock }
 
 // Pause holds back what is published from now on, Unpause lets it go to the
 // channels. What was published before is theirs already. Of a topic that is
@@ -80,14 +80,15 @@ func (c *Channel) CurrentPause() *Pause {
 	return &p
 }
 
-// EndPauses ends the pauses whose time has come, of the topic and of its
-// channels, and tells which: topic, and the names of channels.
-func (t *Topic) EndPauses(now int64) (topic bool, channels []string) {
-	if topic = t.paused && t.pause.over(now); topic {
+// EndPauses ends the pauses whose time has come by the clock that Until is of, of the
+// topic and of its channels, and tells which: topic, and the names of channels. now
+// is as for Unpause.
+func (t *Topic) EndPauses(clock, now int64) (topic bool, channels []string) {
+	if topic = t.paused && t.pause.over(clock); topic {
 		t.Unpause(now)
 	}
 	for _, c := range t.channels {
-		if c.paused && c.pause.over(now) {
+		if c.paused && c.pause.over(clock) {
 			c.Unpause()
 			channels = append(channels, c.name)
 		}
