@@ -7,19 +7,42 @@ import (
 	"time"
 )
 
-// tracked is an answer of which it is known whether it has begun.
+// tracked is an answer of which it is known whether it has begun, and for which a client
+// has so much time and no more: without that, whoever asks for something large and does
+// not read it would keep it in our memory for ever.
 type tracked struct {
 	http.ResponseWriter
 	begun bool
+	timed bool // by the handler itself
+}
+
+const (
+	readTimeout = time.Minute // for a client to take a part of an answer, whatever its size
+	readRate    = 32 << 10    // bytes a second that it has to take beside that
+)
+
+// allow gives the client time for another n bytes.
+func (t *tracked) allow(n int) {
+	if !t.timed { // it fails in tests without a connection
+		_ = http.NewResponseController(t.ResponseWriter).SetWriteDeadline(time.Now().Add(readTimeout + time.Duration(n)*time.Second/readRate))
+	}
+}
+
+// SetWriteDeadline is for http.ResponseController. It is left to a handler that uses it.
+func (t *tracked) SetWriteDeadline(at time.Time) error {
+	t.timed = true
+	return http.NewResponseController(t.ResponseWriter).SetWriteDeadline(at)
 }
 
 func (t *tracked) WriteHeader(status int) {
 	t.begun = t.begun || status >= 200
+	t.allow(0)
 	t.ResponseWriter.WriteHeader(status)
 }
 
 func (t *tracked) Write(p []byte) (int, error) {
 	t.begun = true
+	t.allow(len(p))
 	return t.ResponseWriter.Write(p)
 }
 

@@ -1,7 +1,7 @@
 // Package guard stands before everything that the admin UI serves over HTTP: it sets
 // the headers that keep a page's content from doing harm, lets no other site change
-// anything, bounds what a request may bring, cuts off the base path, compresses, and
-// makes a clear page of a panic.
+// anything, bounds what a request may bring and how long its answer may take to be read,
+// cuts off the base path, compresses, and makes a clear page of a panic.
 package guard
 
 import (
