@@ -116,6 +116,9 @@ const concealed = "***"
 // something is shown.
 func (s *Setting) conceal() {
 	hide := publicPart
+	if strings.HasSuffix(s.Key, "_endpoint") {
+		hide = hostAlone
+	}
 	if slices.ContainsFunc([]string{"_key", "_token", "_secret", "_password"}, func(end string) bool { return strings.HasSuffix(s.Key, end) }) {
 		hide = func(text string) string {
 			if text == "" {
@@ -159,6 +162,20 @@ func publicPart(text string) string {
 		rest += "?" + concealed
 	}
 	return scheme + "://" + rest
+}
+
+// hostAlone is the public part of the URL of a webhook: of many, whoever knows the path
+// may post.
+func hostAlone(text string) string {
+	scheme, rest, isURL := strings.Cut(publicPart(text), "://")
+	if !isURL {
+		return publicPart(text)
+	}
+	host, path, _ := strings.Cut(rest, "/")
+	if path != "" {
+		host += "/" + concealed
+	}
+	return scheme + "://" + host
 }
 
 // Value is the value as /config tells it: durations are time.Duration, lists slices,

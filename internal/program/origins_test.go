@@ -20,6 +20,7 @@ func listed(fs *flag.FlagSet, std Stdio) func(context.Context) error {
 	fs.String("token", "", "not a secret by its name")
 	fs.String("auth-token", "", "one")
 	fs.String("webhook", "", "`URL`")
+	fs.String("notify-endpoint", "", "`URL`")
 	fs.String("log-level", "info", "`level`")
 	origins := OriginsOf(fs)
 	return func(context.Context) error {
@@ -63,6 +64,8 @@ func TestOrigins(t *testing.T) {
 		"secrets in URLs": {args: "--webhook=https://u:p,w@h.example:1/a?key=k --peer-address=h:1,http://u@h/?a,http://h/b", want: `
 {"key":"peer_addresses","value":["h:1","http://***@h/?***","http://h/b"],"default":[],"source":"flag","text":"h:1,http://***@h/?***,http://h/b","default_text":""}
 {"key":"webhook","value":"https://***@h.example:1/a?***","default":"","source":"flag","text":"https://***@h.example:1/a?***","default_text":""}`},
+		"a webhook's path is its secret": {args: "--notify-endpoint=https://u:p@hooks.example/services/T0/B0?key=k", want: `
+{"key":"notify_endpoint","value":"https://***@hooks.example/***","default":"","source":"flag","text":"https://***@hooks.example/***","default_text":""}`},
 		"no URL though it looks like one": {args: "--webhook=http://u:p", want: `
 {"key":"webhook","value":"***","default":"","source":"flag","text":"***","default_text":""}`},
 	} {
