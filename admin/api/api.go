@@ -15,6 +15,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/millrace-mq/millrace/admin/actions"
@@ -83,14 +84,28 @@ const maxReadings = 4
 func New(s Settings) http.Handler {
 	a := &api{Settings: s, turns: make(chan struct{}, maxReadings)}
 	r := httpapi.NewRouter(nil, s.Log)
+	r.NoRedirects()
 	r.Plain(http.MethodGet, "/ping", access.Free, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("OK")) })
 	a.routeNSQ(r)
 	a.routeOurs(r)
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		// Answers are of this moment, and some have bodies of messages in them.
 		w.Header().Set("Cache-Control", "no-store")
-		r.ServeHTTP(w, req)
+		r.ServeHTTP(w, withoutSlash(req))
 	})
+}
+
+// withoutSlash is a request without the slash at the end of its path: nsqadmin redirects
+// from there, but a redirect from here would not know the base path.
+func withoutSlash(r *http.Request) *http.Request {
+	path, ok := strings.CutSuffix(r.URL.Path, "/")
+	if !ok || path == "" {
+		return r
+	}
+	inner, u := *r, *r.URL
+	u.Path, u.RawPath = path, strings.TrimSuffix(u.RawPath, "/")
+	inner.URL = &u
+	return &inner
 }
 
 func (a *api) routeNSQ(r *httpapi.Router) {

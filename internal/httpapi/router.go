@@ -76,6 +76,13 @@ func NewRouter(policy access.Policy, log *slog.Logger) *Router {
 // Observe has o told of requests. It is called before the first one.
 func (r *Router) Observe(o Observer) { r.observe = o }
 
+// NoRedirects has paths that are nearly right, with a slash behind or in other case,
+// answered as unknown. It is for what lies below a base path that was cut off: a
+// redirect would lead out of it. It is called before the first request.
+func (r *Router) NoRedirects() {
+	r.router.RedirectTrailingSlash, r.router.RedirectFixedPath = false, false
+}
+
 // Routes returns what is answered, in the order in which it was routed.
 func (r *Router) Routes() []Route { return r.routes }
 
