@@ -20,6 +20,7 @@ import (
 
 const (
 	maxViewers    = 1000             // streams at a time
+	maxShared     = 512              // pages of a snapshot that are kept for others; who likes can ask for millions
 	eventTimeout  = 15 * time.Second // for a browser to make room for an event
 	beat          = 15 * time.Second // without anything else, so that proxies keep the connection
 	streamLife    = 10 * time.Minute // then the browser connects anew, and who it is is asked again
@@ -47,41 +48,48 @@ func (u *UI) events(w http.ResponseWriter, r *http.Request) {
 	defer s.end()
 	ctx, cancel := context.WithTimeout(r.Context(), streamLife)
 	defer cancel()
-	u.follow(ctx, s, signin.FromContext(r.Context()), target, r.FormValue("have"), r.FormValue("version"))
+	u.follow(ctx, s, u.watcher(r), target, r.FormValue("have"), r.FormValue("version"))
+}
+
+// watcher tells who looks at a stream, asked again with each event: somebody may sign out,
+// or lose his role, while it goes on.
+func (u *UI) watcher(r *http.Request) func() signin.Who {
+	first := signin.FromContext(r.Context())
+	return func() signin.Who {
+		if u.Who == nil {
+			return first
+		}
+		return u.Who(r)
+	}
 }
 
 // follow sends what changes until ctx ends or the browser has gone. have is the hash
 // of what the browser shows, version that of its scripts.
-func (u *UI) follow(ctx context.Context, s *stream, who signin.Who, target *url.URL, have, version string) {
-	if version != "" && version != u.assets.version || who.Role == signin.Nobody && u.SignIn {
-		_ = s.send("reload", nil) // it asks again, and is sent to sign in or gets the new scripts
-		return
-	}
-	if p, _ := u.match(target.EscapedPath()); p != nil && p.still {
-		u.followFrame(ctx, s)
-		return
-	}
+func (u *UI) follow(ctx context.Context, s *stream, watcher func() signin.Who, target *url.URL, have, version string) {
+	role := watcher().Role
+	p, _ := u.match(target.EscapedPath())
+	still := p != nil && p.still
 	for {
-		changed := u.Source.Changed() // before Latest, or a snapshot between the two would be missed
-		snapshot := u.Source.Latest()
-		p := u.renders.get(u, who, snapshot, target)
-		if p.hash != have {
-			if s.send("page", p.main) != nil {
-				return
-			}
-			have = p.hash
-		}
-		if s.send("sample", u.sample(p.view, snapshot)) != nil || !s.wait(ctx, changed, p.view.wake) {
+		who := watcher()
+		if who.Role == signin.Nobody || who.Role != role || version != "" && version != u.assets.version {
+			_ = s.send("reload", nil) // it asks again, and is sent to sign in or gets what is new
 			return
 		}
-	}
-}
-
-// followFrame sends what the frame of a page shows, which itself stays as it is.
-func (u *UI) followFrame(ctx context.Context, s *stream) {
-	for {
-		changed := u.Source.Changed()
-		if s.send("sample", u.sample(nil, u.Source.Latest())) != nil || !s.wait(ctx, changed, nil) {
+		changed := u.Source.Changed() // before Latest, or a snapshot between the two would be missed
+		snapshot := u.Source.Latest()
+		var shown *view // nil of a page that stays as it is: its frame alone is followed
+		var wake <-chan struct{}
+		if !still {
+			p := u.renders.get(u, who, snapshot, target)
+			if p.hash != have {
+				if s.send("page", p.main) != nil {
+					return
+				}
+				have = p.hash
+			}
+			shown, wake = p.view, p.view.wake
+		}
+		if s.send("sample", u.sample(shown, snapshot)) != nil || !s.wait(ctx, changed, wake) {
 			return
 		}
 	}
@@ -211,7 +219,9 @@ func (c *renders) get(u *UI, who signin.Who, s *fleet.Snapshot, target *url.URL)
 	p := c.pages[key]
 	if p == nil {
 		p = new(sharedRender)
-		c.pages[key] = p
+		if len(c.pages) < maxShared {
+			c.pages[key] = p
+		}
 	}
 	c.mu.Unlock()
 	p.once.Do(func() {

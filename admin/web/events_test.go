@@ -8,8 +8,10 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -271,5 +273,54 @@ func TestRendersAreShared(t *testing.T) {
 	}
 	if b := u.renders.get(u, viewer, fleetOf(1, 3), at); a == b {
 		t.Error("an old rendering of a new snapshot")
+	}
+}
+
+// Who signs out, or loses a role, is shown nothing more in the tabs that are open.
+func TestEventsEndWithTheRole(t *testing.T) {
+	for _, page := range []string{"/topics", "/settings"} {
+		for _, after := range []signin.Role{signin.Nobody, signin.Viewer} {
+			source := hold(fleetOf(1, 1))
+			u := newUI(t, Settings{SignIn: true}, nil)
+			var role atomic.Int32
+			role.Store(int32(signin.Operator))
+			u.Source, u.Who = source, func(*http.Request) signin.Who { return signin.Who{Name: "ada", Role: signin.Role(role.Load())} }
+			w := watch(t, serve(t, u, signin.Operator), page)
+			w.next("sample")
+			role.Store(int32(after))
+			source.set(fleetOf(1, 2))
+			for e := range w.events {
+				if e.name != "reload" {
+					t.Errorf("%s as %s: an event %q came", page, after, e.name)
+				}
+			}
+		}
+	}
+}
+
+// Who may see nothing is not told how much there is either, whether people sign in
+// here or not.
+func TestEventsTellNobodyNothing(t *testing.T) {
+	for _, signIn := range []bool{true, false} {
+		u := newUI(t, Settings{SignIn: signIn}, fleetOf(2, 3))
+		for e := range watch(t, serve(t, u, signin.Nobody), "/").events {
+			if e.name != "reload" {
+				t.Errorf("sign-in %v: an event %q came: %s", signIn, e.name, e.data)
+			}
+		}
+	}
+}
+
+// However many pages are asked for, few are kept.
+func TestRendersAreBounded(t *testing.T) {
+	u, s := newUI(t, Settings{}, nil), fleetOf(1, 1)
+	for i := range 2 * maxShared {
+		target := &url.URL{Path: "/topics", RawQuery: "q=" + strconv.Itoa(i)}
+		if p := u.renders.get(u, signin.Who{Role: signin.Viewer}, s, target); p.status != http.StatusOK {
+			t.Fatal(p.status)
+		}
+	}
+	if n := len(u.renders.pages); n != maxShared {
+		t.Errorf("%d pages are kept", n)
 	}
 }

@@ -3,6 +3,7 @@ package web
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 )
@@ -34,11 +35,11 @@ func (u *UI) setTheme(w http.ResponseWriter, r *http.Request) {
 }
 
 // back is a path and query of ours, or the first page if it is anything else: a form
-// must not send anybody to another host.
+// must not send anybody to another host, nor out of the base path.
 func back(to string) string {
 	t, err := url.Parse(to)
 	if err != nil || t.Scheme != "" || t.Host != "" || t.User != nil || !strings.HasPrefix(to, "/") ||
-		strings.HasPrefix(to, "//") || strings.ContainsAny(to, "\\\r\n\t") {
+		strings.HasPrefix(to, "//") || strings.ContainsAny(to, "\\\r\n\t") || slices.Contains(strings.Split(t.Path, "/"), "..") {
 		return "/"
 	}
 	return withQuery(t.EscapedPath(), t.Query())

@@ -52,8 +52,9 @@ type Parts struct {
 	Messages Messages
 	Daemons  Daemons
 	Audit    AuditLog
-	Ways     func() signin.Ways       // to sign in, as they are now
-	Own      func() []program.Setting // the admin's own settings
+	Ways     func() signin.Ways             // to sign in, as they are now
+	Who      func(*http.Request) signin.Who // who sends a request that still goes on, as of now
+	Own      func() []program.Setting       // the admin's own settings
 }
 
 // UI serves the pages below Settings.Base, which whoever is in front of it has cut
