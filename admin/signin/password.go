@@ -4,6 +4,8 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"net/http"
+	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -95,10 +97,15 @@ func (s *Signin) goTo(w http.ResponseWriter, r *http.Request, back string) {
 }
 
 // local reports whether a path that came with a request is one of ours: browsers take
-// //host and /\host for other hosts, and drop tabs and newlines before they look.
+// //host and /\host for other hosts, drop tabs and newlines before they look, and would
+// be led out of the base path by /.., escaped or not.
 func local(path string) bool {
 	strange := func(r rune) bool { return r <= ' ' || r == '\\' || r == 0x7f }
-	return len(path) <= 4<<10 && strings.HasPrefix(path, "/") && !strings.HasPrefix(path, "//") && !strings.ContainsFunc(path, strange)
+	if len(path) > 4<<10 || !strings.HasPrefix(path, "/") || strings.HasPrefix(path, "//") || strings.ContainsFunc(path, strange) {
+		return false
+	}
+	u, err := url.Parse(path)
+	return err == nil && !slices.Contains(strings.Split(u.Path, "/"), "..")
 }
 
 // check returns a user if the password is his. It takes as long, and says the same,
