@@ -22,6 +22,9 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// discard is a log that nobody reads.
+var discard = slog.New(slog.DiscardHandler)
+
 // patience is how long anything may take on a busy machine.
 const patience = 30 * time.Second
 

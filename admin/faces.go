@@ -60,17 +60,18 @@ func (f *faces) handler() (http.Handler, error) {
 	own := func() []program.Setting { return listed }
 	f.ui = web.New(f.pages(base, who), web.Parts{
 		Source: f.sampler, History: f.past.store, Actions: f.actions, Messages: reader, Daemons: f.cluster, Audit: f.audit,
-		Own: own, Ways: who.Ways,
+		Own: own, Ways: who.Ways, Who: who.Who,
 	}, f.log)
 	scripts := api.New(api.Settings{
 		Source: f.sampler, Cluster: f.cluster, History: f.past.store, Messages: reader, Actions: f.actions, Audit: f.audit,
-		ClusterName: s.ClusterName, Environment: s.Environment, Own: own, Option: s.options(), ReadOnly: s.ReadOnly,
+		ClusterName: s.ClusterName, Environment: s.Environment, Own: own, Option: optionOf(listed), ReadOnly: s.ReadOnly,
 		ConfigFrom: s.ConfigFrom, LogLevel: f.level, Log: f.log,
 	})
 	mux := http.NewServeMux()
 	mux.Handle("/", f.ui)
 	mux.Handle("/events", endingWith(f.stopping, f.ui))
-	for _, path := range []string{"/api/", "/config/", "/ping"} {
+	// With and without a slash: ServeMux would redirect, and knows nothing of the base path.
+	for _, path := range []string{"/api", "/api/", "/config", "/config/", "/ping"} {
 		mux.Handle(path, scripts)
 	}
 	mux.HandleFunc("POST /sign-in", who.SignIn)
@@ -143,12 +144,12 @@ func (s *Settings) list() []program.Setting {
 	return s.Origins.List(told.flags())
 }
 
-// options tells the value of a setting by its key in config files.
-func (s *Settings) options() func(key string) (value any, known bool) {
-	told := *s
-	values := make(map[string]any)
-	for _, o := range program.Options(told.flags()) {
-		values[o.Key] = o.Value()
+// optionOf tells the value of a setting by its key in config files, as the list has it:
+// what is secret is not shown here either.
+func optionOf(listed []program.Setting) func(key string) (value any, known bool) {
+	values := make(map[string]any, len(listed))
+	for _, o := range listed {
+		values[o.Key] = o.Value
 	}
 	return func(key string) (any, bool) {
 		v, known := values[key]
