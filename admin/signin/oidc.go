@@ -163,6 +163,11 @@ func (s *Signin) EndOIDC(w http.ResponseWriter, r *http.Request) {
 			why: "This sign-in was not begun in this browser at this address, or it took more than ten minutes. Begin again, at " + p.home() + "."})
 		return
 	}
+	// Each is a line of the audit log, and anybody can begin and come back with an error.
+	if wait := s.slow.waitAt(s.place(r), time.Now()); wait > 0 {
+		s.refuse(w, r, s.tooMany(s.place(r), wait))
+		return
+	}
 	q := r.URL.Query()
 	if code := q.Get("error"); code != "" {
 		s.notLetIn(w, r, fmt.Errorf("the provider says %q (%q)", short(code), short(q.Get("error_description"))))
@@ -190,6 +195,7 @@ func (s *Signin) EndOIDC(w http.ResponseWriter, r *http.Request) {
 	begun := session{Name: who.name, How: OIDC, Print: p.print(), Groups: who.groups}
 	_, role, ok := (&people{oidc: p}).stands(&begun)
 	if !ok {
+		s.slow.failedAt(s.place(r), time.Now())
 		s.tell(r, Who{Name: who.name, How: OIDC}, SignedIn, "no role")
 		s.refuse(w, r, &failure{status: http.StatusForbidden, what: "No role",
 			why: who.name + " is known to " + p.title + ", but has no role here: ask whoever runs this for one."})
@@ -243,6 +249,7 @@ func (s *Signin) redeem(ctx context.Context, p *provider, f flow, code string) (
 
 // notLetIn tells the log why, and the browser that.
 func (s *Signin) notLetIn(w http.ResponseWriter, r *http.Request, err error) {
+	s.slow.failedAt(s.place(r), time.Now())
 	s.log.Warn("a sign-in by the OpenID provider was refused", "error", long(err), "from", s.remote(r))
 	s.tell(r, Who{How: OIDC}, SignedIn, "refused by or because of the provider's answer")
 	s.refuse(w, r, &failure{status: http.StatusForbidden, what: "Not signed in",

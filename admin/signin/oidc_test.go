@@ -210,6 +210,40 @@ func TestComingBack(t *testing.T) {
 	}
 }
 
+// Whoever comes back again and again without getting in has to wait: he fills the audit
+// log.
+func TestComingBackTooOften(t *testing.T) {
+	p := newProvider(t)
+	told := 0
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	t.Cleanup(transport.CloseIdleConnections)
+	r := start(t, signin.Settings{Base: "/x/", Transport: transport, Signed: func(_ signin.Who, _, refused string) {
+		if refused != "" {
+			told++
+		}
+	}}, strings.ReplaceAll(oidcFile, "ISSUER", p.URL))
+	const attempts = 100
+	waits := 0
+	for range attempts {
+		b := r.browser()
+		u, err := url.Parse(b.get("/oidc/begin").Header.Get("Location"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a := b.get("/oidc/callback?error=x&state=" + u.Query().Get("state")); a.StatusCode == http.StatusTooManyRequests && a.Header.Get("Retry-After") != "" {
+			waits++
+		}
+	}
+	if waits == 0 || told+waits != attempts || told > 40 {
+		t.Errorf("of %d attempts %d are told of and %d have to wait", attempts, told, waits)
+	}
+	elsewhere := r.browser()
+	elsewhere.from = "198.51.100.1:1"
+	if a := elsewhere.visit(p, "/"); a.StatusCode != http.StatusSeeOther {
+		t.Errorf("from elsewhere: %d %q", a.StatusCode, a.text)
+	}
+}
+
 // roundTrip is a provider that knows only where it is.
 type roundTrip func(*http.Request) (*http.Response, error)
 

@@ -142,6 +142,21 @@ func (s *slow) succeed(address, user string) {
 	s.places[[2]string{user, address}] = true
 }
 
+// waitAt returns how long there must be no attempt from an address, where it is not known
+// before who it is that signs in.
+func (s *slow) waitAt(address string, now time.Time) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.addresses.wait(address, now)
+}
+
+// failedAt counts an attempt of nobody in particular.
+func (s *slow) failedAt(address string, now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.addresses.begin(address, now)
+}
+
 // undo says that the attempt was not made.
 func (s *slow) undo(address, user string) {
 	s.mu.Lock()
