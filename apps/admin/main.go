@@ -54,12 +54,13 @@ func setup(fs *flag.FlagSet, std program.Stdio) func(context.Context) error {
 // daemons, pages. Go would let the heap grow to twice what is in use before it collects.
 const besides = 144 << 20
 
-// maxPassword is the most bytes of a line that is taken for a password.
-const maxPassword = 1024
+// maxLine is the most bytes of a line that is read for a password: more than one has, so
+// that none that is too long is cut and taken.
+const maxLine = 4096
 
 // hashPassword reads a line and prints its hash.
 func hashPassword(std program.Stdio) error {
-	line, err := bufio.NewReader(io.LimitReader(std.In, maxPassword)).ReadString('\n')
+	line, err := bufio.NewReader(io.LimitReader(std.In, maxLine)).ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
 		return fmt.Errorf("reading the password from standard input: %w", err)
 	}

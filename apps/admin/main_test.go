@@ -52,6 +52,9 @@ func TestWhatCannotBeDoneIsALine(t *testing.T) {
 }
 
 func TestHashPassword(t *testing.T) {
+	if status, out, errs := run(t, strings.Repeat("x", 1025)+"\n", "--hash-password"); status != 1 || out != "" || !strings.Contains(errs, "1024") {
+		t.Errorf("too long: status %d, printed %q, said %q", status, out, errs)
+	}
 	status, out, errs := run(t, "correct horse\n", "--hash-password")
 	if status != 0 || !strings.HasPrefix(out, "$") || strings.Contains(out, "horse") {
 		t.Errorf("status %d, printed %q, said %q", status, out, errs)
