@@ -12,10 +12,9 @@ import (
 	"strings"
 	"testing"
 
-	"golang.org/x/crypto/bcrypt"
-
 	"github.com/millrace-mq/millrace/admin"
 	"github.com/millrace-mq/millrace/admin/cluster/clustertest"
+	"github.com/millrace-mq/millrace/admin/signin"
 )
 
 // people are who may sign in, each with his name as password; nobody does not.
@@ -27,7 +26,7 @@ func withPeople(t *testing.T) admin.Settings {
 	s := settings(clustertest.NewFleet(t, clustertest.Nodes(1), clustertest.Topics(1)))
 	var text strings.Builder
 	for _, role := range people[1:] {
-		hash, err := bcrypt.GenerateFromPassword([]byte(role), bcrypt.MinCost)
+		hash, err := signin.Hash(role)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -193,6 +192,17 @@ func TestSecretsOfSettings(t *testing.T) {
 	s.Webhook = "ftp://h/hunter4"
 	if err := s.Validate(); err == nil || strings.Contains(err.Error(), "hunter") {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestConfigFrom wants the same to be taken as nsqadmin takes, and a single address.
+func TestConfigFrom(t *testing.T) {
+	for from, good := range map[string]bool{"": true, "10.0.0.1/8": true, "10.0.0.1": true, "::1": true, "10.0.0": false} {
+		s := admin.DefaultSettings()
+		s.Daemons, s.ConfigFrom = []string{"127.0.0.1:1"}, from
+		if err := s.Validate(); (err == nil) != good {
+			t.Errorf("%q: %v", from, err)
+		}
 	}
 }
 

@@ -60,7 +60,7 @@ type Settings struct {
 	ReadOnly bool
 	// Bodies is the least role that sees messages' bodies: viewer, operator or admin.
 	Bodies string
-	// ConfigFrom is the network from which /config may be asked.
+	// ConfigFrom is the network from which /config may be asked; empty is any.
 	ConfigFrom string
 
 	// AuditFile gets a line of JSON for each change; Webhook is posted it; AuditKeep is how
@@ -154,7 +154,7 @@ func (s *Settings) peopleFlags(fs *flag.FlagSet) {
 	fs.StringVar(&s.SessionKeyFile, "session-key-file", s.SessionKeyFile, "`file` that keeps people signed in across restarts; made if it is missing")
 	fs.BoolVar(&s.ReadOnly, "read-only", s.ReadOnly, "change nothing, whoever asks")
 	fs.StringVar(&s.Bodies, "bodies-for", s.Bodies, "the least `role` that sees messages' bodies: viewer, operator or admin")
-	fs.StringVar(&s.ConfigFrom, "allow-config-from-cidr", s.ConfigFrom, "`network` from which /config may be asked")
+	fs.StringVar(&s.ConfigFrom, "allow-config-from-cidr", s.ConfigFrom, "`network` from which /config may be asked; empty is any")
 	fs.StringVar(&s.AuditFile, "audit-file", s.AuditFile, "`file` that gets a line of JSON for each change")
 	fs.StringVar(&s.Webhook, "notification-http-endpoint", s.Webhook, "`URL` that is posted each change as JSON")
 	fs.IntVar(&s.AuditKeep, "audit-keep", s.AuditKeep, "`number` of changes that the audit page shows")
@@ -239,7 +239,7 @@ func (s Settings) checkPeople() error {
 		list []string
 	}{{"trusted-proxy", s.TrustedProxies}, {"allow-config-from-cidr", []string{s.ConfigFrom}}} {
 		for _, text := range n.list {
-			if _, err := network(text); err != nil {
+			if _, err := network(text); err != nil && (text != "" || n.flag == "trusted-proxy") {
 				errs = append(errs, fmt.Errorf("%s %q: must be an address such as 10.0.0.1, or a network such as 10.0.0.0/8", n.flag, text))
 			}
 		}

@@ -62,8 +62,8 @@ type Settings struct {
 	Option func(key string) (value any, known bool)
 	// ReadOnly refuses to change settings; all else is refused by Actions.
 	ReadOnly bool
-	// ConfigFrom is the network from which /config may be asked, such as 127.0.0.1/8;
-	// empty is any.
+	// ConfigFrom is the network, or the address, from which /config may be asked, such as
+	// 127.0.0.1/8; empty is any.
 	ConfigFrom string
 	// LogLevel can be changed by /config; nil: not.
 	LogLevel *slog.LevelVar

@@ -38,6 +38,9 @@ func (a *api) mayConfigure(r *http.Request) error {
 		return httpapi.BadRequest("INVALID_REMOTE_ADDR")
 	}
 	network, err := netip.ParsePrefix(a.ConfigFrom)
+	if one, alone := netip.ParseAddr(a.ConfigFrom); alone == nil {
+		network, err = one.Prefix(one.BitLen())
+	}
 	if err != nil || !network.Masked().Contains(from.Unmap().WithZone("")) {
 		return &httpapi.Error{Status: http.StatusForbidden, Code: "FORBIDDEN"}
 	}

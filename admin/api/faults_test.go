@@ -205,6 +205,13 @@ func TestConfigNetwork(t *testing.T) {
 		b.remote = "192.0.2.1:1"
 		b.expect(signin.Admin, "GET /config/http_address", "200 ")
 	})
+	bubble(t, func(t *testing.T) {
+		b := furnished(t, func(s *api.Settings) { s.ConfigFrom = "192.0.2.1" })
+		for remote, want := range map[string]string{"192.0.2.1:1": "200 ", "[::ffff:192.0.2.1]:1": "200 ", "192.0.2.2:1": "403 FORBIDDEN"} {
+			b.remote = remote
+			b.expect(signin.Admin, "GET /config/http_address", want)
+		}
+	})
 }
 
 // A chart that has what there is is told so, and one that has the most of it gets the rest.

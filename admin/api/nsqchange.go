@@ -154,6 +154,9 @@ func byNode(results []audit.Result) []audit.Result {
 // urlOf is the URL that was asked for, as the client has it.
 func urlOf(r *http.Request) string {
 	u := url.URL{Scheme: "http", Host: r.Host, Path: r.URL.Path, RawQuery: r.URL.RawQuery}
+	if asked, err := url.ParseRequestURI(r.RequestURI); err == nil { // from r.URL the base path was cut off
+		u.Path, u.RawPath = asked.Path, asked.RawPath
+	}
 	if r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https" || r.Header.Get("X-Scheme") == "https" {
 		u.Scheme = "https"
 	}
