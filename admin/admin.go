@@ -111,7 +111,7 @@ func (d *Daemon) daemons() (*cluster.Cluster, error) {
 			return nil, fmt.Errorf("http-client-token-file: %w", err)
 		}
 		line, _, _ := strings.Cut(string(text), "\n")
-		c.Token = strings.TrimSpace(line)
+		c.Token, c.TokenSealed = strings.TrimSpace(line), s.Client.RootCA != ""
 	}
 	return cluster.New(c, d.log)
 }

@@ -35,7 +35,9 @@ type Settings struct {
 	ConnectTimeout, RequestTimeout time.Duration
 	// Client is what daemons are shown and must show, if they use TLS.
 	Client secure.ClientFiles
-	// TokenFile has the token that daemons are shown, in its first line; empty is none.
+	// TokenFile has the token that daemons are shown, in its first line; empty is none. If
+	// Client names who signs daemons' certificates, it is shown over TLS only; else also in
+	// clear, to whoever is at an address that a lookupd lists.
 	TokenFile string
 
 	// SampleInterval is the time from one look at all daemons to the next, if a look is
@@ -140,7 +142,7 @@ func (s *Settings) daemonFlags(fs *flag.FlagSet) {
 	fs.StringVar(&s.Client.RootCA, "http-client-tls-root-ca-file", s.Client.RootCA, "`file` with the certificates that sign daemons'")
 	fs.StringVar(&s.Client.Cert, "http-client-tls-cert", s.Client.Cert, "`file` with the certificate that daemons are shown, PEM")
 	fs.StringVar(&s.Client.Key, "http-client-tls-key", s.Client.Key, "`file` with its key, PEM")
-	fs.StringVar(&s.TokenFile, "http-client-token-file", s.TokenFile, "`file` with the token that daemons are shown")
+	fs.StringVar(&s.TokenFile, "http-client-token-file", s.TokenFile, "`file` with the token that daemons are shown: over TLS alone if --http-client-tls-root-ca-file is given, else in clear to whomever a lookupd lists")
 }
 
 // peopleFlags are about those who come.

@@ -179,7 +179,7 @@ func (c *Cluster) send(ctx context.Context, r request, sealed string, read func(
 		return err
 	}
 	req.Header.Set("User-Agent", "millrace-admin")
-	if c.settings.Token != "" {
+	if c.settings.Token != "" && (sealed != "" || !c.settings.TokenSealed) {
 		req.Header.Set("Authorization", "Bearer "+c.settings.Token)
 	}
 	answer, err := c.http.Do(req)

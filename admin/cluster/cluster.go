@@ -35,8 +35,11 @@ type Settings struct {
 	// TLS makes the settings for a connection to a daemon of some name that wants TLS; nil
 	// believes whom the machine believes. internal/secure makes such functions.
 	TLS func(serverName string) *tls.Config
-	// Token is shown to daemons as "Authorization: Bearer …"; to those without TLS in clear.
-	Token string
+	// Token is shown to daemons as "Authorization: Bearer …": to whoever is at an address
+	// that a lookupd lists, and in clear where there is no TLS, and once where it turns out
+	// to be required. With TokenSealed it is shown to nobody but over TLS.
+	Token       string
+	TokenSealed bool
 	// Parallel is how many daemons Each talks to at a time; 32.
 	Parallel int
 

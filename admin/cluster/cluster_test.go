@@ -2,10 +2,12 @@ package cluster_test
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -153,6 +155,44 @@ func TestKeepAlive(t *testing.T) {
 			t.Errorf("%d connections for %d requests", dialled.Load(), f.Requests(""))
 		}
 	})
+}
+
+// A token that is for TLS alone is not shown to those who have none, not even before they
+// say that they have.
+func TestToken(t *testing.T) {
+	for _, sealed := range []bool{false, true} {
+		var shown []string // one request at a time
+		secure := httptest.NewTLSServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			shown = append(shown, "sealed "+r.Header.Get("Authorization"))
+		}))
+		defer secure.Close()
+		_, port, _ := net.SplitHostPort(secure.Listener.Addr().String())
+		plain := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			shown = append(shown, "clear "+r.Header.Get("Authorization"))
+			w.WriteHeader(http.StatusForbidden)
+			_, _ = io.WriteString(w, `{"message":"TLS_REQUIRED","https_port":`+port+`}`)
+		}))
+		defer plain.Close()
+		address := plain.Listener.Addr().String()
+		c, err := cluster.New(cluster.Settings{
+			Daemons: []string{address}, Token: "t", TokenSealed: sealed,
+			TLS: func(string) *tls.Config { return &tls.Config{InsecureSkipVerify: true} },
+		}, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if err := c.Get(t.Context(), address, "/stats", nil, nil); err != nil {
+			t.Error(err)
+		}
+		want := []string{"clear Bearer t", "sealed Bearer t"}
+		if sealed {
+			want[0] = "clear "
+		}
+		if !slices.Equal(shown, want) {
+			t.Errorf("shown: %q, want %q", shown, want)
+		}
+	}
 }
 
 // A daemon that wants TLS is asked in clear once, and then with TLS.
