@@ -28,6 +28,9 @@ const (
 
 	// maxRefusal is how much of a refusal is looked at.
 	maxRefusal = 64 << 10
+
+	// maxBegin is how much is looked at of an answer that nobody wants.
+	maxBegin = 512
 )
 
 // Refusal is an answer that is not a success.
@@ -221,7 +224,7 @@ func decodeInto(into any) func(io.Reader) error {
 		body = &bounded{body, maxAnswer}
 		switch into := into.(type) {
 		case nil:
-			return nil
+			return noPage(body)
 		case *string:
 			text, err := io.ReadAll(body)
 			*into = string(text)
@@ -236,6 +239,16 @@ func decodeInto(into any) func(io.Reader) error {
 		}
 		return nil
 	}
+}
+
+// noPage refuses a success with a page in it: a proxy or another server stands where the
+// daemon was, and nothing has been done. What daemons answer to a change begins otherwise.
+func noPage(body io.Reader) error {
+	begin, err := io.ReadAll(io.LimitReader(body, maxBegin))
+	if err != nil || !bytes.HasPrefix(bytes.TrimSpace(begin), []byte("<")) {
+		return nil // it has said that it is done
+	}
+	return errors.New(aPage)
 }
 
 // notJSON says of an answer that it is none of a daemon's, unless the connection is to
@@ -275,6 +288,8 @@ func refusal(answer *http.Response) error {
 	return r
 }
 
+const aPage = "answered with a page, as a proxy does, not a queue daemon"
+
 // plain is what an answer that is not NSQ's says, in a line.
 func plain(text []byte) string {
 	s := strings.TrimSpace(string(text))
@@ -282,7 +297,7 @@ func plain(text []byte) string {
 		return "refused without a word"
 	}
 	if strings.HasPrefix(s, "<") {
-		return "answered with a page, as a proxy does, not a queue daemon"
+		return aPage
 	}
 	line, _, _ := strings.Cut(s, "\n")
 	return shorten(strings.Map(func(r rune) rune {

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -114,6 +115,24 @@ func TestAnswers(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// What stands in a daemon's place and answers 200 to everything has changed nothing.
+func TestChangeAnsweredWithAPage(t *testing.T) {
+	f := clustertest.NewFleet(t, clustertest.InMemory())
+	post := func() error {
+		return f.Cluster(t).Post(t.Context(), f.Nodes[0].Address(), "/topic/delete", url.Values{"topic": {"t"}}, nil, nil)
+	}
+	for _, answer := range []string{"", "OK", `{"count":1}`} {
+		f.Nodes[0].Answer(200, answer)
+		if err := post(); err != nil {
+			t.Errorf("%q: %v", answer, err)
+		}
+	}
+	f.Nodes[0].Answer(200, "\n<!DOCTYPE html><title>Welcome</title>")
+	if err := post(); err == nil || !strings.Contains(err.Error(), "as a proxy does") {
+		t.Errorf("a page: %v", err)
 	}
 }
 
@@ -335,6 +354,31 @@ func TestProducers(t *testing.T) {
 	}
 }
 
+func TestHolders(t *testing.T) {
+	f := clustertest.NewFleet(t, clustertest.Nodes(2), clustertest.Topics(1))
+	l, c := f.Lookupds[0], f.Cluster(t)
+	got, note, err := c.Holders(t.Context(), l.Address(), clustertest.TopicName(0))
+	if err != nil || len(got) != 2 || got[0].Address != f.Nodes[0].Address() && got[1].Address != f.Nodes[0].Address() || note != "" {
+		t.Errorf("%+v, %q, %v", got, note, err)
+	}
+	if _, _, err := c.Holders(t.Context(), l.Address(), "none"); !strings.Contains(fmt.Sprint(err), "TOPIC_NOT_FOUND") {
+		t.Errorf("a topic that it does not know: %v", err)
+	}
+	l.AnswerPath("/lookup", 200, `{"producers":[{"broadcast_address":"a","http_port":1},{"broadcast_address":"a/b","http_port":1},{"broadcast_address":"a","http_port":1}]}`)
+	if got, note, err := c.Holders(t.Context(), l.Address(), "t"); err != nil || len(got) != 1 || !strings.Contains(note, "cannot be used") {
+		t.Errorf("odd addresses: %+v, %q, %v", got, note, err)
+	}
+	many := strings.Repeat(`{"broadcast_address":"a","http_port":1},`, 10_001)
+	l.AnswerPath("/lookup", 200, `{"producers":[`+many[:len(many)-1]+`]}`)
+	if _, note, err := c.Holders(t.Context(), l.Address(), "t"); err != nil || !strings.Contains(note, "the first 10000 are used") {
+		t.Errorf("very many: %q, %v", note, err)
+	}
+	l.AnswerPath("/lookup", 200, `{"data":{}}`)
+	if got, _, err := c.Holders(t.Context(), l.Address(), "t"); err == nil {
+		t.Errorf("nonsense: %+v", got)
+	}
+}
+
 func TestInactive(t *testing.T) {
 	f := clustertest.NewFleet(t, clustertest.Topics(2), clustertest.Lookupds(3))
 	f.Lookupds[0].Create("old", "b", "a")
@@ -350,4 +394,23 @@ func TestInactive(t *testing.T) {
 	if len(results) != 3 || !results[0].OK || !results[1].OK || results[2].OK {
 		t.Errorf("%+v", results)
 	}
+}
+
+// A lookupd that hangs in the midst of many topics costs one time-out, not one for each.
+func TestInactiveHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := clustertest.NewFleet(t, clustertest.InMemory())
+		for i := range 1000 {
+			f.Lookupds[0].Create(clustertest.TopicName(i), "c")
+		}
+		f.Lookupds[0].HangPath("/channels")
+		began := time.Now()
+		got, results := f.Cluster(t).Inactive(t.Context())
+		if len(got) != 1000 || results[0].OK || !strings.Contains(results[0].Error, "no answer within 5s") {
+			t.Errorf("%d topics, %+v", len(got), results)
+		}
+		if took := time.Since(began); took > 10*time.Second {
+			t.Errorf("it took %v", took)
+		}
+	})
 }

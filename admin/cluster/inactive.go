@@ -74,20 +74,25 @@ func (c *Cluster) addChannels(ctx context.Context, topics map[string][]string, r
 			continue
 		}
 		lookupd := results[i].Node
-		for _, r := range c.Each(ctx, names, func(ctx context.Context, topic string) audit.Result {
+		ctx, stop := context.WithCancel(ctx)
+		c.Each(ctx, names, func(ctx context.Context, topic string) audit.Result {
 			var answer struct {
 				Channels []string `json:"channels"`
 			}
 			err := c.Get(ctx, lookupd, "/channels", url.Values{"topic": {topic}}, &answer)
+			if !answered(err) {
+				stop() // thousands of questions to one that hangs would take hours
+			}
 			mu.Lock()
 			defer mu.Unlock()
 			channels[topic] = append(channels[topic], answer.Channels...)
 			return ResultOf(lookupd, err)
-		}, nil) {
-			if !r.OK {
-				results[i] = r
+		}, func(r audit.Result) {
+			if !r.OK && results[i].OK {
+				r.Node, results[i] = lookupd, r
 			}
-		}
+		})
+		stop()
 	}
 	for topic, all := range channels {
 		slices.SortFunc(all, strings.Compare)

@@ -44,18 +44,30 @@ const maxProducers = 10_000
 // topics and tombstones, which of many daemons take megabytes, or as far as it does not
 // know how to leave them out. Those whose address is none are left out: note says how many.
 func (c *Cluster) Producers(ctx context.Context, lookupd string, topics bool) (all []Producer, note string, err error) {
-	var answer struct {
-		Producers []Producer `json:"producers"`
-	}
 	q := url.Values{}
 	if !topics {
 		q.Set("topics", "false")
 	}
-	if err := c.Get(ctx, lookupd, "/nodes", q, &answer); err != nil {
+	return c.list(ctx, lookupd, "/nodes", q)
+}
+
+// Holders asks a lookupd which daemons have a topic, but for those where a tombstone hides
+// it; the rest is as with Producers. A *Refusal with the code TOPIC_NOT_FOUND is in the
+// error if the lookupd does not know the topic.
+func (c *Cluster) Holders(ctx context.Context, lookupd, topic string) (all []Producer, note string, err error) {
+	return c.list(ctx, lookupd, "/lookup", url.Values{"topic": {topic}})
+}
+
+// list asks a lookupd for a list of daemons.
+func (c *Cluster) list(ctx context.Context, lookupd, path string, q url.Values) (all []Producer, note string, err error) {
+	var answer struct {
+		Producers []Producer `json:"producers"`
+	}
+	if err := c.Get(ctx, lookupd, path, q, &answer); err != nil {
 		return nil, "", err
 	}
 	if answer.Producers == nil {
-		return nil, "", &askError{request{http.MethodGet, lookupd, "/nodes", nil, nil}, errors.New("the answer is not what NSQ's lookup daemons answer: it has no list of producers")}
+		return nil, "", &askError{request{http.MethodGet, lookupd, path, nil, nil}, errors.New("the answer is not what NSQ's lookup daemons answer: it has no list of producers")}
 	}
 	if len(answer.Producers) > maxProducers {
 		note = fmt.Sprintf("of %d daemons that it lists, the first %d are used", len(answer.Producers), maxProducers)
