@@ -10,7 +10,6 @@ package actions
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -18,6 +17,7 @@ import (
 	"time"
 
 	"github.com/millrace-mq/millrace/admin/audit"
+	"github.com/millrace-mq/millrace/admin/cluster"
 	"github.com/millrace-mq/millrace/admin/fleet"
 	"github.com/millrace-mq/millrace/admin/signin"
 )
@@ -26,7 +26,7 @@ import (
 type Cluster interface {
 	Get(ctx context.Context, address, path string, q url.Values, into any) error
 	Post(ctx context.Context, address, path string, q url.Values, body []byte, into any) error
-	Stream(ctx context.Context, address, path string, q url.Values, read func(io.Reader) error) error
+	Holders(ctx context.Context, lookupd, topic string) (all []cluster.Producer, note string, err error)
 	Each(ctx context.Context, addresses []string, do func(ctx context.Context, address string) audit.Result, done func(audit.Result)) []audit.Result
 	Lookupds() []string
 }

@@ -2,10 +2,14 @@ package actions
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
+	"time"
 
 	"github.com/millrace-mq/millrace/admin/audit"
+	"github.com/millrace-mq/millrace/admin/cluster"
 )
 
 // onMessages does something to one message, or to all until none is left.
@@ -31,16 +35,43 @@ type counted struct {
 	Next       string `json:"next"` // behind which the next round goes on, if the answer says so
 }
 
-// count posts, and reads to how many messages it was done.
+// count posts, and reads to how many messages it was done. A qd copies for one at a time:
+// while it says that it does so for somebody else, and so has done nothing, it is asked
+// again. To give up in the midst of many would have people copy the first ones twice.
 func (j *job) count(ctx context.Context, address, path string, q url.Values) (int64, counted, outcome) {
-	ctx, cancel := context.WithTimeoutCause(ctx, slow, fmt.Errorf("no answer within %v", slow))
-	defer cancel()
-	var c counted
-	err := j.cluster.Post(ctx, address, path, q, nil, &c)
-	if err == nil && c.Count < 0 {
-		c.Count, err = 0, errNonsense
+	for began := time.Now(); ; {
+		var c counted
+		once, cancel := withTime(ctx)
+		err := j.cluster.Post(once, address, path, q, nil, &c)
+		if err == nil && c.Count < 0 {
+			c.Count, err = 0, errNonsense
+		}
+		o := j.judge(once, address, err)
+		cancel()
+		if !isBusy(err) || time.Since(began) > maxBusy || !sleep(ctx, betweenBusy) {
+			return c.Count, c, o
+		}
 	}
-	return c.Count, c, j.judge(ctx, address, err)
+}
+
+const (
+	maxBusy     = 5 * time.Minute // that a daemon is asked again
+	betweenBusy = 100 * time.Millisecond
+)
+
+func isBusy(err error) bool {
+	r, ok := errors.AsType[*cluster.Refusal](err)
+	return ok && r.Status == http.StatusServiceUnavailable && r.Code == "BUSY"
+}
+
+// sleep waits, and reports whether ctx still lasts.
+func sleep(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-time.After(d):
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // untilNone goes on as long as the daemon says that there are more: it does so many at
@@ -54,6 +85,7 @@ func (j *job) untilNone(ctx context.Context, address, path string, q url.Values)
 	for {
 		n, c, o := j.count(ctx, address, path, own)
 		sum, unreadable = sum+n, unreadable+c.Unreadable
+		total := j.addCount(address, n)
 		o.count = sum
 		if !o.done || !c.More {
 			return o.after(sum, unreadable)
@@ -69,7 +101,7 @@ func (j *job) untilNone(ctx context.Context, address, path string, q url.Values)
 		if c.Next != "" {
 			own.Set("after", c.Next)
 		}
-		j.progress(audit.Result{Node: address, OK: true, Count: sum, Note: "so far; there are more"})
+		j.progress(audit.Result{Node: address, OK: true, Count: total, Note: "so far; there are more"})
 		if ctx.Err() != nil {
 			o.done, o.text = false, fmt.Sprintf("%v; the rest was not done", context.Cause(ctx))
 			return o.after(sum, unreadable)

@@ -3,6 +3,8 @@ package actions_test
 import (
 	"fmt"
 	"net/http"
+	"slices"
+	"sync/atomic"
 	"testing"
 
 	"github.com/millrace-mq/millrace/admin/cluster/clustertest"
@@ -102,5 +104,48 @@ func TestUntilNoneIsLeft(t *testing.T) {
 		if c.asked == 2 && c.line[:4] == "copy" && calls[1].Query.Get("after") != "00000000000000aa" {
 			t.Errorf("it went on after %q", calls[1].Query.Get("after"))
 		}
+	}
+}
+
+// A node copies for one at a time, and says so to others. Who is told so waits.
+func TestBusy(t *testing.T) {
+	b, _ := withDead(t, 1)
+	var underWay, round atomic.Int32
+	b.Nodes[0].HandlePath("/message/copy", func(w http.ResponseWriter, r *http.Request) {
+		if underWay.Add(1) > 1 {
+			t.Error("two were asked for at a time")
+		}
+		defer underWay.Add(-1)
+		switch round.Add(1) {
+		case 1:
+			fmt.Fprint(w, `{"count":100,"more":true,"next":"00000000000000aa"}`)
+		case 2, 3:
+			w.WriteHeader(http.StatusServiceUnavailable)
+			fmt.Fprint(w, `{"message":"BUSY: messages are being copied for somebody else"}`)
+		default:
+			fmt.Fprint(w, `{"count":5}`)
+		}
+	})
+	b.expect("copy topic-00000/channel-0@qd-0 topic-00000/channel-1@qd-0 all=true state=dead to=other", "qd-0 ok 110 (2 of 2 done)")
+	if after := b.Nodes[0].Calls("/message/copy")[3].Query.Get("after"); after != "00000000000000aa" {
+		t.Errorf("it went on after %q", after)
+	}
+}
+
+// How far it is adds up over what is done to messages of several channels.
+func TestProgressAddsUp(t *testing.T) {
+	b, _ := withDead(t, 1)
+	var seen []int64
+	round := 0
+	b.Nodes[0].HandlePath("/message/move", func(w http.ResponseWriter, r *http.Request) {
+		if e, _ := b.log.Get(1); len(e.Results) > 0 {
+			seen = append(seen, e.Results[0].Count)
+		}
+		round++
+		fmt.Fprintf(w, `{"count":100,"more":%v,"next":"%016x"}`, round%3 != 0, round)
+	})
+	b.expect("move topic-00000/channel-0@qd-0 topic-00000/channel-1@qd-0 all=true to=other", "qd-0 ok 600 (2 of 2 done)")
+	if want := []int64{100, 200, 200, 400, 500}; !slices.Equal(seen, want) {
+		t.Errorf("%v, want %v", seen, want)
 	}
 }

@@ -26,8 +26,9 @@ type job struct {
 	number   uint64        // of the audit entry
 	ended    chan struct{} // closed when the entry has ended
 
-	mu   sync.Mutex   // guards what follows; never held while a daemon is asked
-	done map[int]bool // targets that somebody has done it to, by their place
+	mu     sync.Mutex       // guards what follows; never held while a daemon is asked
+	done   map[int]bool     // targets that somebody has done it to, by their place
+	counts map[string]int64 // messages that it was done to so far, by address
 }
 
 // call is what one daemon is asked to do for one target.
@@ -49,13 +50,12 @@ type outcome struct {
 // phase is calls that are made at the same time; each daemon's own some at a time.
 type phase struct {
 	calls map[string][]call // by address
-	must  bool              // if nobody does any, the phases behind it are not begun
 }
 
 const (
 	perDaemon    = 4 // calls to one daemon at a time
 	patience     = 3 // calls without an answer, one after the other, until a daemon is given up
-	slow         = 2 * time.Minute
+	slow         = 30 * time.Second
 	progressStep = 1000 // calls between two notes of progress
 )
 
@@ -63,36 +63,20 @@ func (j *job) run(ctx context.Context) {
 	defer close(j.ended)
 	defer j.audit.End(j.number)
 	defer j.Changed()
-	j.done = make(map[int]bool)
+	j.done, j.counts = make(map[int]bool), make(map[string]int64)
 	phases, missing := plan(ctx, j)
-	var late []*tally
-	for i, p := range phases {
-		tallies := j.runPhase(ctx, p)
-		did := false
-		for _, t := range tallies {
-			did = did || t.did > 0
-			if len(t.absent) > 0 {
-				late = append(late, t)
-			}
-		}
-		if p.must && !did && i < len(phases)-1 {
-			j.skip(phases[i+1:])
-			break
-		}
+	var tallies, last []*tally
+	for _, p := range phases {
+		last = j.runPhase(ctx, p)
+		tallies = append(tallies, last...)
 	}
-	for _, t := range late { // whether that was wrong is known now
-		j.audit.Result(j.number, t.result(j))
+	j.lookBack(ctx, last) // nodes come last
+	for _, t := range tallies {
+		if len(t.absent) > 0 { // whether that was wrong is known now
+			j.audit.Result(j.number, t.result(j))
+		}
 	}
 	j.report(missing)
-}
-
-// skip says what is not begun because nobody did what comes before it.
-func (j *job) skip(phases []phase) {
-	for _, p := range phases {
-		for address := range p.calls {
-			j.audit.Result(j.number, audit.Result{Node: address, Error: "not done: what has to come before it failed everywhere"})
-		}
-	}
 }
 
 // missing is what nothing was done for, since no daemon is concerned.
@@ -138,6 +122,14 @@ func (j *job) did(target int) {
 	j.done[target] = true
 }
 
+// addCount adds to how many messages a daemon has done it, and returns how many those are.
+func (j *job) addCount(address string, more int64) int64 {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.counts[address] += more
+	return j.counts[address]
+}
+
 func (j *job) anywhere(target int) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -170,7 +162,7 @@ type lack struct {
 func (t *tally) make(ctx context.Context, j *job, calls []call) {
 	var next atomic.Int64
 	var workers sync.WaitGroup
-	for range min(perDaemon, len(calls)) {
+	for range min(j.atATime(), len(calls)) {
 		workers.Go(func() {
 			for {
 				i := int(next.Add(1)) - 1
@@ -182,6 +174,14 @@ func (t *tally) make(ctx context.Context, j *job, calls []call) {
 		})
 	}
 	workers.Wait()
+}
+
+// atATime is how many calls a daemon is to have at a time. It copies for one alone.
+func (j *job) atATime() int {
+	if j.act.Name == "copy" || j.act.Name == "move" {
+		return 1
+	}
+	return perDaemon
 }
 
 func (t *tally) givenUp() bool {

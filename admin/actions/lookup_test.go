@@ -74,7 +74,7 @@ func TestTombstone(t *testing.T) {
 	b.Lookupds[0].FailPath("/topic/tombstone", 500, "INTERNAL_ERROR")
 	b.Lookupds[1].FailPath("/topic/tombstone", 500, "INTERNAL_ERROR")
 	b.expect("tombstone topic-00000@qd-0", "lookupd-0 failed: INTERNAL_ERROR\nlookupd-1 failed: INTERNAL_ERROR\n"+
-		"qd-0 failed: not done: what has to come before it failed everywhere")
+		"qd-0 failed: not deleted: no lookupd hides it")
 	b.told(b.Nodes[0], "")
 	b.Lookupds[1].Heal()
 	b.expect("tombstone topic-00000@qd-0", "lookupd-0 failed: INTERNAL_ERROR\nlookupd-1 ok\nqd-0 ok")
@@ -121,4 +121,38 @@ func TestConfirmation(t *testing.T) {
 			t.Errorf("%s: %q, want %q", c.line, got, c.want)
 		}
 	}
+}
+
+// A topic that a lookupd does not hide on a node is not deleted there, though others are.
+func TestTombstoneOfEach(t *testing.T) {
+	b := start(t, noSettings, clustertest.Topics(2))
+	b.Lookupds[0].HandlePath("/topic/tombstone", func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Query().Get("topic") == topic0 {
+			w.WriteHeader(http.StatusInternalServerError)
+		}
+	})
+	b.expect("tombstone topic-00000@qd-0 topic-00001@qd-0", "lookupd-0 (1 of 2 done) failed: 1 failed: topic-00000 qd-0:4151: refused without a word (status 500)\n"+
+		"qd-0 (1 of 2 done) failed: 1 failed: topic-00000 qd-0:4151: not deleted: no lookupd hides it")
+	b.told(b.Nodes[0], "/topic/delete topic=topic-00001")
+}
+
+// What no lookupd could tell is not said to be so.
+func TestLookupdsCannotSay(t *testing.T) {
+	b := start(t, noSettings, clustertest.Nodes(1))
+	b.Lookupds[0].FailPath("/lookup", http.StatusInternalServerError, "INTERNAL_ERROR")
+	b.Lookupds[0].Create("old")
+	b.expect("pause-topic old", "- failed: old: no node has it, as far as is known: lookupd-0:4161 could not be asked")
+	b.expect("delete-topic old", "lookupd-0 ok")
+}
+
+// Topics that only lookupds know are deleted, however many they are.
+func TestDeleteInactive(t *testing.T) {
+	b := start(t, noSettings)
+	line := "delete-topic"
+	for i := range 20 {
+		name := clustertest.TopicName(i)
+		b.Lookupds[0].Create(name)
+		line += " " + name
+	}
+	b.expect(line, "lookupd-0 ok (20 of 20 done)")
 }

@@ -43,7 +43,7 @@ func (j *job) planEverywhere(ctx context.Context) ([]phase, missing) {
 	for i, t := range j.request.Targets {
 		nodes := w.of(t)
 		if len(nodes) == 0 {
-			none.add(t, "no node has it")
+			none.add(t, w.sofar("no node has it"))
 		}
 		do := j.doer(t)
 		for _, n := range nodes {
@@ -65,6 +65,10 @@ func (j *job) doer(t Target) func(ctx context.Context, address string) outcome {
 		return j.pause(paths[j.act.Name], j.withPause(q))
 	}
 	j.addArgs(q)
+	switch j.act.Name {
+	case "empty-topic", "empty-channel", "seek", "topic-policy":
+		return j.postLong(paths[j.act.Name], q)
+	}
 	return j.post(paths[j.act.Name], q)
 }
 
@@ -89,14 +93,26 @@ func (m *missing) add(t Target, why string) {
 	m.why = why
 }
 
-// post returns a call that posts and needs no answer but a success. A change of much
-// may take a daemon longer than a question.
+// post returns a call that posts and needs no answer but a success.
 func (j *job) post(path string, q url.Values) func(ctx context.Context, address string) outcome {
 	return func(ctx context.Context, address string) outcome {
-		ctx, cancel := context.WithTimeoutCause(ctx, slow, fmt.Errorf("no answer within %v", slow))
-		defer cancel()
 		return j.judge(ctx, address, j.cluster.Post(ctx, address, path, q, nil, nil))
 	}
+}
+
+// postLong is post for what concerns any number of messages, and may take a daemon longer
+// than other requests.
+func (j *job) postLong(path string, q url.Values) func(ctx context.Context, address string) outcome {
+	return func(ctx context.Context, address string) outcome {
+		ctx, cancel := withTime(ctx)
+		defer cancel()
+		return j.post(path, q)(ctx, address)
+	}
+}
+
+// withTime is a context that ends when the daemon has had time enough for any change.
+func withTime(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, slow, fmt.Errorf("no answer within %v", slow))
 }
 
 // planCreateTopic has lookupds know of the topics first, so that consumers are waited
@@ -173,7 +189,7 @@ func (j *job) planCreateChannel(ctx context.Context) ([]phase, missing) {
 		j.addArgs(with)
 		has := w.of(Target{Topic: t.Topic, Node: t.Node})
 		if len(has) == 0 && len(lookupds) == 0 {
-			none.add(t, "no node has the topic")
+			none.add(t, w.sofar("no node has the topic"))
 		}
 		for _, n := range has {
 			nodes.calls[n] = append(nodes.calls[n], call{i, j.settled(n, "began the channel as nsqd does", j.post("/channel/create", with))})
@@ -190,18 +206,18 @@ func (j *job) planDelete(ctx context.Context) ([]phase, missing) {
 	var none missing
 	for i, t := range j.request.Targets {
 		has := w.of(t)
-		if len(has) == 0 && !w.known[t.Topic] {
+		if len(has) == 0 && !w.registered(t.Topic) {
 			none.add(t, "no node has it, and no lookupd knows it")
 			continue
 		}
-		do := j.post(paths[j.act.Name], j.names(t))
+		path, q := paths[j.act.Name], j.names(t)
 		if t.Node == "" {
 			for _, l := range j.cluster.Lookupds() {
-				lookup.calls[l] = append(lookup.calls[l], call{i, do})
+				lookup.calls[l] = append(lookup.calls[l], call{i, j.post(path, q)})
 			}
 		}
 		for _, n := range has {
-			nodes.calls[n] = append(nodes.calls[n], call{i, do})
+			nodes.calls[n] = append(nodes.calls[n], call{i, j.postLong(path, q)})
 		}
 	}
 	return []phase{lookup, nodes}, none
@@ -210,16 +226,26 @@ func (j *job) planDelete(ctx context.Context) ([]phase, missing) {
 // planTombstone hides topics on nodes, and then deletes them there. If no lookupd hides
 // one, consumers would bring it back at once: then it is not deleted either.
 func (j *job) planTombstone() []phase {
-	lookup, nodes := phase{calls: make(map[string][]call), must: true}, phase{calls: make(map[string][]call)}
+	lookup, nodes := phase{calls: make(map[string][]call)}, phase{calls: make(map[string][]call)}
 	for i, t := range j.request.Targets {
 		q := j.names(t)
 		q.Set("node", t.Node)
 		for _, l := range j.cluster.Lookupds() {
 			lookup.calls[l] = append(lookup.calls[l], call{i, j.post("/topic/tombstone", q)})
 		}
-		nodes.calls[t.Node] = append(nodes.calls[t.Node], call{i, j.post("/topic/delete", j.names(t))})
+		nodes.calls[t.Node] = append(nodes.calls[t.Node], call{i, j.ifHidden(i, j.postLong("/topic/delete", j.names(t)))})
 	}
 	return []phase{lookup, nodes}
+}
+
+// ifHidden deletes a target once a lookupd hides it.
+func (j *job) ifHidden(target int, remove func(ctx context.Context, address string) outcome) func(ctx context.Context, address string) outcome {
+	return func(ctx context.Context, address string) outcome {
+		if !j.anywhere(target) {
+			return outcome{text: "not deleted: no lookupd hides it"}
+		}
+		return remove(ctx, address)
+	}
 }
 
 // planForget has each lookupd forget what it knows of nobody to have.
@@ -242,7 +268,7 @@ func (j *job) planForget() []phase {
 // it: a consumer would not find that any more.
 func (j *job) unlessUsed(t Target, forget func(ctx context.Context, address string) outcome) func(ctx context.Context, address string) outcome {
 	return func(ctx context.Context, lookupd string) outcome {
-		has, err := j.producers(ctx, lookupd, t.Topic)
+		has, err := j.holders(ctx, lookupd, t.Topic)
 		if err != nil {
 			o := j.judge(ctx, lookupd, err)
 			if !o.absent {

@@ -2,11 +2,9 @@ package actions
 
 import (
 	"context"
+	"errors"
 	"maps"
-	"net"
-	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 
@@ -58,8 +56,10 @@ const maxFresh = 8
 // seconds old: a topic or channel created since must be found, too.
 type whereabouts struct {
 	*job
-	fresh map[string][]string // topic: nodes, if it was found out anew
+	asked bool                // it was found out anew, which is in what follows
+	fresh map[string][]string // nodes by topic
 	known map[string]bool     // topics that lookupds know, though perhaps no node has them
+	mute  []string            // lookupds that could not say
 }
 
 // locate finds out who has the request's topics.
@@ -69,53 +69,68 @@ func (j *job) locate(ctx context.Context) *whereabouts {
 	for _, t := range j.request.Targets {
 		topics[t.Topic] = true
 	}
-	if len(topics) > maxFresh {
-		return w
-	}
-	for topic := range topics {
-		w.look(ctx, topic)
+	if w.asked = len(topics) <= maxFresh; w.asked {
+		w.look(ctx, sorted(topics))
 	}
 	return w
 }
 
-// look finds out who has a topic: those whom lookupds name; without lookupds, all that
+// look finds out who has the topics: those whom lookupds name; without lookupds, all that
 // are up are asked to do it, and those that do not have it say so.
-func (w *whereabouts) look(ctx context.Context, topic string) {
+func (w *whereabouts) look(ctx context.Context, topics []string) {
 	lookupds := w.cluster.Lookupds()
 	if len(lookupds) == 0 {
-		for _, n := range w.snapshot.Nodes {
-			if n.Up {
-				w.fresh[topic] = append(w.fresh[topic], n.Address)
-			}
+		for _, topic := range topics {
+			w.fresh[topic] = w.up()
 		}
 		return
 	}
 	var mu sync.Mutex // guards w's maps; not held while somebody is asked
-	w.cluster.Each(ctx, lookupds, func(ctx context.Context, lookupd string) audit.Result {
-		nodes, err := w.producers(ctx, lookupd, topic)
-		mu.Lock()
-		defer mu.Unlock()
-		w.known[topic] = w.known[topic] || err == nil
-		w.fresh[topic] = append(w.fresh[topic], nodes...)
-		return cluster.ResultOf(lookupd, err)
-	}, nil)
+	for _, r := range w.cluster.Each(ctx, lookupds, func(ctx context.Context, lookupd string) audit.Result {
+		for _, topic := range topics {
+			nodes, err := w.holders(ctx, lookupd, topic)
+			if err != nil && !w.lacks(lookupd, err) {
+				return cluster.ResultOf(lookupd, err) // once it hangs, it is waited for once
+			}
+			mu.Lock()
+			w.known[topic] = w.known[topic] || err == nil
+			w.fresh[topic] = append(w.fresh[topic], nodes...)
+			mu.Unlock()
+		}
+		return audit.Result{OK: true}
+	}, nil) {
+		if !r.OK {
+			w.mute = append(w.mute, r.Node)
+		}
+	}
 }
 
-// producers asks a lookupd who has a topic. The error may be that it does not know it.
-func (j *job) producers(ctx context.Context, lookupd, topic string) (nodes []string, err error) {
-	var answer struct {
-		Producers []struct {
-			BroadcastAddress string `json:"broadcast_address"`
-			HTTPPort         int    `json:"http_port"`
-		} `json:"producers"`
+// registered reports whether lookupds may know a topic.
+func (w *whereabouts) registered(topic string) bool {
+	return w.known[topic] || len(w.mute) > 0 || !w.asked && len(w.cluster.Lookupds()) > 0
+}
+
+// sofar is a sentence about what nobody has, with who could not be asked.
+func (w *whereabouts) sofar(sentence string) string {
+	if len(w.mute) == 0 {
+		return sentence
 	}
-	if err := j.cluster.Get(ctx, lookupd, "/lookup", url.Values{"topic": {topic}}, &answer); err != nil {
-		return nil, err
+	return sentence + ", as far as is known: " + listed(w.mute, len(w.mute)) + " could not be asked"
+}
+
+// holders asks a lookupd who has a topic. The error may be that it does not know it.
+func (j *job) holders(ctx context.Context, lookupd, topic string) (nodes []string, err error) {
+	all, _, err := j.cluster.Holders(ctx, lookupd, topic)
+	for _, p := range all {
+		nodes = append(nodes, p.Address)
 	}
-	for _, p := range answer.Producers {
-		nodes = append(nodes, net.JoinHostPort(strings.Trim(p.BroadcastAddress, "[]"), strconv.Itoa(p.HTTPPort)))
-	}
-	return nodes, nil
+	return nodes, err
+}
+
+// lacks reports whether an error is a daemon's answer that it does not have something.
+func (j *job) lacks(address string, err error) bool {
+	r, ok := errors.AsType[*cluster.Refusal](err)
+	return ok && j.refusedBy(address, r).absent
 }
 
 // of returns the nodes that are to be told about a target. If it names one, it is that.
