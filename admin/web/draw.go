@@ -8,10 +8,12 @@ import (
 	"github.com/millrace-mq/millrace/admin/fleet"
 )
 
-// share is how much of something is used, from 0 to 1.
+// share is how much of something is used, or done, from 0 to 1.
 type share struct {
+	Name string
 	Part float64
 	Text string
+	Done bool // the more the better
 }
 
 // diskUsed is how full a node's disk is; nil if the node does not tell.
@@ -20,8 +22,8 @@ func diskUsed(n *fleet.Node) *share {
 		return nil
 	}
 	return &share{
-		1 - float64(n.DiskFree)/float64(n.DiskSize),
-		"disk: " + sizeText(whole(n.DiskFree)) + " of " + sizeText(whole(n.DiskSize)) + " free",
+		Name: "disk", Part: 1 - float64(n.DiskFree)/float64(n.DiskSize),
+		Text: sizeText(whole(n.DiskFree)) + " of " + sizeText(whole(n.DiskSize)) + " free",
 	}
 }
 
@@ -29,6 +31,7 @@ func diskUsed(n *fleet.Node) *share {
 func meter(s *share) template.HTML {
 	level := "ok"
 	switch {
+	case s.Done:
 	case s.Part >= 0.95:
 		level = "failure"
 	case s.Part >= 0.85:
@@ -36,7 +39,7 @@ func meter(s *share) template.HTML {
 	}
 	return template.HTML(fmt.Sprintf(
 		`<svg class="meter %s" viewBox="0 0 100 4" preserveAspectRatio="none" role="img" aria-label="%s"><title>%[2]s</title><path class="all" d="M0 2H100"/><path d="M0 2H%.1f"/></svg>`,
-		level, template.HTMLEscapeString(s.Text), min(max(s.Part, 0), 1)*100))
+		level, template.HTMLEscapeString(s.Name+": "+s.Text), min(max(s.Part, 0), 1)*100))
 }
 
 // coordinate is a number with one digit behind the point, if that says anything.

@@ -53,8 +53,8 @@ func memoryUsed(n *fleet.Node) *share {
 		return nil
 	}
 	return &share{
-		float64(n.MemoryUsed) / float64(n.MemoryLimit),
-		"memory: " + sizeText(whole(n.MemoryUsed)) + " of " + sizeText(whole(n.MemoryLimit)) + " for messages used",
+		Name: "memory", Part: float64(n.MemoryUsed) / float64(n.MemoryLimit),
+		Text: sizeText(whole(n.MemoryUsed)) + " of " + sizeText(whole(n.MemoryLimit)) + " used",
 	}
 }
 
@@ -66,6 +66,7 @@ func topicSum(t fleet.NodeTopic) fleet.Figures {
 		f.InFlight += c.InFlight
 		f.Deferred += c.Deferred
 		f.Dead += c.Dead
+		f.Clients += c.Clients
 	}
 	return f
 }

@@ -105,7 +105,7 @@ func (u *UI) drained(v *view, n *fleet.Node) *share {
 		return nil
 	}
 	part := 1 - float64(n.Drain.Messages)/most
-	return &share{part, fmt.Sprintf("%.0f %% gone, of %s", 100*part, plural(int64(most), "message"))}
+	return &share{Name: "drained", Part: part, Text: fmt.Sprintf("%.0f %% gone, of %s", 100*part, plural(int64(most), "message")), Done: true}
 }
 
 // chooseTopics takes one page of the node's topics, the deepest first.

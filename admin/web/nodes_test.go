@@ -96,7 +96,7 @@ func TestNode(t *testing.T) {
 	page := mainOf(t, get(u, signin.Admin, at))
 	says(t, page, "4 % of the disk are free", "lookup-1:4161 yes", "lookup-2:4161 no who asks it does not find this node", "lookup-3:4161 down refused",
 		"Hidden here by a tombstone: orders.00003", "120 topics", "1–50 of 120", "<i>worker", "10.0.0.9:5000", "go⟦U+202E⟧agent", "TLS", "publisher", "orders.00001 77",
-		"disk: 20 GiB of 100 GiB free", "memory: 100 MiB of 1 GiB for messages used")
+		"disk: 20 GiB of 100 GiB free", "Memory for messages memory: 100 MiB of 1 GiB used")
 	for _, want := range []string{"/do/drain-node?node=queue-00.internal%3A4151", "/do/pause-node?", "/do/unpause-node?", "/do/tombstone?node=", "/do/disconnect?id=42&amp;node=", "/settings?node=queue-00", "page=2"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("no link to %s", want)
@@ -190,5 +190,5 @@ func TestCounter(t *testing.T) {
 	for _, topic := range s.Topics {
 		total += topic.Messages
 	}
-	says(t, page, group(int64(total)), "since the node was started; those of nodes that are down are counted as last seen", "Topic In /s Messages orders.00019 20 19,000,074 orders.00018")
+	says(t, page, group(int64(total)), "since the node was started; those of nodes that are down are counted as last seen", "Topic In/s Messages orders.00019 20 19,000,074 orders.00018")
 }

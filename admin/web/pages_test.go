@@ -121,3 +121,14 @@ func TestRefusedSignIn(t *testing.T) {
 	}
 	says(t, mainOf(t, w), "Another site's request", "It came from <evil>.")
 }
+
+// What is about to be lost is told with who consumes it.
+func TestConsumersOfWhatIsDeleted(t *testing.T) {
+	s := fleetOf(2, 5)
+	on := s.Topic("orders.00001").Nodes
+	for i := range on {
+		on[i].Clients = 0
+		on[i].Channels = []fleet.NodeChannel{{Name: "archive", Figures: fleet.Figures{Clients: 2}}, {Name: "billing", Figures: fleet.Figures{Clients: 1}}}
+	}
+	says(t, mainOf(t, get(newUI(t, Settings{}, s), signin.Admin, "/do/delete-topic?topic=orders.00001")), "Consumers 6")
+}
