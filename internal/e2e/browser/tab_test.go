@@ -204,6 +204,18 @@ func (b *tab) picture(name string) {
 // axe has axe-core look at the page, and fails the test with what it finds.
 func (b *tab) axe(page string) {
 	b.t.Helper()
+	b.findings(page, `{resultTypes: ["violations"]}`)
+}
+
+// contrast is axe for the colours alone: what another theme changes.
+func (b *tab) contrast(page string) {
+	b.t.Helper()
+	b.findings(page, `{resultTypes: ["violations"], runOnly: {type: "rule", values: ["color-contrast", "link-in-text-block"]}}`)
+}
+
+// findings fails the test with what axe finds with the options.
+func (b *tab) findings(page, options string) {
+	b.t.Helper()
 	file := os.Getenv(axeIs)
 	if file == "" {
 		return
@@ -214,11 +226,11 @@ func (b *tab) axe(page string) {
 	}
 	ctx, cancel := context.WithTimeout(b.ctx, patience)
 	defer cancel()
-	if err := chromedp.Do(ctx, chromedp.Evaluate[chromedp.Void](string(script)+";0")); err != nil {
+	if err := chromedp.Do(ctx, chromedp.Evaluate[chromedp.Void]("window.axe ? 0 : (()=>{"+string(script)+";return 0})()")); err != nil {
 		b.t.Fatal(err)
 	}
 	found, err := chromedp.Run(ctx, chromedp.Evaluate[[]string](
-		`axe.run(document, {resultTypes: ["violations"]}).then(r => r.violations.map(v => v.id + ": " + v.help + " " +
+		`axe.run(document, `+options+`).then(r => r.violations.map(v => v.id + ": " + v.help + " " +
 			v.nodes.map(n => n.target + " " + n.failureSummary).join("; ")))`, chromedp.EvalAwaitPromise))
 	if err != nil {
 		b.t.Fatal(err)
