@@ -75,3 +75,18 @@ func query(pairs []string) string {
 	}
 	return q.Encode()
 }
+
+// fetch gets a page, with its status.
+func fetch(t *testing.T, at string) (status int, body string) {
+	t.Helper()
+	r, err := http.Get(at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	b, err := io.ReadAll(r.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r.StatusCode, string(b)
+}

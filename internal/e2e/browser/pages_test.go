@@ -92,7 +92,7 @@ func (b *tab) drawn() {
 }
 
 // sideways fails the test if the page is wider than the window, or something on it is cut
-// off at its edge that nobody can scroll to.
+// off at its edge that nobody can scroll to. Where there is room, tables have to fit.
 func (b *tab) sideways(page string) {
 	b.t.Helper()
 	out := b.eval(`(() => {
@@ -103,6 +103,7 @@ func (b *tab) sideways(page string) {
 			if (!r.width || !r.height || r.right <= wide + 1 && r.left >= -1 || getComputedStyle(e).visibility === "hidden") continue;
 			let p = e;
 			while (p && !/auto|scroll|hidden|clip/.test(getComputedStyle(p).overflowX) && !p.closest(".hidden, .skip, svg")) p = p.parentElement;
+			if (p && wide >= 1400 && p.matches(".table")) out.push("a table has to be scrolled");
 			if (!p) out.push(e.tagName + "." + e.className + " " + Math.round(r.left) + " to " + Math.round(r.right) + ": " + e.textContent.slice(0, 60));
 		}
 		return out.slice(0, 5).join("\n");
