@@ -5,6 +5,7 @@ import { openPalette } from "./palette.js";
 const places = new Map([...document.querySelectorAll(".side a[data-key]")].map((a) => [a.dataset.key, a]));
 let after = ""; // g was pressed, and when
 let at = 0;
+let used = ""; // the key that is down and has done something
 
 document.addEventListener("keydown", (event) => {
   if (event.key.toLowerCase() === "k" && (event.ctrlKey || event.metaKey) && !event.altKey && !event.shiftKey) {
@@ -26,8 +27,12 @@ document.addEventListener("keydown", (event) => {
   }
   after = "";
   const act = keys[event.key];
-  if (act) { event.preventDefault(); act(); }
+  if (act) { event.preventDefault(); used = event.key; act(); }
 });
+
+// What has led into a field is not typed there as well, should its character come by itself.
+document.addEventListener("keypress", (event) => { if (event.key === used) event.preventDefault(); });
+document.addEventListener("keyup", () => { used = ""; });
 
 const keys = {
   g() { after = "g"; at = Date.now(); },

@@ -77,6 +77,7 @@ function key(e) {
   if (e.key === "ArrowDown" && n) choose((chosen() + 1) % n);
   else if (e.key === "ArrowUp" && n) choose((chosen() - 1 + n) % n);
   else if (e.key === "Enter") go(options()[chosen()]);
+  else if (e.key === "Escape") dialog.close(); // the field would only be emptied, the first time
   else return;
   e.preventDefault();
 }

@@ -176,8 +176,18 @@ func (b *tab) size(width, height int64) {
 // scheme makes the system prefer light or dark.
 func (b *tab) scheme(name string) {
 	b.t.Helper()
-	_, err := chromedp.Call(b.ctx, emulation.SetEmulatedMedia,
-		emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: name}}})
+	b.prefer("prefers-color-scheme", name)
+}
+
+// calm makes the system prefer that nothing moves.
+func (b *tab) calm() {
+	b.t.Helper()
+	b.prefer("prefers-reduced-motion", "reduce")
+}
+
+func (b *tab) prefer(feature, value string) {
+	b.t.Helper()
+	_, err := chromedp.Call(b.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: feature, Value: value}}})
 	if err != nil {
 		b.t.Fatal(err)
 	}
