@@ -3,11 +3,10 @@
 
 const main = document.getElementById("page");
 
-main.addEventListener("input", refresh);
-main.addEventListener("change", (event) => {
+main.addEventListener("input", (event) => {
   const field = event.target;
   if (field.nodeName === "SELECT") field.dataset.jsTouched = "true";
-  if (field.matches("[data-all]")) {
+  if (field.matches("[data-all]")) { // before refresh, which makes it what the boxes are
     for (const box of boxes(field)) box.checked = field.checked;
   }
   refresh();
