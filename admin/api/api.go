@@ -5,8 +5,9 @@
 // What nsqadmin has is read from lookupds and daemons when it is asked for, as
 // nsqadmin does, and not from the newest snapshot: scripts look at what they, or
 // somebody else, have changed at a daemon a moment ago. It is bounded how many such
-// readings there are at a time. What is ours is from the snapshot, which has its time
-// with it, but for what only a daemon can tell: messages and settings.
+// readings there are at a time, and how much of what they read waits for clients that do
+// not take it. What is ours is from the snapshot, which has its time with it, but for what
+// only a daemon can tell: connections, messages and settings.
 package api
 
 import (
@@ -71,18 +72,12 @@ type Settings struct {
 }
 
 // api is the handlers.
-type api struct {
-	Settings
-	turns chan struct{} // held by readings of many daemons
-}
-
-// maxReadings is how many requests read daemons at a time; others wait.
-const maxReadings = 4
+type api struct{ Settings }
 
 // New returns a handler of /api/…, /config/… and /ping. Who asks is found by
 // signin.FromContext.
 func New(s Settings) http.Handler {
-	a := &api{Settings: s, turns: make(chan struct{}, maxReadings)}
+	a := &api{s}
 	r := httpapi.NewRouter(nil, s.Log)
 	r.NoRedirects()
 	r.Plain(http.MethodGet, "/ping", access.Free, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("OK")) })
@@ -109,7 +104,7 @@ func withoutSlash(r *http.Request) *http.Request {
 }
 
 func (a *api) routeNSQ(r *httpapi.Router) {
-	get := func(path string, h httpapi.Handler) { r.On(http.MethodGet, path, access.Look, forViewers(a.inTurn(h))) }
+	get := func(path string, h httpapi.Handler) { r.OnHeavy(http.MethodGet, path, access.Look, forViewers(h)) }
 	free := func(path string, h httpapi.Handler) { r.On(http.MethodGet, path, access.Look, forViewers(h)) }
 	change := func(method, path string, h httpapi.Handler) { r.On(method, path, access.Change, h) }
 	get("/api/topics", a.topics)
@@ -131,13 +126,14 @@ func (a *api) routeNSQ(r *httpapi.Router) {
 
 func (a *api) routeOurs(r *httpapi.Router) {
 	get := func(path string, h httpapi.Handler) { r.On(http.MethodGet, path, access.Look, forViewers(h)) }
+	large := func(path string, h httpapi.Handler) { r.OnHeavy(http.MethodGet, path, access.Look, forViewers(h)) }
 	get("/api/overview", a.overview)
-	get("/api/clients", a.clients)
-	get("/api/messages", a.messages)
-	get("/api/message", a.message)
+	large("/api/clients", a.clients)
+	large("/api/messages", a.messages)
+	large("/api/message", a.message)
 	get("/api/search", a.search)
 	get("/api/audit", a.audit)
-	get("/api/settings", a.inTurn(a.settings))
+	large("/api/settings", a.settings)
 	get("/api/actions", a.actionTable)
 	r.Plain(http.MethodGet, "/api/history", access.Look, a.history)
 	r.Plain(http.MethodPost, "/api/actions", access.Change, a.act)
@@ -161,19 +157,6 @@ func mayLook(r *http.Request) error {
 		return httpapi.Errorf(http.StatusForbidden, "FORBIDDEN: %s is known, and has no role here", who.Name)
 	}
 	return httpapi.Errorf(http.StatusUnauthorized, "UNAUTHORIZED: sign in first")
-}
-
-// inTurn is h for which only so many go at a time.
-func (a *api) inTurn(h httpapi.Handler) httpapi.Handler {
-	return func(r *http.Request, q url.Values) (any, error) {
-		select {
-		case a.turns <- struct{}{}:
-		case <-r.Context().Done():
-			return nil, httpapi.Errorf(http.StatusServiceUnavailable, "BUSY")
-		}
-		defer func() { <-a.turns }()
-		return h(r, q)
-	}
 }
 
 // refusal makes an answer of an error of those that are asked.
