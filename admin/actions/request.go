@@ -56,7 +56,8 @@ func refuse(status int, code, format string, args ...any) *Refused {
 	return &Refused{status, code, fmt.Sprintf(format, args...)}
 }
 
-const maxTargets = 20_000
+// MaxTargets is how many targets a request may have.
+const MaxTargets = 20_000
 
 // May returns nil if who may do an action now, or why not.
 func (a *Actions) May(who signin.Who, action string) error {
@@ -87,8 +88,8 @@ func checkTargets(act Action, r *Request, s *fleet.Snapshot) *Refused {
 	if len(r.Targets) == 0 {
 		return refuse(http.StatusBadRequest, "INVALID_TARGET", "nothing is named that it should be done to")
 	}
-	if len(r.Targets) > maxTargets {
-		return refuse(http.StatusBadRequest, "INVALID_TARGET", "%s are named; at most %s can be at a time", number(len(r.Targets)), number(maxTargets))
+	if len(r.Targets) > MaxTargets {
+		return refuse(http.StatusBadRequest, "INVALID_TARGET", "%s are named; at most %s can be at a time", number(len(r.Targets)), number(MaxTargets))
 	}
 	var wrong []string
 	for _, t := range r.Targets {

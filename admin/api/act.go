@@ -26,12 +26,13 @@ const maxActBody = 8 << 20
 func (a *api) act(w http.ResponseWriter, r *http.Request) {
 	who := signin.FromContext(r.Context())
 	if err := mayLook(r); err != nil {
+		a.refused(r, "actions", err)
 		a.send(w, nil, err)
 		return
 	}
 	var body struct {
 		Action  string           `json:"action"`
-		Targets []actions.Target `json:"targets"`
+		Targets targets          `json:"targets"`
 		Args    map[string]value `json:"args"`
 		Wait    *bool            `json:"wait"`
 	}
@@ -69,6 +70,36 @@ func (a *api) act(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	a.send(w, v, nil)
+}
+
+// refused logs a request for a change that is refused before it is looked at.
+func (a *api) refused(r *http.Request, action string, why error) {
+	who := signin.FromContext(r.Context())
+	a.Audit.Begin(audit.Entry{
+		Who: who.Name, Role: who.Role.String(), How: who.How, From: who.Remote, UserAgent: who.UserAgent, Via: "api",
+		Action: action, URL: urlOf(r), Refused: why.Error(),
+	})
+}
+
+// targets are read up to one more than there may be: a body of eight megabytes could name
+// millions, and each takes more here than there.
+type targets []actions.Target
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (t *targets) UnmarshalJSON(b []byte) error {
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	if begin, err := d.Token(); err != nil || begin != json.Delim('[') {
+		return errors.New("targets must be a list")
+	}
+	for d.More() && len(*t) <= actions.MaxTargets {
+		var one actions.Target
+		if err := d.Decode(&one); err != nil {
+			return err
+		}
+		*t = append(*t, one)
+	}
+	return nil
 }
 
 // value is an argument: a string, or a number or truth value as it is written.

@@ -78,13 +78,9 @@ func (a *api) setOption(r *http.Request, _ url.Values) (any, error) {
 		return nil, err
 	}
 	who := signin.FromContext(r.Context())
-	switch {
-	case who.Role == signin.Nobody:
-		return nil, mayLook(r)
-	case who.Role < signin.Admin:
-		return nil, &httpapi.Error{Status: http.StatusForbidden, Code: "FORBIDDEN"}
-	case a.ReadOnly:
-		return nil, httpapi.Errorf(http.StatusForbidden, "READ_ONLY: this admin only shows: nothing can be changed with it")
+	if err := a.maySet(r); err != nil {
+		a.refused(r, "configure", err)
+		return nil, err
 	}
 	value, err := io.ReadAll(io.LimitReader(r.Body, maxOption+1))
 	if err != nil {
@@ -104,6 +100,18 @@ func (a *api) setOption(r *http.Request, _ url.Values) (any, error) {
 	a.Audit.End(number)
 	a.Source.Poke()
 	return a.optionNow(key)
+}
+
+func (a *api) maySet(r *http.Request) error {
+	switch role := signin.FromContext(r.Context()).Role; {
+	case role == signin.Nobody:
+		return mayLook(r)
+	case role < signin.Admin:
+		return &httpapi.Error{Status: http.StatusForbidden, Code: "FORBIDDEN"}
+	case a.ReadOnly:
+		return httpapi.Errorf(http.StatusForbidden, "READ_ONLY: this admin only shows: nothing can be changed with it")
+	}
+	return nil
 }
 
 func (a *api) set(key string, value []byte) error {

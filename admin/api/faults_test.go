@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/millrace-mq/millrace/admin/api"
+	"github.com/millrace-mq/millrace/admin/audit"
 	"github.com/millrace-mq/millrace/admin/cluster/clustertest"
 	"github.com/millrace-mq/millrace/admin/signin"
 )
@@ -47,9 +48,9 @@ var endpoints = []endpoint{
 	{`PUT /config/nsqlookupd_http_addresses ["lookupd-0:4161"]`, signin.Admin, `200 ["lookupd-0:4161"]`, "200 ", "200 ", "200 "},
 	{`POST /api/topics {"topic":"new"}`, signin.Operator, `200 {"message":""}`, `200 {"message":""}`, refusals + "create topic: lookupd-0:4161: uncertain", "200 "},
 	{`POST /api/topics {"topic":"orders","channel":"new"}`, signin.Operator, `200 {"message":""}`, nodeDown + "uncertain", refusals + "create topic", "200 "},
-	{`POST /api/topics/orders {"action":"pause"}`, signin.Operator, `200 {"message":""}`, nodeDown + "uncertain", refusals + "pause topic: qd-0:4151: uncertain", "200 "},
-	{`POST /api/topics/orders {"action":"empty"}`, signin.Admin, `200 {"message":""}`, nodeDown + "uncertain", refusals + "empty topic", "200 "},
-	{`POST /api/topics/orders/ship {"action":"unpause"}`, signin.Operator, `200 {"message":""}`, nodeDown + "uncertain", refusals + "unpause channel", "200 "},
+	{`POST /api/topics/orders {"action":"pause"}`, signin.Operator, `200 {"message":""}`, nodeDown + "uncertain", refusals + "pause topic: qd-0:4151: uncertain", refusals + "pause topic: qd-0:4151: uncertain"},
+	{`POST /api/topics/orders {"action":"empty"}`, signin.Admin, `200 {"message":""}`, nodeDown + "uncertain", refusals + "empty topic", refusals + "empty topic: qd-0:4151: uncertain"},
+	{`POST /api/topics/orders/ship {"action":"unpause"}`, signin.Operator, `200 {"message":""}`, nodeDown + "uncertain", refusals + "unpause channel", refusals + "unpause channel: qd-0:4151: uncertain"},
 	{"DELETE /api/topics/orders", signin.Admin, `200 {"message":""}`, nodeDown + "uncertain", refusals + "delete topic", "200 "},
 	{"DELETE /api/topics/orders/ship", signin.Admin, `200 {"message":""}`, nodeDown + "uncertain", refusals + "delete channel", "200 "},
 	{`DELETE /api/nodes/qd-1:4151 {"topic":"orders"}`, signin.Admin, `200 {"message":""}`, nodeDown + "uncertain", refusals + "tombstone", "200 "},
@@ -64,7 +65,7 @@ var endpoints = []endpoint{
 	{"GET /api/audit", signin.Viewer, `200 {"entries":[]}`, `200 {"entries":[]}`, `200 {"entries":[]}`, `200 {"entries":[]}`},
 	{"GET /api/settings", signin.Viewer, `200 "key":"data_path"`, `200 {"address":"qd-1:4151","error":"`, `200 {"address":"qd-0:4151","error":"`, `200 {"address":"qd-0:4151","error":"`},
 	{"GET /api/actions", signin.Viewer, `200 "name":"pause-topic"`, "200 ", "200 ", "200 "},
-	{`POST /api/actions {"action":"pause-topic","targets":[{"topic":"orders"}]}`, signin.Operator, `200 "message":""`, nodeDown + "uncertain", refusals + "pause topic", "200 "},
+	{`POST /api/actions {"action":"pause-topic","targets":[{"topic":"orders"}]}`, signin.Operator, `200 "message":""`, nodeDown + "uncertain", refusals + "pause topic", refusals + "pause topic: qd-0:4151: uncertain"},
 	{`POST /api/actions {"action":"delete-dead","targets":[{"topic":"orders","channel":"ship"}],"args":{"all":"true"}}`, signin.Admin,
 		`200 "count":"1"`, nodeDown + "uncertain", refusals + "delete dead", refusals + "delete dead: qd-0:4151: uncertain"},
 	{`POST /api/actions {"action":"pause-topic","targets":[{"topic":"orders"}],"wait":false}`, signin.Operator, `200 "entry":"1"`, "200 ", "200 ", "200 "},
@@ -143,6 +144,9 @@ func TestRoles(t *testing.T) {
 					}
 					b.expect(role, e.request, want)
 					if role < e.least {
+						if logged := b.log.List(audit.Filter{}); e.least > signin.Viewer && (len(logged) != 1 || logged[0].Refused == "") {
+							t.Errorf("%s was refused, and it is logged as %+v", role, logged)
+						}
 						for _, n := range b.Nodes {
 							if c := n.Changes(); len(c) > 0 {
 								t.Errorf("%s was refused, and a node was told %v", role, c)
@@ -257,5 +261,30 @@ func TestFresh(t *testing.T) {
 		b.expect(signin.Viewer, "GET /api/topics/young", `200 "paused":true`)
 		b.expect(signin.Admin, "DELETE /api/topics/young", `200 {"message":""}`)
 		b.expect(signin.Viewer, "GET /api/topics/young", "502 TOPIC_NOT_FOUND")
+	})
+}
+
+// What is asked for has to be what it says, and not without end.
+func TestTargets(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := furnished(t, nil)
+		var many strings.Builder
+		for i := range 30_000 {
+			fmt.Fprintf(&many, `,{"topic":"t%d"}`, i)
+		}
+		for targets, want := range map[string]string{
+			"[" + many.String()[1:] + "]": "400 INVALID_TARGET: 20,001 are named; at most 20,000 can be",
+			`{"topic":"orders"}`:          "400 INVALID_BODY: targets must be a list",
+			`null`:                        "400 INVALID_BODY: targets must be a list",
+			`[{"topc":"orders"}]`:         `400 INVALID_BODY: json: unknown field "topc"`,
+			`["orders"]`:                  "400 INVALID_BODY: json: cannot unmarshal string",
+			`[]`:                          "400 INVALID_TARGET: nothing is named",
+			`[{"topic":"orders"},{"topic":"orders"}]`:   `200 "message":""`,
+			`[{"topic":"orders","channel":"ship"}]`:     "400 INVALID_TARGET: pause-topic is not about a channel",
+			`[{"topic":"orders","node":"evil:80"}]`:     "404 NODE_NOT_FOUND",
+			`[{"topic":"orders","node":"qd-0:4151/x"}]`: "404 NODE_NOT_FOUND",
+		} {
+			b.expect(signin.Admin, `POST /api/actions {"action":"pause-topic","targets":`+targets+`}`, want)
+		}
 	})
 }

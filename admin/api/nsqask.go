@@ -66,22 +66,17 @@ func (a *api) producers(ctx context.Context, rd *reading) ([]*nsqProducer, error
 	if len(lookupds) == 0 {
 		return a.namedProducers(ctx, rd, "")
 	}
-	var mu sync.Mutex // guards byTCP; not held while somebody is asked
-	byTCP := make(map[string]*nsqProducer)
-	answered := rd.each(ctx, a.Cluster, lookupds, func(ctx context.Context, lookupd string) error {
-		listed, note, err := a.Cluster.Producers(ctx, lookupd, true)
-		mu.Lock()
-		defer mu.Unlock()
-		if note != "" {
-			rd.warnings = append(rd.warnings, lookupd+": "+note)
-		}
-		for i := range listed {
-			addListed(byTCP, lookupd, &listed[i])
-		}
-		return err
+	listed, err := a.listed(ctx, rd, lookupds, func(ctx context.Context, lookupd string) ([]cluster.Producer, string, error) {
+		return a.Cluster.Producers(ctx, lookupd, true)
 	})
-	if answered == 0 {
-		return nil, rd.upstream(lookupdKind)
+	if err != nil {
+		return nil, err
+	}
+	byTCP := make(map[string]*nsqProducer)
+	for _, lookupd := range lookupds { // in their order, for one has the word on what they tell differently
+		for i := range listed[lookupd] {
+			addListed(byTCP, lookupd, &listed[lookupd][i])
+		}
 	}
 	all := make([]*nsqProducer, 0, len(byTCP))
 	for _, p := range byTCP {
@@ -90,6 +85,27 @@ func (a *api) producers(ctx context.Context, rd *reading) ([]*nsqProducer, error
 	}
 	markOld(all)
 	sortProducers(all)
+	return all, nil
+}
+
+// listed asks lookupds for daemons, and returns what each has listed.
+func (a *api) listed(ctx context.Context, rd *reading, lookupds []string,
+	list func(ctx context.Context, lookupd string) ([]cluster.Producer, string, error)) (map[string][]cluster.Producer, error) {
+	var mu sync.Mutex // guards all and rd's warnings; not held while somebody is asked
+	all := make(map[string][]cluster.Producer)
+	answered := rd.each(ctx, a.Cluster, lookupds, func(ctx context.Context, lookupd string) error {
+		producers, note, err := list(ctx, lookupd)
+		mu.Lock()
+		defer mu.Unlock()
+		if note != "" {
+			rd.warnings = append(rd.warnings, lookupd+": "+note)
+		}
+		all[lookupd] = producers
+		return err
+	})
+	if answered == 0 {
+		return nil, rd.upstream(lookupdKind)
+	}
 	return all, nil
 }
 
@@ -162,28 +178,21 @@ func (a *api) topicProducers(ctx context.Context, topic string, rd *reading) ([]
 	if len(lookupds) == 0 {
 		return a.namedProducers(ctx, rd, topic)
 	}
-	var mu sync.Mutex // guards byAddress; not held while somebody is asked
-	byAddress := make(map[string]*nsqProducer)
-	answered := rd.each(ctx, a.Cluster, lookupds, func(ctx context.Context, lookupd string) error {
-		var answer struct {
-			Producers []cluster.Producer `json:"producers"`
-		}
-		err := a.Cluster.Get(ctx, lookupd, "/lookup", url.Values{"topic": {topic}}, &answer)
-		mu.Lock()
-		defer mu.Unlock()
-		for i := range answer.Producers {
-			p := &answer.Producers[i]
-			p.Address = net.JoinHostPort(strings.Trim(p.BroadcastAddress, "[]"), strconv.Itoa(p.HTTPPort))
-			byAddress[p.Address] = producerOf(p)
-		}
-		return err
+	listed, err := a.listed(ctx, rd, lookupds, func(ctx context.Context, lookupd string) ([]cluster.Producer, string, error) {
+		return a.Cluster.Holders(ctx, lookupd, topic)
 	})
-	if answered == 0 {
-		return nil, rd.upstream(lookupdKind)
+	if err != nil {
+		return nil, err
 	}
 	var all []*nsqProducer
-	for _, p := range byAddress {
-		all = append(all, p)
+	known := make(map[string]bool)
+	for _, lookupd := range lookupds {
+		for i := range listed[lookupd] {
+			if p := &listed[lookupd][i]; !known[p.Address] {
+				known[p.Address] = true
+				all = append(all, producerOf(p))
+			}
+		}
 	}
 	sortProducers(all)
 	return all, nil

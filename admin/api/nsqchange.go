@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -18,9 +19,18 @@ import (
 // maxNSQBody is most bytes of a body of nsqadmin's API, which has three short words.
 const maxNSQBody = 64 << 10
 
-// first refuses who may not do an action, before anything else is looked at.
-func (a *api) first(r *http.Request, action string) error {
-	return nsqRefusal(a.Actions.May(signin.FromContext(r.Context()), action))
+// first refuses who may not do an action, before anything else is looked at. That is in
+// the log as if it had been begun: with what it is about as far as the path tells it.
+func (a *api) first(r *http.Request, action string, t actions.Target) error {
+	if a.Actions.May(signin.FromContext(r.Context()), action) == nil {
+		return nil
+	}
+	_, err := a.Actions.Begin(r.Context(), signin.FromContext(r.Context()), "api", requestOf(r, action, t))
+	return nsqRefusal(err)
+}
+
+func requestOf(r *http.Request, action string, t actions.Target) actions.Request {
+	return actions.Request{Action: action, Targets: []actions.Target{t}, URL: urlOf(r)}
 }
 
 // nsqRefusal is a refusal as nsqadmin words it: FORBIDDEN has no sentence.
@@ -38,7 +48,7 @@ func decode(r *http.Request, into any) error {
 
 // create creates a topic, or a channel and its topic.
 func (a *api) create(r *http.Request, _ url.Values) (any, error) {
-	if err := a.first(r, "create-topic"); err != nil {
+	if err := a.first(r, "create-topic", actions.Target{}); err != nil {
 		return nil, err
 	}
 	var body struct {
@@ -54,11 +64,13 @@ func (a *api) create(r *http.Request, _ url.Values) (any, error) {
 	if body.Channel != "" && !protocol.ValidName(body.Channel) {
 		return nil, httpapi.BadRequest("INVALID_CHANNEL")
 	}
-	v, err := a.do(r, "create-topic", actions.Target{Topic: body.Topic})
+	done, err := a.do(r, "create-topic", actions.Target{Topic: body.Topic})
 	if err != nil || body.Channel == "" {
-		return v, err
+		return done, err
 	}
-	return a.do(r, "create-channel", actions.Target{Topic: body.Topic, Channel: body.Channel})
+	also, err := a.do(r, "create-channel", actions.Target{Topic: body.Topic, Channel: body.Channel})
+	also.Message = cmp.Or(also.Message, done.Message)
+	return also, err
 }
 
 // change pauses, resumes or empties a topic or channel.
@@ -68,7 +80,7 @@ func (a *api) change(r *http.Request, _ url.Values) (any, error) {
 	if t.Channel != "" {
 		kind = "-channel"
 	}
-	if err := a.first(r, "pause"+kind); err != nil {
+	if err := a.first(r, "pause"+kind, t); err != nil {
 		return nil, err
 	}
 	var body struct {
@@ -95,7 +107,7 @@ func (a *api) remove(r *http.Request, _ url.Values) (any, error) {
 
 // tombstone hides a topic on a node, and deletes it there.
 func (a *api) tombstone(r *http.Request, _ url.Values) (any, error) {
-	if err := a.first(r, "tombstone"); err != nil {
+	if err := a.first(r, "tombstone", actions.Target{Node: param(r, "node")}); err != nil {
 		return nil, err
 	}
 	var body struct {
@@ -111,18 +123,19 @@ func (a *api) tombstone(r *http.Request, _ url.Values) (any, error) {
 }
 
 // do does something, waits, and answers as nsqadmin does.
-func (a *api) do(r *http.Request, action string, t actions.Target) (any, error) {
-	e, err := a.Actions.Do(r.Context(), signin.FromContext(r.Context()), "api", actions.Request{Action: action, Targets: []actions.Target{t}, URL: urlOf(r)})
+func (a *api) do(r *http.Request, action string, t actions.Target) (changed, error) {
+	e, err := a.Actions.Do(r.Context(), signin.FromContext(r.Context()), "api", requestOf(r, action, t))
 	if err != nil {
-		return nil, nsqRefusal(err)
+		return changed{}, nsqRefusal(err)
 	}
 	message, failed := outcome(e)
-	if failed != nil {
-		return nil, failed
-	}
-	return struct {
-		Message string `json:"message"`
-	}{message}, nil
+	return changed{message}, failed
+}
+
+// changed is the answer to a change that somebody has made; message is a warning if not
+// everybody has.
+type changed struct {
+	Message string `json:"message"`
 }
 
 // outcome is what became of an action: a warning if some have failed, an error if none
