@@ -191,3 +191,11 @@ func (b *tab) reach(path string) {
 		return !missing
 	})
 }
+
+// href is where the tab is, also while it goes from one page to another.
+func (b *tab) href() string {
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	at, _ := chromedp.Run(ctx, chromedp.Evaluate[string](`location.href`)) // asked again, if it was just going
+	return at
+}
