@@ -2,7 +2,7 @@
 // found (clients, a message by its ID) is on the page of the search.
 
 const base = document.body.dataset.base;
-let dialog, input, list, asked = 0;
+let dialog, input, list, asked = 0, shown = "";
 
 export function openPalette() {
   if (!dialog) build();
@@ -45,8 +45,10 @@ async function ask() {
   } catch { /* the search page can still be gone to */ }
   if (number !== asked) return; // a later one has been typed
   if (q) hits.push({ kind: "search", name: `Search for “${q}” everywhere`, url: `${base}/search?q=${encodeURIComponent(q)}` });
+  const was = q === shown ? options()[chosen()]?.dataset.url : null; // somebody may have moved on meanwhile
+  shown = q;
   list.replaceChildren(...hits.map(option));
-  choose(0);
+  choose(Math.max(0, options().findIndex((o) => o.dataset.url === was)));
 }
 
 function option(hit, i) {
