@@ -29,9 +29,9 @@ func (b *tab) goes(path string) {
 func TestKeyboard(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, 1)
-	h.makeTopic("orders", "billing", "shipping")
-	h.makeTopic("payments", "ledger")
-	h.makeTopic("returns")
+	h.create("orders", "billing", "shipping")
+	h.create("payments", "ledger")
+	h.create("returns")
 	h.publish(0, "orders", 20)
 	h.answers(h.base+"/topics?sort=name", "20")
 

@@ -56,20 +56,20 @@ func TestLive(t *testing.T) {
 
 	t.Run("a publish is shown", func(t *testing.T) {
 		b := open(t, h.base)
-		h.makeTopic("seen", "billing", "archive")
+		h.create("seen", "billing", "archive")
 		b.visit("/topics")
 		still := b.unreloaded()
 		b.until("showing the depth", cell("seen", "Depth")+` === "0"`)
 		h.publish(1, "seen", 3)
 		b.until("showing the new depth", cell("seen", "Depth")+` === "6"`)
-		h.makeTopic("refunds")
+		h.create("refunds")
 		b.shows("refunds")
 		still()
 	})
 
 	t.Run("updates disturb nobody", func(t *testing.T) {
 		b := open(t, h.base)
-		h.makeTopic("worked", "billing", "archive")
+		h.create("worked", "billing", "archive")
 		b.size(1440, 500)
 		b.visit("/topics/worked")
 		b.drawn()
@@ -97,7 +97,7 @@ func TestLive(t *testing.T) {
 
 	t.Run("typing is not disturbed", func(t *testing.T) {
 		b := open(t, h.base)
-		h.makeTopic("typed", "billing")
+		h.create("typed", "billing")
 		b.visit("/topics")
 		b.do(chromedp.SendKeys("#q", "ord"))
 		b.eval(`document.querySelector("#q").setSelectionRange(1, 2)`)
@@ -117,7 +117,7 @@ func TestLive(t *testing.T) {
 
 	t.Run("hold", func(t *testing.T) {
 		held, other := open(t, h.base), open(t, h.base)
-		h.makeTopic("held", "billing")
+		h.create("held", "billing")
 		held.visit("/topics")
 		held.until("showing the depth", cell("held", "Depth")+` === "0"`)
 		held.do(chromedp.Click("#hold"))
@@ -139,7 +139,7 @@ func TestLive(t *testing.T) {
 
 	t.Run("charts grow", func(t *testing.T) {
 		b := open(t, h.base)
-		h.makeTopic("drawn", "billing")
+		h.create("drawn", "billing")
 		b.visit("/topics/drawn")
 		b.drawn()
 		const chart = `document.querySelector("figure canvas").toDataURL()`
@@ -153,8 +153,8 @@ func TestLive(t *testing.T) {
 // known is how many points of the first line of the first chart are known.
 const known = `JSON.parse(document.querySelector("figure").dataset.series).series[0].values.filter(v => v !== null).length`
 
-// makeTopic makes a topic with channels on both daemons, and waits until the admin knows.
-func (h *house) makeTopic(name string, channels ...string) {
+// create makes a topic with channels on both daemons, and waits until the admin knows.
+func (h *house) create(name string, channels ...string) {
 	h.t.Helper()
 	for n := range h.qds {
 		h.post(n, "/topic/create", "", "topic", name)
@@ -190,7 +190,7 @@ func (h *house) answers(at string, text ...string) {
 func TestNodeIsLost(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, 2)
-	h.makeTopic("orders", "billing")
+	h.create("orders", "billing")
 	h.publish(0, "orders", 3)
 	h.publish(1, "orders", 4)
 	lost := h.qds[1].http
@@ -231,7 +231,7 @@ func TestNodeIsLost(t *testing.T) {
 func TestAdminRestarts(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, 1)
-	h.makeTopic("orders", "billing")
+	h.create("orders", "billing")
 	b := open(t, h.base)
 	b.visit("/topics")
 	b.until("being live", `document.querySelector("#sampled").dataset.state === "live"`)
@@ -252,7 +252,7 @@ func TestAdminRestarts(t *testing.T) {
 func TestHiddenTab(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, 1)
-	h.makeTopic("orders", "billing")
+	h.create("orders", "billing")
 	p := newProxy(t, h.base)
 	b := open(t, p.base)
 	b.visit("/topics")
