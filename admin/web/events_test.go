@@ -324,3 +324,30 @@ func TestRendersAreBounded(t *testing.T) {
 		t.Errorf("%d pages are kept", n)
 	}
 }
+
+// What is not there may come: such a page is live. One at no address is not, nor one
+// that has failed.
+func TestPagesThatMayCome(t *testing.T) {
+	source := hold(&fleet.Snapshot{})
+	u := newUI(t, Settings{}, nil)
+	u.Source = source
+	for _, at := range []string{"/topics/orders.00000", "/topics/orders.00000/archive", "/nodes/queue-00.internal:4151"} {
+		w := get(u, signin.Viewer, at)
+		if w.Code != http.StatusServiceUnavailable || !strings.Contains(w.Body.String(), "No daemon has been asked yet") || !strings.Contains(w.Body.String(), "data-events") {
+			t.Errorf("%s: %d\n%s", at, w.Code, w.Body)
+		}
+	}
+	w := watch(t, serve(t, u, signin.Viewer), "/topics/orders.00000")
+	if e := w.next("page"); !strings.Contains(e.data, "Not known yet") {
+		t.Error(e.data)
+	}
+	source.set(fleetOf(1, 1))
+	if e := w.next("page"); !strings.Contains(e.data, "<h1>orders.00000</h1>") {
+		t.Error(e.data)
+	}
+	for at, live := range map[string]bool{"/topics/none": true, "/nodes/none:1": true, "/none": false, "/do/none": true, "/topics/a//b": false, "/topics/orders.00000/archive/messages": false} {
+		if got := strings.Contains(get(u, signin.Viewer, at).Body.String(), "data-events"); got != live {
+			t.Errorf("%s: live is %v", at, got)
+		}
+	}
+}

@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/millrace-mq/millrace/admin/audit"
-	"github.com/millrace-mq/millrace/admin/fleet"
 	"github.com/millrace-mq/millrace/admin/messages"
 	"github.com/millrace-mq/millrace/admin/signin"
 	"github.com/millrace-mq/millrace/admin/web/body"
@@ -155,22 +154,4 @@ func fileName(topic string) string {
 		}
 		return '_'
 	}, topic), ".")
-}
-
-func findTopic(s *fleet.Snapshot, name string) *fleet.Topic {
-	for _, t := range s.Topics {
-		if t.Name == name {
-			return t
-		}
-	}
-	return nil
-}
-
-func findNode(s *fleet.Snapshot, address string) *fleet.Node {
-	for _, n := range s.Nodes {
-		if n.Address == address {
-			return n
-		}
-	}
-	return nil
 }

@@ -109,14 +109,14 @@ func (u *UI) messages(v *view) (any, error) {
 // where.
 func (p *messagesPage) standing() {
 	var f fleet.Figures
-	if c := findChannel(p.Snapshot, p.Topic, p.Channel); c != nil {
+	if c := p.Snapshot.Channel(p.Topic, p.Channel); c != nil {
 		f = c.Figures
 		for _, n := range c.Nodes {
 			p.Nodes = append(p.Nodes, n.Node)
 			if n.Node == p.Node {
 				f = n.Figures
 			}
-			if node := findNode(p.Snapshot, n.Node); node != nil && node.Up && !node.Millrace && (p.Node == "" || p.Node == n.Node) {
+			if node := p.Snapshot.Node(n.Node); node != nil && node.Up && !node.Millrace && (p.Node == "" || p.Node == n.Node) {
 				p.Stock = append(p.Stock, n.Node)
 			}
 		}
@@ -198,17 +198,6 @@ func lookingProblem(err error) error {
 		return badRequest("%s.", capital(err.Error()))
 	}
 	return err
-}
-
-func findChannel(s *fleet.Snapshot, topic, channel string) *fleet.Channel {
-	if t := findTopic(s, topic); t != nil {
-		for _, c := range t.Channels {
-			if c.Name == channel {
-				return c
-			}
-		}
-	}
-	return nil
 }
 
 // rawURL is where a message's body is downloaded.

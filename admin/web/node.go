@@ -48,8 +48,11 @@ const (
 
 func (u *UI) node(v *view) (any, error) {
 	address := v.Param("node")
-	n := findNode(v.Snapshot, address)
-	if n == nil {
+	n := v.Snapshot.Node(address)
+	switch {
+	case n == nil && v.Snapshot.At.IsZero():
+		return nil, errNotYet
+	case n == nil:
 		return nil, notFound("There is no node at %s. Nodes that no lookupd lists any more are forgotten.", address)
 	}
 	v.Title, v.API = address, u.path("/api/nodes", address)

@@ -163,12 +163,15 @@ func forbidden(format string, args ...any) error {
 	return &problem{http.StatusForbidden, "Not allowed", fmt.Sprintf(format, args...)}
 }
 
+// errNotYet is said of what may be there, for all that is known so far.
+var errNotYet = &problem{http.StatusServiceUnavailable, "Not known yet", "No daemon has been asked yet. This page fills by itself in a few seconds."}
+
 // rendered is a page without what is around it.
 type rendered struct {
 	status int
 	view   *view
 	main   []byte
-	once   bool // it answers a form: it has no address at which it could be looked at again
+	once   bool // it answers a form, or nothing is at its address: there is nothing to look at again
 }
 
 // render makes the inside of <main> for a path and query. Both the first load and the
@@ -185,7 +188,9 @@ func (u *UI) renderWith(ctx context.Context, who signin.Who, s *fleet.Snapshot, 
 	}
 	p, params := u.match(v.Path)
 	if p == nil {
-		return u.problemPage(v, notFound("There is no page at this address."))
+		lost := u.problemPage(v, notFound("There is no page at this address."))
+		lost.once = true
+		return lost
 	}
 	v.params, v.nav = params, p.nav
 	if who.Role < p.role {
@@ -234,7 +239,9 @@ func (u *UI) servePage(w http.ResponseWriter, r *http.Request) {
 
 // fail answers with a page that says what is wrong.
 func (u *UI) fail(w http.ResponseWriter, r *http.Request, err error) {
-	u.write(w, r, u.problemPage(u.plainView(r), err))
+	p := u.problemPage(u.plainView(r), err)
+	p.once = true
+	u.write(w, r, p)
 }
 
 // plainView is a look at nothing that has an address.
@@ -289,12 +296,18 @@ func (u *UI) frame(r *http.Request, p rendered) frame {
 		e.Current = e.Path == p.view.nav
 		f.Nav = append(f.Nav, e)
 	}
-	if p.status == http.StatusOK && !p.once {
+	if p.lives() {
 		f.Events = u.Base + withQuery("/events", url.Values{
 			"page": {withQuery(p.view.Path, p.view.Query)}, "have": {hashOf(p.main)}, "version": {u.assets.version},
 		})
 	}
 	return f
+}
+
+// lives says whether the page may be another one with the next snapshot. So may one
+// that says that something is not there.
+func (p rendered) lives() bool {
+	return !p.once && (p.status == http.StatusOK || p.status == http.StatusNotFound || p.status == http.StatusServiceUnavailable)
 }
 
 // Back is this page, for forms that come back to it.

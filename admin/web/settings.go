@@ -56,7 +56,7 @@ func (u *UI) settings(v *view) (any, error) {
 		return nil, errors.New("nobody to ask daemons was given to the pages")
 	}
 	p := settingsPage{view: v, Node: v.Query.Get("node"), Filter: strings.TrimSpace(v.Query.Get("q"))}
-	if p.Node != "" && findNode(v.Snapshot, p.Node) == nil && findLookupd(v.Snapshot, p.Node) == nil {
+	if p.Node != "" && v.Snapshot.Node(p.Node) == nil && findLookupd(v.Snapshot, p.Node) == nil {
 		return nil, notFound("There is no daemon at %s.", p.Node)
 	}
 	all, err := u.asked.settings.get(v.Context(), askedKeep, askedPatience, func(ctx context.Context) askedSettings {

@@ -3,7 +3,6 @@ package web
 import (
 	"context"
 	"html/template"
-	"net/http"
 	"slices"
 	"time"
 
@@ -73,7 +72,7 @@ func (u *UI) topic(v *view) (any, error) {
 // noTopic says where else it may be looked for.
 func (u *UI) noTopic(v *view, name string) error {
 	if v.Snapshot.At.IsZero() {
-		return &problem{http.StatusServiceUnavailable, "Not known yet", "No daemon has been asked yet; this takes a few seconds."}
+		return errNotYet
 	}
 	return notFound("No node has a topic %q. It may have been deleted, or its nodes may be gone; Lookup shows the topics that lookupds still know.", name)
 }
