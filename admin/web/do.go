@@ -66,6 +66,9 @@ func (u *UI) do(v *view) (any, error) {
 	if u.Actions == nil {
 		return nil, forbidden("Nothing can be changed from here.")
 	}
+	if v.Who.Role < a.Role && !u.ReadOnly { // in words that hold for all of a role, for they share the page
+		return nil, forbidden("%s is for the role %s, and you are %s.", a.Title, a.Role, v.Who.Role)
+	}
 	if err := u.Actions.May(v.Who, a.Name); err != nil {
 		return nil, refusal(err)
 	}

@@ -43,7 +43,11 @@ func (u *UI) events(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "Too many pages are live at once; this one can be reloaded.", http.StatusServiceUnavailable)
 		return
 	}
-	defer u.viewers.Add(-1)
+	defer func() {
+		if u.viewers.Add(-1) == 0 {
+			u.renders.drop()
+		}
+	}()
 	s := newStream(w, r)
 	defer s.end()
 	ctx, cancel := context.WithTimeout(r.Context(), streamLife)
@@ -242,6 +246,13 @@ func (c *renders) forget(s *fleet.Snapshot, key renderKey) {
 	if c.snapshot == s {
 		delete(c.pages, key)
 	}
+}
+
+// drop forgets all, when nobody looks any more: a snapshot may be a hundred megabytes.
+func (c *renders) drop() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.snapshot, c.pages = nil, nil
 }
 
 // hashOf tells two renderings apart.

@@ -351,3 +351,39 @@ func TestPagesThatMayCome(t *testing.T) {
 		}
 	}
 }
+
+// Pages are shared by all of a role, so none of those tells who somebody is.
+func TestSharedPagesNameNobody(t *testing.T) {
+	u := newUI(t, Settings{SignIn: true}, fleetOf(1, 1))
+	for i := range u.pages {
+		p := &u.pages[i]
+		if p.still {
+			continue
+		}
+		at, err := url.Parse(strings.NewReplacer("{topic}", "orders.00000", "{channel}", "archive", "{node}", "queue-00.internal:4151", "{action}", "delete-topic", "{number}", "1").Replace(p.path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, role := range []signin.Role{signin.Viewer, signin.Admin} {
+			if main := u.render(t.Context(), signin.Who{Name: "somebody-else", Role: role}, u.Source.Latest(), at).main; strings.Contains(string(main), "somebody-else") {
+				t.Errorf("%s as %s:\n%s", p.path, role, main)
+			}
+		}
+	}
+}
+
+// When nobody looks any more, nothing is kept of what was last looked at.
+func TestRendersAreDropped(t *testing.T) {
+	u := newUI(t, Settings{}, fleetOf(1, 1))
+	w := watch(t, serve(t, u, signin.Viewer), "/")
+	w.next("sample")
+	w.close()
+	for u.viewers.Load() != 0 {
+		time.Sleep(time.Millisecond)
+	}
+	for dropped := false; !dropped; { // by the handler, which is about to end
+		u.renders.mu.Lock()
+		dropped = u.renders.snapshot == nil && u.renders.pages == nil
+		u.renders.mu.Unlock()
+	}
+}

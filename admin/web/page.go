@@ -25,8 +25,8 @@ type page struct {
 	role signin.Role
 	show func(*UI, *view) (any, error)
 
-	// still is set for what asks daemons at each look: it stays as it was asked for,
-	// until somebody loads it again.
+	// still is set for what asks daemons at each look, and for what depends on more than
+	// pages may that are shared: it stays as it was asked for, until somebody loads it again.
 	still bool
 
 	segments []string

@@ -20,7 +20,7 @@ func routes() []page {
 		{path: "/audit/{number}", name: "entry", nav: "/audit", role: signin.Viewer, show: (*UI).auditEntry},
 		{path: "/settings", name: "settings", nav: "/settings", role: signin.Viewer, show: (*UI).settings, still: true},
 		{path: "/counter", name: "counter", nav: "/counter", role: signin.Viewer, show: (*UI).counter},
-		{path: "/sign-in", name: "sign-in", role: signin.Nobody, show: (*UI).signIn},
+		{path: "/sign-in", name: "sign-in", role: signin.Nobody, show: (*UI).signIn, still: true},
 	}
 }
 

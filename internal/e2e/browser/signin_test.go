@@ -206,7 +206,7 @@ func TestRoles(t *testing.T) {
 				want(t, "a page's own request", got, "403")
 				b.expect("403 (Forbidden)")
 				b.visit("/do/delete-topic?topic=orders")
-				b.shows("Delete-topic needs the role admin; " + name + " has the role ")
+				b.shows("Delete topic is for the role admin, and you are ")
 				b.expect("403 (Forbidden)")
 			}
 		})
