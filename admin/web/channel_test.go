@@ -104,3 +104,21 @@ func TestNice(t *testing.T) {
 		t.Error("nice of the largest is none")
 	}
 }
+
+// What clients and people call themselves cannot turn the words around it.
+func TestWordsOfOthers(t *testing.T) {
+	s := fleetOf(1, 1)
+	evil := "\u202egnp.exe"
+	pause := &fleet.Pause{By: evil, Reason: evil}
+	topic := s.Topics[0]
+	topic.Paused, topic.Pause, topic.Channels[0].Paused, topic.Channels[0].Pause = true, pause, true, pause
+	u := newUI(t, Settings{}, s)
+	u.Source.(*fixed).clients = []fleet.Client{{ID: evil, Hostname: evil + "h", RemoteAddress: evil, UserAgent: evil, AuthIdentity: evil, Node: s.Nodes[0].Address}}
+	for _, at := range []string{"/topics/orders.00000", "/topics/orders.00000/archive", "/nodes/queue-00.internal:4151", "/search?q=exe"} {
+		page := mainOf(t, get(u, signin.Operator, at))
+		says(t, page, "⟦U+202E⟧gnp.exe")
+		if text := document(t, page); strings.Contains(text, "\u202e") {
+			t.Errorf("%s: as it came:\n%s", at, text)
+		}
+	}
+}

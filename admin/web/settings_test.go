@@ -91,3 +91,15 @@ func TestCompareSettings(t *testing.T) {
 		})
 	}
 }
+
+// That one daemon names what is the default of another is no difference.
+func TestSettingsOfSeveralSources(t *testing.T) {
+	var all []daemonSettings
+	for i, source := range []string{"default", "flag", "default"} {
+		all = append(all, daemonSettings{Node: fmt.Sprint("n", i), Settings: []daemonSetting{{Key: "x", Value: json.RawMessage("1"), Source: source}}})
+	}
+	rows := compareSettings(all)
+	if len(rows) != 1 || rows[0].Differs() || rows[0].Values[0].Source != "default, flag" || len(rows[0].Values[0].Nodes) != 3 {
+		t.Errorf("%+v", rows)
+	}
+}

@@ -44,7 +44,8 @@ type settingRow struct {
 // Differs reports whether the daemons do not agree.
 func (r settingRow) Differs() bool { return len(r.Values) > 1 }
 
-// settingValue is a value, where it comes from, and the daemons that have it.
+// settingValue is a value, where it comes from, and the daemons that have it. If they
+// have it from several places, those are separated by commas.
 type settingValue struct {
 	Text      string
 	Source    string
@@ -93,10 +94,15 @@ func (r settingRow) rank() int {
 func (r *settingRow) add(node string, s daemonSetting) {
 	text := s.value()
 	for i := range r.Values {
-		if v := &r.Values[i]; v.Text == text && v.Source == s.Source {
-			v.Nodes = append(v.Nodes, node)
-			return
+		v := &r.Values[i]
+		if v.Text != text {
+			continue
 		}
+		v.Nodes = append(v.Nodes, node)
+		if !slices.Contains(strings.Split(v.Source, ", "), s.Source) {
+			v.Source += ", " + s.Source // that one names what is the default of another is no difference
+		}
+		return
 	}
 	r.Values = append(r.Values, settingValue{Text: text, Source: s.Source, IsDefault: text == s.byDefault(), Nodes: []string{node}})
 }
