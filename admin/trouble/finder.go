@@ -6,8 +6,9 @@
 // figures of a reason may change from one snapshot to the next; a trouble is the same
 // as long as its kind and what it is about are, and keeps its Since.
 //
-// A trouble does not flicker: it stays for Settings.Linger after its cause was last
-// seen, and its threshold is lower for as long as it is there.
+// A trouble does not flicker: one that depends on a figure or on a process stays for
+// Settings.Linger after its cause was last seen, and says so; and its threshold is lower
+// for as long as it is there.
 package trouble
 
 import (
@@ -160,22 +161,54 @@ func (f *Finder) stood(c cause) fleet.Severity {
 	return 0
 }
 
-// linger keeps for a moment the troubles whose cause was not seen this time, unless
-// what they were about is gone. One that takes long to become a trouble begins anew:
-// "nothing for three minutes" is no longer true.
+// lingering are the kinds that come and go with a figure, or with a process that is
+// started again and again. All else is counted, or somebody did it: it is over at once.
+var lingering = kinds("node-down", "lookup-down", "lookups", "disk-failed", "disk", "memory", "full", "no-consumer", "growing", "timeouts", "requeues")
+
+// backlogs are the kinds of which a backlog has one at a time.
+var backlogs = kinds("paused", "no-consumer", "stuck", "growing")
+
+func kinds(list ...string) map[string]bool {
+	m := make(map[string]bool, len(list))
+	for _, k := range list {
+		m[k] = true
+	}
+	return m
+}
+
+// linger keeps for a moment the troubles of lingering kinds whose cause was not seen this
+// time, unless what they were about is gone, and says that they may be over.
 func (f *Finder) linger() {
 	for key, st := range f.standing {
 		if st.seen.Equal(f.now) {
 			continue
 		}
 		topic, channel, there := f.about(key)
+		ago := f.now.Sub(st.seen)
 		switch {
-		case !there || !st.shown || key.kind == "stuck" || f.now.Sub(st.seen) > max(f.set.Linger, 2*f.s.Period):
+		case !there || !st.shown || !lingering[key.kind] || ago > max(f.set.Linger, 2*f.s.Period):
 			delete(f.standing, key)
+		case f.replaced(key, st):
 		default:
-			f.found = append(f.found, found{Trouble: st.trouble, weight: st.weight, topic: topic, channel: channel})
+			t := st.trouble
+			t.Reason = "until " + age(ago) + " ago: " + t.Reason
+			f.found = append(f.found, found{Trouble: t, weight: st.weight, topic: topic, channel: channel})
 		}
 	}
+}
+
+// replaced says whether another kind has been told of the same backlog since.
+func (f *Finder) replaced(key id, st *standing) bool {
+	if !backlogs[key.kind] {
+		return false
+	}
+	for kind := range backlogs {
+		other := f.standing[id{kind, key.topic, key.channel, key.node}]
+		if other != nil && other.shown && other.seen.After(st.seen) {
+			return true
+		}
+	}
+	return false
 }
 
 // about finds what a trouble is about, if it is still there.

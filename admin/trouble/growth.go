@@ -66,17 +66,20 @@ func (f *Finder) growth(b before, depth int64) growth {
 }
 
 // drainedIn is when a backlog will be gone if it goes on shrinking as it did in the
-// last minutes; negative if it does not shrink or that is not known.
+// last minutes; negative if it does not shrink, or no longer, or that is not known.
 func (f *Finder) drainedIn(b before, depth int64) time.Duration {
-	for _, i := range []int{2, 3, 0} { // half of GrowIn, two minutes, one
+	// History is exact to a thousandth: what is less is no trend.
+	if recent := b[0]; float64(depth) > recent+recent/1000 {
+		return -1
+	}
+	for _, i := range []int{3, 2, 0} { // two minutes, half of GrowIn, one minute
 		was := b[i]
-		if math.IsNaN(was) {
+		shrunk := was - float64(depth)
+		if math.IsNaN(was) || math.Abs(shrunk) <= was/1000 {
 			continue
 		}
-		shrunk := was - float64(depth)
-		// History is exact to a thousandth: what is less is no trend.
-		if shrunk <= was/1000 {
-			return -1
+		if shrunk < 0 {
+			break
 		}
 		const longest = 10 * 365 * 24 * time.Hour
 		return time.Duration(min(float64(depth)/shrunk*float64(f.backs()[i]), float64(longest)))

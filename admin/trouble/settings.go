@@ -5,8 +5,9 @@ import "time"
 // Settings are the thresholds. Zero is the default. A trouble that is there stays
 // until the figure is a tenth better than its threshold.
 type Settings struct {
-	// Linger is for how long a trouble stays after its cause was last seen: what comes
-	// and goes with every sample is one trouble, not many. 15 s, but two periods at least.
+	// Linger is for how long a trouble stays after its cause was last seen, if it is of a
+	// kind that comes and goes with every sample: that is one trouble, not many. 15 s, but
+	// two periods at least.
 	Linger time.Duration
 
 	// A backlog grows if it has grown by so many messages (1,000), and by that share of
