@@ -46,7 +46,7 @@ var folders = []folder{
 	{path: "admin/api", mayImport: []string{"admin/fleet", "admin/trouble", "admin/audit", "admin/signin", "admin/cluster", "admin/messages", "admin/search", "admin/actions", "admin/history", "admin/sampler", "internal", "protocol"}, thirdParty: []string{httprouter}},
 	{path: "admin/api", mayImport: []string{"admin/fleet", "admin/audit", "admin/signin", "admin/cluster", "admin/messages", "admin/actions", "admin/history", "admin/sampler", "internal", "protocol"}, thirdParty: []string{httprouter}},
 	{path: "admin/api", mayImport: []string{"admin/fleet", "admin/audit", "admin/signin", "admin/cluster", "admin/messages", "admin/search", "admin/actions", "admin/history", "admin/sampler", "admin/trouble", "internal", "protocol"}, thirdParty: []string{httprouter}}, // trouble in tests
-	{path: "clients", mayImport: []string{"protocol"}, thirdParty: []string{snappy}, inTests: []string{prometheus}}, // in an example
+	{path: "clients", mayImport: []string{"protocol"}, thirdParty: []string{snappy}, inTests: []string{prometheus}},                                                                                                                                                         // in an example
 	{path: "clients/go/spool", mayImport: []string{"clients"}, thirdParty: []string{diskqueue}},
 	{path: "clients/conformance", mayImport: []string{"clients", "protocol"}, thirdParty: []string{snappy}},
 	{path: "clients/conformance/script", mayImport: []string{"protocol"}, pure: true, mayNot: []string{"context", "io", "log", "net", "os", "sync", "syscall"}},
