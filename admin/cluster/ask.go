@@ -13,6 +13,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 	"unicode"
 
 	"github.com/millrace-mq/millrace/admin/audit"
@@ -81,9 +82,14 @@ func (c *Cluster) Stream(ctx context.Context, address, path string, q url.Values
 	})
 }
 
-// Reason is err without what a *Cluster's method was asked: for where the daemon is
-// named already.
+// Reason is err without what a *Cluster's method was asked, and without the address that
+// could not be connected to: for where the daemon is named already.
 func Reason(err error) string {
+	if o, ok := errors.AsType[*net.OpError](err); ok && o.Op == "dial" {
+		if errno, ok := errors.AsType[syscall.Errno](o); ok {
+			return errno.Error()
+		}
+	}
 	if a, ok := errors.AsType[*askError](err); ok {
 		return a.err.Error()
 	}

@@ -414,3 +414,21 @@ func TestInactiveHangs(t *testing.T) {
 		}
 	})
 }
+
+// A daemon that is not there is told in words that do not name it once more.
+func TestReasonOfNobody(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := l.Addr().String()
+	_ = l.Close() // nobody listens there any more
+	c, err := cluster.New(cluster.Settings{Daemons: []string{address}}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if got := cluster.Reason(c.Get(t.Context(), address, "/stats", nil, nil)); got != "connection refused" {
+		t.Errorf("%q", got)
+	}
+}

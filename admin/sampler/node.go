@@ -81,7 +81,7 @@ func (n *node) view(listing bool) *fleet.Node {
 	if n.err != nil {
 		v.Error = cluster.Reason(n.err)
 		if listing && len(n.lookups) == 0 {
-			v.Error = "no lookupd lists it any more, and it does not answer: " + v.Error
+			v.Error = "no lookupd lists it any more; " + v.Error
 		}
 	}
 	if s := n.last; s != nil {

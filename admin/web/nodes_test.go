@@ -122,7 +122,7 @@ func TestNodeThatIsDown(t *testing.T) {
 	down(s, 1)
 	u := lookingUI(t, s, &looked{}, fleet.Client{ID: "ghost"})
 	page := mainOf(t, get(u, signin.Viewer, "/nodes/queue-01.internal:4151"))
-	says(t, page, "This node does not answer. dial tcp 10.0.0.1:4151: connection refused. Figures are those of 7 min ago.", "orders.00000", "Who is connected is not known")
+	says(t, page, "This node does not answer: dial tcp 10.0.0.1:4151: connection refused. Figures are those of 7 min ago.", "orders.00000", "Who is connected is not known")
 	saysNot(t, page, "ghost")
 }
 

@@ -215,7 +215,7 @@ func TestNodeIsLost(t *testing.T) {
 
 	node := open(t, h.base)
 	node.visit("/nodes/" + lost)
-	node.shows("This node does not answer.")
+	node.shows("This node does not answer")
 	node.axe("a node that is down")
 	node.page("node-down")
 	b.axe("the first page with a node that is down")
