@@ -129,17 +129,30 @@ func (b *tab) visit(path string) {
 // eval returns what a script says, as text if it is a string and as JSON if not.
 func (b *tab) eval(script string) string {
 	b.t.Helper()
+	out, err := b.ask(script)
+	if err != nil {
+		b.t.Fatalf("%s: %v; the page is\n%s", script, err, b.excerpt())
+	}
+	return out
+}
+
+func (b *tab) ask(script string) (string, error) {
 	ctx, cancel := context.WithTimeout(b.ctx, patience)
 	defer cancel()
 	out, err := chromedp.Run(ctx, chromedp.Evaluate[[]byte](script))
 	if err != nil {
-		b.t.Fatalf("%s: %v; the page is\n%s", script, err, b.excerpt())
+		return "", err
 	}
 	var text string
 	if json.Unmarshal(out, &text) == nil {
-		return text
+		return text, nil
 	}
-	return string(out)
+	return string(out), nil
+}
+
+// leaves reports whether an error means that the page was just being left for another.
+func leaves(err error) bool {
+	return err != nil && (strings.Contains(err.Error(), "navigated") || strings.Contains(err.Error(), "context was destroyed") || strings.Contains(err.Error(), "Cannot find context"))
 }
 
 // text is what the page shows.
@@ -152,7 +165,14 @@ func (b *tab) text() string {
 func (b *tab) until(what, script string) {
 	b.t.Helper()
 	deadline := time.Now().Add(patience)
-	for b.eval("!!("+script+")") != "true" {
+	for {
+		is, err := b.ask("!!(" + script + ")")
+		if is == "true" {
+			return
+		}
+		if err != nil && !leaves(err) {
+			b.t.Fatalf("%s: %v; the page is\n%s", what, err, b.excerpt())
+		}
 		if time.Now().After(deadline) {
 			b.t.Fatalf("%s: did not happen; the page is\n%s", what, b.excerpt())
 		}
