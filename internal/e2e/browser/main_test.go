@@ -77,7 +77,8 @@ var programs = sync.OnceValues(func() (string, error) {
 	if built := os.Getenv(programsAre); built != "" {
 		return built, nil
 	}
-	build := exec.Command("go", "build", "-o", folder+string(filepath.Separator), "../../../apps/qd", "../../../apps/lookupd", "../../../apps/admin")
+	build := exec.Command("go", "build", "-o", folder+string(filepath.Separator), "../../../apps/qd", "../../../apps/lookupd", "../../../apps/admin",
+		"../../../apps/standalone")
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("building the programs: %w\n%s", err, out)
 	}

@@ -38,8 +38,9 @@ func newProgram(t *testing.T, name string, args ...string) *program {
 	return p
 }
 
-// up is what our daemons log when they listen: it has the port that the system chose.
-var up = regexp.MustCompile(`(?:is up|qd listens)" .*\bhttp=(\S+)`)
+// up is what our daemons log, or standalone prints, when they listen: it has the port
+// that the system chose.
+var up = regexp.MustCompile(`(?:(?:is up|qd listens)" .*\bhttp=|Millrace runs: .*\bHTTP on )([^ ,]+)`)
 
 // start starts it, and returns when it listens: where it did before, if it ran before.
 func (p *program) start() {
