@@ -62,25 +62,24 @@ func healthy(n *fleet.Node) bool {
 // another would make it two messages.
 func (j *job) publish(topic string, nodes []string) func(ctx context.Context, address string) outcome {
 	return func(ctx context.Context, _ string) outcome {
-		last := ""
 		body, _ := Body(j.request.Args) // checked
 		q := url.Values{"topic": {topic}}
 		if delay, _ := parseDelay("delay", j.request.Args.Get("delay")); delay > 0 {
 			q.Set("defer", strconv.FormatInt(int64((delay+time.Millisecond-1)/time.Millisecond), 10))
 		}
 		var tried []string
-		for _, node := range nodes {
+		for i, node := range nodes {
 			err := j.cluster.Post(ctx, node, "/pub", q, body, nil)
 			o := j.judge(ctx, node, err)
 			if o.done {
 				o.count, o.node, o.text = 1, node, strings.Join(tried, "; ")
 				return o
 			}
-			if !movesOn(err) {
+			if !movesOn(err) || i == len(nodes)-1 {
 				return outcome{node: node, mute: o.mute, text: strings.Join(append(tried, o.text), "; ")}
 			}
-			last, tried = node, append(tried, fmt.Sprintf("%s: %s", node, o.text))
+			tried = append(tried, fmt.Sprintf("%s: %s", node, o.text))
 		}
-		return outcome{node: last, text: strings.Join(tried, "; ")}
+		return outcome{} // there is one at least
 	}
 }

@@ -45,6 +45,7 @@ func TestPublishElsewhere(t *testing.T) {
 	if n := b.Nodes[2].Requests("/pub"); n != 0 {
 		t.Errorf("another was asked %d times, though there may be a message", n)
 	}
+	b.expect("publish t@qd-0 body=x", "qd-0 failed: DRAINING: it is going")
 	b.Nodes[1].Heal()
 	b.Nodes[1].FailPath("/pub", 400, "INVALID_TOPIC")
 	b.expect("publish t body=x", "qd-1 failed: qd-0:4151: DRAINING: it is going; INVALID_TOPIC")
