@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
@@ -326,24 +327,64 @@ func (r *reader) takeSome() []protocol.Message {
 	return parse(r.t, frames)
 }
 
-// A copy whose time is up has done something at least, so that who goes on from there
-// comes to an end.
+// A copy whose time is up, or that nobody waits for any more, has done something at
+// least, so that who goes on from there comes to an end.
 func TestCopyOutOfTime(t *testing.T) {
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	for _, c := range []struct {
+		name   string
+		ctx    context.Context
+		within time.Duration
+	}{{"late", t.Context(), -1}, {"left", gone, time.Hour}} {
+		t.Run(c.name, func(t *testing.T) {
+			atLevels(t, func(t *testing.T, d *daemon) {
+				const all = 30
+				d.die(all)
+				what := broker.Copying{Channel: "c", To: "to", All: true, State: queue.DeadMessages, Limit: 1000, Within: c.within}
+				count := 0
+				for more := true; more && count <= all; {
+					done, err := d.topic("t").Copy(c.ctx, what)
+					if err != nil || done.Count != 1 {
+						t.Fatalf("%+v, %v", done, err)
+					}
+					count += done.Count
+					more, what.After = done.More, done.Last
+				}
+				if n, _ := d.published("to"); count != all || n != all {
+					t.Errorf("%d were copied, %d published", count, n)
+				}
+			})
+		})
+	}
+}
+
+// Somebody deletes the other topic again and again: it is made anew, and nothing else
+// comes of it.
+func TestCopyToWhatIsDeleted(t *testing.T) {
 	atLevels(t, func(t *testing.T, d *daemon) {
-		const all = 30
-		d.die(all)
-		c := broker.Copying{Channel: "c", To: "to", All: true, State: queue.DeadMessages, Limit: 1000, Within: -1}
-		count := 0
-		for more := true; more && count <= all; {
-			done, err := d.topic("t").Copy(t.Context(), c)
-			if err != nil || done.Count != 1 {
-				t.Fatalf("%+v, %v", done, err)
-			}
-			count += done.Count
-			more, c.After = done.More, done.Last
+		d.die(1)
+		id := d.look("dead")[0].ID
+		done := make(chan struct{})
+		var other sync.WaitGroup
+		defer other.Wait()
+		defer close(done)
+		for range 2 {
+			other.Go(func() {
+				for {
+					select {
+					case <-done:
+						return
+					default:
+						d.send("POST", "/topic/delete?topic=to", nil)
+					}
+				}
+			})
 		}
-		if n, _ := d.published("to"); count != all || n != all {
-			t.Errorf("%d were copied, %d published", count, n)
+		for range 600 {
+			if got := d.transfer("copy", "to=to&id="+id); got != (copied{Count: 1}) {
+				t.Errorf("%+v", got)
+			}
 		}
 	})
 }
