@@ -130,3 +130,15 @@ func times(t *testing.T, answer string) []int64 {
 	}
 	return v.Times
 }
+
+// A tilde keeps a topic "." from being taken for a step of the path.
+func TestTilde(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := start(t, nil, clustertest.Topics(1))
+		topic := clustertest.TopicName(0)
+		plain := b.shown(signin.Viewer, "GET /api/topics/"+topic)
+		if got := b.shown(signin.Viewer, "GET /api/topics/~"+topic); got != strings.Replace(plain, "/topics/", "/topics/~", 1) || !strings.Contains(got, "200") {
+			t.Error(got)
+		}
+	})
+}

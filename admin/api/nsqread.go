@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -15,9 +16,11 @@ import (
 	"github.com/millrace-mq/millrace/internal/httpapi"
 )
 
-// param is a part of the path.
+// param is a part of the path. A topic "." or ".." has a tilde before it, as in the
+// addresses of pages: browsers, curl and proxies take it for a step. No valid name
+// begins with one.
 func param(r *http.Request, name string) string {
-	return httprouter.ParamsFromContext(r.Context()).ByName(name)
+	return strings.TrimPrefix(httprouter.ParamsFromContext(r.Context()).ByName(name), "~")
 }
 
 // topics lists topics; with inactive=true, those without a daemon, and their channels.

@@ -3,7 +3,7 @@
 
 const figures = () => [...document.querySelectorAll("figure[data-series]")];
 const height = 180;
-const drawn = new WeakMap(); // figure: {plot, data}
+const drawn = new WeakMap(); // figure: what is drawn over it, and of what
 let loading = null;
 
 function load() {
@@ -42,6 +42,7 @@ function update(Plot, figure) {
     old.json = json;
     old.chart = chart;
     old.plot.setData(data);
+    newest(old.plot);
     return;
   }
   old?.plot.destroy();
@@ -61,6 +62,12 @@ function columns({ from, step, series }) {
   return [times, ...series.map((s) => s.values)];
 }
 
+// newest puts the last moment that is known into the legend, as long as the pointer is at none.
+function newest(plot) {
+  if (plot.cursor.idx != null) return;
+  const idx = plot.data[0].findLastIndex((_, i) => plot.data.some((values, s) => s > 0 && values[i] != null));
+  if (idx >= 0) plot.setLegend({ idx }, false);
+}
 
 // A canvas wants a colour, not light-dark(): a property that is computed has one.
 function colour(name) {
@@ -96,7 +103,7 @@ function options(figure, state) {
         value: (_, v) => (v == null ? "–" : v.toLocaleString("en", { maximumFractionDigits: v < 10 ? 2 : 0 }) + (chart.unit ?? "")),
       })),
     ],
-    hooks: { draw: [(plot) => marks(plot, state)] },
+    hooks: { draw: [(plot) => marks(plot, state)], ready: [newest], setCursor: [newest] },
   };
 }
 
