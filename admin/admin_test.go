@@ -151,6 +151,34 @@ func TestPastDamaged(t *testing.T) {
 	}
 }
 
+// TestPastKilled wants what a kill in the middle of saving has left to be gone after the
+// next save: otherwise each would leave a file as large as the past.
+func TestPastKilled(t *testing.T) {
+	s := settings(clustertest.NewFleet(t, clustertest.Nodes(1)))
+	s.HistoryFile = filepath.Join(t.TempDir(), "history")
+	if err := os.WriteFile(s.HistoryFile+".new", []byte("half of it"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, said, stop := serve(t, s)
+	stop()
+	files, err := os.ReadDir(filepath.Dir(s.HistoryFile))
+	if err != nil || len(files) != 1 || files[0].Name() != "history" || strings.Contains(said.String(), "level=WARN") {
+		t.Errorf("there are %v, %v; it says\n%s", files, err, said)
+	}
+}
+
+// TestPastCannotBeKept wants a file that cannot be written to be told of at the start.
+func TestPastCannotBeKept(t *testing.T) {
+	s := settings(clustertest.NewFleet(t, clustertest.Nodes(1)))
+	s.HistoryFile = filepath.Join(t.TempDir(), "missing", "history")
+	_, said, stop := serve(t, s)
+	defer stop()
+	until(t, "the warning", func() bool { return strings.Contains(said.String(), "level=WARN") })
+	if text := said.String(); !strings.Contains(text, s.HistoryFile) {
+		t.Errorf("it says\n%s", text)
+	}
+}
+
 // TestWatchedEnd ends an admin while somebody follows a page.
 func TestWatchedEnd(t *testing.T) {
 	url, _, stop := serve(t, settings(clustertest.NewFleet(t, clustertest.Nodes(1), clustertest.Topics(1))))

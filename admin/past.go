@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/millrace-mq/millrace/admin/history"
@@ -25,14 +24,16 @@ type past struct {
 	log   *slog.Logger
 }
 
-// load reads the file, if there is one. One that is damaged is set aside, not
-// overwritten: somebody may want to know what happened to it.
+// load reads the file. One that is damaged is set aside, not overwritten: somebody may
+// want to know what happened to it. If there is none one is made, so that who has named
+// what cannot be written hears of it now and not in saveEvery.
 func (p *past) load() {
 	if p.file == "" {
 		return
 	}
 	f, err := os.Open(p.file)
 	if errors.Is(err, fs.ErrNotExist) {
+		p.save()
 		return
 	}
 	if err == nil {
@@ -57,28 +58,34 @@ func (p *past) run(ctx context.Context) {
 		case <-tick.C:
 		case <-ctx.Done():
 		}
-		if err := p.save(); err != nil {
-			p.log.Warn("the past could not be saved", "history-file", p.file, "error", err)
-		}
+		p.save()
 	}
 }
 
-// save puts a whole new file in the place of the old one, so that there is always a
-// whole one.
-func (p *past) save() (err error) {
-	f, err := os.CreateTemp(filepath.Dir(p.file), filepath.Base(p.file)+".new-*")
+func (p *past) save() {
+	if err := p.write(); err != nil {
+		p.log.Warn("the past could not be saved", "history-file", p.file, "error", err)
+	}
+}
+
+// write puts a whole new file in the place of the old one, so that there is always a
+// whole one. What a crash left of an earlier one is written over: it may be as large as
+// the memory that the past may take.
+func (p *past) write() (err error) {
+	name := p.file + ".new"
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
 	defer func() {
 		if err != nil {
-			_ = os.Remove(f.Name())
+			_ = os.Remove(name)
 		}
 	}()
 	w := bufio.NewWriterSize(f, 1<<20)
 	err = errors.Join(p.store.Save(w), w.Flush(), f.Sync(), f.Close())
 	if err != nil {
-		return fmt.Errorf("writing %s: %w", f.Name(), err)
+		return fmt.Errorf("writing %s: %w", name, err)
 	}
-	return os.Rename(f.Name(), p.file)
+	return os.Rename(name, p.file)
 }
