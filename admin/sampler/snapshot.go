@@ -1,10 +1,8 @@
 package sampler
 
 import (
-	"math"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/millrace-mq/millrace/admin/fleet"
@@ -57,16 +55,6 @@ func (r *round) settle(making, used time.Duration) {
 // neither we nor any daemon are busy with it for more than a tenth of the time.
 func (r *round) period() time.Duration {
 	return max(r.settings.Period, share*max(r.cost, r.theirs)).Round(time.Millisecond)
-}
-
-// processorTime is what this process has used of processors; all there is, if the system
-// does not say.
-func processorTime() time.Duration {
-	var u syscall.Rusage
-	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
-		return math.MaxInt64
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // sample is what history is told of a snapshot. The rates are those since the reading
