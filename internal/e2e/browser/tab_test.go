@@ -184,7 +184,7 @@ func (b *tab) until(what, script string) {
 func (b *tab) shows(text string) {
 	b.t.Helper()
 	quoted, _ := json.Marshal(text)
-	b.until(fmt.Sprintf("showing %q", text), `document.body.innerText.includes(`+string(quoted)+`)`)
+	b.until(fmt.Sprintf("showing %q", text), `document.body?.innerText.includes(`+string(quoted)+`)`)
 }
 
 // size makes the window so many pixels wide and high.
