@@ -1,6 +1,7 @@
 package browser
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -541,8 +542,9 @@ func (w worker) dead(action, word string, form func(), left func(doneTo int)) {
 	list := "/topics/" + topic + "/c/messages?state=dead"
 	w.at(list)
 
-	w.follow("main th a.mono", "") // one, at its own page
-	w.link(word)
+	w.follow("main th a.mono", "")                                  // one, at its own page
+	at := map[string]string{"Copy": "Copy to…", "Move": "Move to…"} // there, Copy copies the body
+	w.link(cmp.Or(at[word], word))
 	form()
 	o := w.done(1)
 	want(w.T, "messages", max(o.messages(), 1), 1)

@@ -188,6 +188,7 @@ func (b *tab) reach(path string) {
 		b.visit(path)
 		missing := b.eval(`!!document.querySelector("main .problem")`) == "true"
 		b.expect("404 (Not Found)")
+		b.expect("503 (Service Unavailable)") // an admin that has just begun knows nothing yet
 		return !missing
 	})
 }

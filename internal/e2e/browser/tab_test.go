@@ -150,18 +150,14 @@ func (b *tab) ask(script string) (string, error) {
 	return string(out), nil
 }
 
-// leaves reports whether an error means that the page was just being left for another.
-func leaves(err error) bool {
-	return err != nil && (strings.Contains(err.Error(), "navigated") || strings.Contains(err.Error(), "context was destroyed") || strings.Contains(err.Error(), "Cannot find context"))
-}
-
 // text is what the page shows.
 func (b *tab) text() string {
 	b.t.Helper()
 	return b.eval(`document.body.innerText`)
 }
 
-// until waits until a script says true, as it must of its own accord.
+// until waits until a script says true, as it must of its own accord. A script that fails
+// says false: the page is half there, or just being left for another.
 func (b *tab) until(what, script string) {
 	b.t.Helper()
 	deadline := time.Now().Add(patience)
@@ -170,11 +166,8 @@ func (b *tab) until(what, script string) {
 		if is == "true" {
 			return
 		}
-		if err != nil && !leaves(err) {
-			b.t.Fatalf("%s: %v; the page is\n%s", what, err, b.excerpt())
-		}
 		if time.Now().After(deadline) {
-			b.t.Fatalf("%s: did not happen; the page is\n%s", what, b.excerpt())
+			b.t.Fatalf("%s: did not happen (%v); the page is\n%s", what, err, b.excerpt())
 		}
 		time.Sleep(50 * time.Millisecond) // a page has no event for this
 	}
