@@ -310,7 +310,8 @@ func (h *house) forge(s *script, action, message, code string) {
 		form.Set("confirm", node)
 	}
 	r := s.send(http.MethodPost, "/do/"+action, form)
-	if r.Status != http.StatusForbidden || !strings.Contains(r.Body, "<h1>Not done</h1>") {
+	heading := map[string]string{"FORBIDDEN": "Not allowed", "READ_ONLY": "Not done"}[code]
+	if r.Status != http.StatusForbidden || !strings.Contains(r.Body, "<h1>"+heading+"</h1>") {
 		s.t.Errorf("the forged form of %s: %d %s", action, r.Status, r.Body)
 	}
 	r = s.act(action, target, args)
