@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"html/template"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -36,7 +37,8 @@ var ranges = []struct {
 type charts struct {
 	Ranges []choice
 	All    []chart
-	API    string // the same as data
+	API    string    // the same as data
+	Since  time.Time // nothing is known from before; zero: nothing is left out for that
 }
 
 // chart is some metrics over time. Its points begin at From and are Step apart.
@@ -88,6 +90,9 @@ func (u *UI) charts(v *view, k key) charts {
 		}
 		c.Ranges = append(c.Ranges, choice{r.name, u.Base + v.Self("range", arg), r.name == name})
 	}
+	if long == ranges[0].long {
+		long, c.Since = u.known(v.Snapshot.At, long)
+	}
 	s := u.History.Series(k, v.Snapshot.At.Add(-long), v.Snapshot.At, chartPoints)
 	if len(s.Times) < 2 {
 		return c
@@ -100,6 +105,23 @@ func (u *UI) charts(v *view, k key) charts {
 		c.All = append(c.All, one)
 	}
 	return c
+}
+
+// known is how much of the time before now is shown while little of it is known: of an
+// admin that was started a minute ago, an hour would be a dot. since is then when
+// anything is known from. All pages show the same time, so that they can be compared.
+func (u *UI) known(now time.Time, long time.Duration) (shown time.Duration, since time.Time) {
+	s := u.History.Series(key{}, now.Add(-long), now, chartPoints)
+	first := slices.IndexFunc(s.Values[history.Depth], isNumber)
+	if first < 0 {
+		return long, time.Time{}
+	}
+	for _, d := range []time.Duration{long / 12, long / 4, long / 2} {
+		if s.Times[first].After(now.Add(-d)) {
+			return d, s.Times[first]
+		}
+	}
+	return long, time.Time{}
 }
 
 // Data are the points for a browser that draws them itself. What they are rounded to
@@ -133,11 +155,15 @@ func (c chart) Data() (string, error) {
 	return string(b), err
 }
 
-// number is a float with four digits, which is what a chart needs of it.
+// number is a float with as many digits as a chart needs of it.
 type number float64
 
-// MarshalJSON writes 4 digits, so that a chart's data are a few kilobytes.
+// MarshalJSON writes thousands to the one, as they are counted, and all else with 4
+// digits, so that a chart's data are a few kilobytes.
 func (n number) MarshalJSON() ([]byte, error) {
+	if n >= 1000 && n < 1e9 {
+		return strconv.AppendFloat(nil, float64(n), 'f', 0, 64), nil
+	}
 	return strconv.AppendFloat(nil, float64(n), 'g', 4, 64), nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/millrace-mq/millrace/admin/audit"
 	"github.com/millrace-mq/millrace/admin/fleet"
@@ -131,4 +132,38 @@ func TestConsumersOfWhatIsDeleted(t *testing.T) {
 		on[i].Channels = []fleet.NodeChannel{{Name: "archive", Figures: fleet.Figures{Clients: 2}}, {Name: "billing", Figures: fleet.Figures{Clients: 1}}}
 	}
 	says(t, mainOf(t, get(newUI(t, Settings{}, s), signin.Admin, "/do/delete-topic?topic=orders.00001")), "Consumers 6")
+}
+
+// Of an admin that has just been started, charts show the few minutes that are known,
+// and not an hour of nothing; on all pages the same.
+func TestChartsOfTheFirstHour(t *testing.T) {
+	for _, tt := range []struct {
+		began time.Duration
+		shown time.Duration
+		since string
+	}{
+		{time.Minute, 5 * time.Minute, "11:59"}, {6 * time.Minute, 15 * time.Minute, "11:54"}, {16 * time.Minute, 30 * time.Minute, "11:44"},
+		{40 * time.Minute, time.Hour, ""}, {24 * time.Hour, time.Hour, ""},
+	} {
+		u := newUI(t, Settings{}, fleetOf(1, 1))
+		u.History = waves{noon.Add(-tt.began)}
+		for _, k := range []key{{}, {Topic: "orders.00000"}} {
+			v := &view{Snapshot: u.Source.Latest(), Path: "/"}
+			c := u.charts(v, k)
+			if got := noon.Sub(c.All[0].From); got < tt.shown-time.Minute || got > tt.shown+time.Minute {
+				t.Errorf("after %s, %v: %s are shown, want %s", tt.began, k, got, tt.shown)
+			}
+			since := ""
+			if !c.Since.IsZero() {
+				since = c.Since.Format("15:04")
+			}
+			if since != tt.since {
+				t.Errorf("after %s: known since %q, want %q", tt.began, since, tt.since)
+			}
+			v.Query = url.Values{"range": {"24h"}}
+			if c := u.charts(v, k); !c.Since.IsZero() || noon.Sub(c.All[0].From) < 23*time.Hour {
+				t.Errorf("after %s, a day: %s are shown", tt.began, noon.Sub(c.All[0].From))
+			}
+		}
+	}
 }

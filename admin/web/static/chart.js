@@ -97,7 +97,7 @@ function options(figure, state) {
     ],
     legend: { live: true },
     series: [
-      { value: (_, s) => (s == null ? "–" : new Date(s * 1000).toISOString().slice(0, 19).replace("T", " ")), label: "UTC" },
+      { value: (plot, s) => (s == null ? "–" : clock(s, plot.data[0])), label: "UTC" },
       ...chart.series.map((s, i) => ({
         label: s.name, stroke: colour(`--series-${i + 1}`), width: 1.6, dash: dashes[i], spanGaps: false, points: { show: false },
         value: (_, v) => (v == null ? "–" : v.toLocaleString("en", { maximumFractionDigits: v < 10 ? 2 : 0 }) + (chart.unit ?? "")),
@@ -122,6 +122,12 @@ function marks(plot, state) {
     ctx.stroke();
   }
   ctx.restore();
+}
+
+// clock is a point's time, with its day if there are several.
+function clock(t, times) {
+  const iso = new Date(t * 1000).toISOString();
+  return times.at(-1) - times[0] > 43_200 ? iso.slice(5, 16).replace("T", " ") : iso.slice(11, 19);
 }
 
 // moment is a tick's time, by how far ticks are apart.
