@@ -184,7 +184,7 @@ func TestAddresses(t *testing.T) {
 
 // What is changed on a page keeps the rest of its address, but begins at the first page.
 func TestSelf(t *testing.T) {
-	v := &view{Path: "/topics", Query: url.Values{"q": {"a&b"}, "sort": {"depth"}, "page": {"7"}}}
+	v := &view{Path: "/topics", Query: url.Values{"q": {"a&b"}, "sort": {"depth"}, "page": {"7"}, "before": {"40"}, "after": {"x"}}}
 	if got, want := v.Self("show", "dead"), "/topics?q=a%26b&show=dead&sort=depth"; got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
