@@ -240,11 +240,35 @@ func decodeInto(into any) func(io.Reader) error {
 			*into = text
 			return err
 		}
-		if err := json.NewDecoder(body).Decode(into); err != nil {
+		if err := json.NewDecoder(&sparse{from: body}).Decode(into); err != nil {
 			return notJSON(err)
 		}
 		return nil
 	}
+}
+
+// sparse fails when JSON has more in it than a daemon's answers have. In memory an object
+// of two bytes takes hundreds: an answer that is nothing but those would take gigabytes.
+type sparse struct {
+	from            io.Reader
+	objects, values int
+}
+
+const (
+	maxObjects = 1_000_000 // and lists; a daemon with 64 MiB to tell has fewer
+	maxValues  = 8_000_000 // names of topics, at the most
+)
+
+func (s *sparse) Read(p []byte) (int, error) {
+	n, err := s.from.Read(p)
+	for _, begin := range []string{"{", "["} {
+		s.objects += bytes.Count(p[:n], []byte(begin))
+	}
+	s.values += bytes.Count(p[:n], []byte(","))
+	if s.objects > maxObjects || s.values > maxValues {
+		return 0, errors.New("the answer has more in it than a queue daemon's")
+	}
+	return n, err
 }
 
 // noPage refuses a success with a page in it: a proxy or another server stands where the

@@ -81,6 +81,10 @@ func TestAnswers(t *testing.T) {
 		{"half of it", func(n *clustertest.Node) { n.Answer(200, `{"topics":["a"`) }, "closed the connection before the end", 0, ""},
 		{"without end", func(n *clustertest.Node) { n.Endless(`{"topics":[`, `"aaaaaaaa",`) }, "too long", 0, ""},
 		{"one string without end", func(n *clustertest.Node) { n.Endless(`{"topics":["`, `a`) }, "too long", 0, ""},
+		{"objects that are nothing", func(n *clustertest.Node) {
+			n.Answer(200, `{"topics":[`+strings.Repeat("{},", 1_000_001)+`{}]}`)
+		}, "more in it than", 0, ""},
+		{"names that are nothing", func(n *clustertest.Node) { n.Endless(`{"topics":[`, `"",`) }, "more in it than", 0, ""},
 		{"a code", func(n *clustertest.Node) { n.Fail(404, "TOPIC_NOT_FOUND") }, "TOPIC_NOT_FOUND", 404, "TOPIC_NOT_FOUND"},
 		{"a code and a sentence", func(n *clustertest.Node) { n.Fail(503, "DRAINING: it takes no more: really") }, "it takes no more: really", 503, "DRAINING"},
 		{"a proxy's page", func(n *clustertest.Node) { n.Answer(502, "<html>\nBad Gateway") }, "as a proxy does", 502, ""},
