@@ -37,7 +37,7 @@ func (r *Reader) Find(ctx context.Context, who signin.Who, id, topic, node strin
 	var mu sync.Mutex // guards what the nodes' goroutines add
 	absent := make(map[string]bool)
 	have := make(map[string]Message)
-	answers := r.cluster.Each(ctx, nodes, func(ctx context.Context, node string) audit.Result {
+	answers, err := r.each(ctx, nodes, func(ctx context.Context, node string) audit.Result {
 		var a answer
 		err := r.cluster.Get(ctx, node, "/message", args, &a)
 		mu.Lock()
@@ -48,8 +48,8 @@ func (r *Reader) Find(ctx context.Context, who signin.Who, id, topic, node strin
 		}
 		have[node] = a.message(node, topic, "", masked)
 		return audit.Result{Node: node, OK: true}
-	}, nil)
-	if err := ctx.Err(); err != nil {
+	})
+	if err != nil {
 		return nil, nil, err
 	}
 	for _, a := range answers {

@@ -58,10 +58,10 @@ func (r *Reader) List(ctx context.Context, who signin.Who, q Query) (Page, error
 	for _, n := range nodes {
 		parts[n] = &part{node: n} // filled below, each by one goroutine
 	}
-	answers := r.cluster.Each(ctx, nodes, func(ctx context.Context, node string) audit.Result {
+	answers, err := r.each(ctx, nodes, func(ctx context.Context, node string) audit.Result {
 		return r.readPart(ctx, parts[node], q, from, args, masked)
-	}, nil)
-	if err := ctx.Err(); err != nil {
+	})
+	if err != nil {
 		return Page{}, err
 	}
 	var have []*part
@@ -162,11 +162,6 @@ func (r *Reader) readPart(ctx context.Context, p *part, q Query, from cursor, ar
 // and returns the cursor behind them. What lies behind a part's end is not known, so
 // a part that has more and has been used up ends the page.
 func merge(parts []*part, from cursor, limit int) (page []Message, next string) {
-	for _, p := range parts { // so that nodes that answered nothing keep their place
-		if len(p.messages) == 0 {
-			p.more = false
-		}
-	}
 	at := make([]int, len(parts))
 	for len(page) < limit {
 		best := -1

@@ -71,12 +71,18 @@ type Cluster interface {
 	Each(ctx context.Context, addresses []string, do func(ctx context.Context, address string) audit.Result, done func(audit.Result)) []audit.Result
 }
 
-// Reader looks at messages. It keeps nothing, and is safe for concurrent use.
+// Reader looks at messages, for some who ask at a time. It keeps nothing, and is safe for
+// concurrent use.
 type Reader struct {
 	see     signin.Role
 	cluster Cluster
 	latest  func() *fleet.Snapshot
+	turns   chan struct{} // held by those that ask nodes
 }
+
+// maxTurns is how many ask nodes at a time; others wait. Each may have tens of megabytes
+// of bodies in memory.
+const maxTurns = 8
 
 // New returns a Reader. see is the least role that sees bodies; zero is Operator.
 // latest returns the newest snapshot, never nil: only nodes in it are asked, so
@@ -85,7 +91,19 @@ func New(see signin.Role, c Cluster, latest func() *fleet.Snapshot) *Reader {
 	if see == signin.Nobody {
 		see = signin.Operator
 	}
-	return &Reader{see, c, latest}
+	return &Reader{see, c, latest, make(chan struct{}, maxTurns)}
+}
+
+// each asks nodes when its turn has come, and returns the error of ctx if that ends first.
+func (r *Reader) each(ctx context.Context, nodes []string, do func(ctx context.Context, node string) audit.Result) ([]audit.Result, error) {
+	select {
+	case r.turns <- struct{}{}:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	defer func() { <-r.turns }()
+	answers := r.cluster.Each(ctx, nodes, do, nil)
+	return answers, ctx.Err()
 }
 
 // Sees reports whether who sees bodies.

@@ -1,10 +1,12 @@
 package messages_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -328,5 +330,36 @@ func TestNodeHangs(t *testing.T) {
 			t.Errorf("%s, %s, %v", bodies(p.Messages), failed(p.Failed), err)
 		}
 		b.Nodes[1].Heal()
+	})
+}
+
+// Many who ask at once wait for each other, so that what nodes send them is bounded; who
+// has gone meanwhile asks nobody.
+func TestTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, clustertest.Topics(1))
+		b.Nodes[0].HangPath("/channel/messages")
+		ctx, leave := context.WithCancel(t.Context())
+		var asking sync.WaitGroup
+		for i := range 20 {
+			asking.Go(func() {
+				own := t.Context()
+				if i >= 10 {
+					own = ctx
+				}
+				if page, err := b.List(own, operator, query); err == nil && len(page.Failed) != 1 {
+					t.Errorf("%+v", page)
+				}
+			})
+			synctest.Wait()
+		}
+		if n := b.Nodes[0].Requests("/channel/messages"); n != 8 {
+			t.Errorf("%d were asked for at a time, want 8", n)
+		}
+		leave()
+		asking.Wait()
+		if n := b.Nodes[0].Requests("/channel/messages"); n != 10 {
+			t.Errorf("%d were asked for in all, want 10", n)
+		}
 	})
 }
