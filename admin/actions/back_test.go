@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"testing"
 
+	"github.com/millrace-mq/millrace/admin/actions"
 	"github.com/millrace-mq/millrace/admin/cluster/clustertest"
 )
 
@@ -19,4 +20,19 @@ func TestDeletedAndBackAgain(t *testing.T) {
 	comesBack("/topic/delete")
 	b.expect("delete-topic topic-00000", "lookupd-0 ok\nqd-0 ok\n"+
 		"qd-1 ok (topic-00000 is there again: somebody publishes to it or consumes it)\nqd-2 ok")
+}
+
+// It is not looked for thousands of topics.
+func TestNoLookBackForMany(t *testing.T) {
+	b := start(t, noSettings, clustertest.Topics(10))
+	if _, err := b.Do(t.Context(), admin, "api", actions.Request{Action: "delete-topic", Targets: many(9)}); err != nil {
+		t.Fatal(err)
+	}
+	if n := b.Nodes[0].Requests("/stats"); n != 0 {
+		t.Errorf("%d times it was asked what it has", n)
+	}
+	b.expect("delete-topic topic-00009", "lookupd-0 ok\nqd-0 ok")
+	if n := b.Nodes[0].Requests("/stats"); n != 1 {
+		t.Errorf("%d times it was asked what it has, want 1", n)
+	}
 }

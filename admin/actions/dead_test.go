@@ -149,3 +149,17 @@ func TestProgressAddsUp(t *testing.T) {
 		t.Errorf("%v, want %v", seen, want)
 	}
 }
+
+// A channel that is deleted in the midst of it is no "nothing to do": much was done.
+func TestChannelGoesInTheMidst(t *testing.T) {
+	b, _ := withDead(t, 1)
+	b.Nodes[0].HandlePath("/message/move", func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Query().Has("after") {
+			w.WriteHeader(http.StatusNotFound)
+			fmt.Fprint(w, `{"message":"CHANNEL_NOT_FOUND"}`)
+			return
+		}
+		fmt.Fprint(w, `{"count":100,"more":true,"next":"00000000000000aa"}`)
+	})
+	b.expect("move topic-00000/channel-0 all=true to=other", "qd-0 100 failed: after 100 messages: it has no such channel\nqd-1 ok 1")
+}

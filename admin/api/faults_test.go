@@ -288,3 +288,23 @@ func TestTargets(t *testing.T) {
 		}
 	})
 }
+
+// What went wrong with a topic is told though its channel went well.
+func TestWarningOfTheFirstHalf(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := start(t, nil, clustertest.Lookupds(2))
+		b.Lookupds[1].FailPath("/topic/create", http.StatusInternalServerError, "INTERNAL_ERROR")
+		b.expect(signin.Operator, `POST /api/topics {"topic":"new","channel":"c"}`, "200 WARNING: lookupd-1:4161: INTERNAL_ERROR")
+	})
+}
+
+// Figures of a daemon that is down are old: they are left out, as nsqadmin has none.
+func TestCounterOfWhoIsDown(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := furnished(t, nil)
+		b.Nodes[1].Down()
+		if _, answer := b.ask(signin.Viewer, http.MethodGet, "/api/counter", ""); !strings.Contains(answer, `"orders:ship:qd-0:4151"`) || strings.Contains(answer, `"orders:ship:qd-1:4151"`) {
+			t.Error(answer)
+		}
+	})
+}

@@ -436,3 +436,20 @@ func TestReasonOfNobody(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+// Whatever else a URL could be made of is no address, and nobody is asked.
+func TestNoAddress(t *testing.T) {
+	dialled := ""
+	c, err := cluster.New(cluster.Settings{Daemons: []string{"qd-0:4151"}, Dial: func(_ context.Context, _, address string) (net.Conn, error) {
+		dialled = address
+		return nil, errors.New("refused")
+	}}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, address := range []string{"", "qd-0", "user@qd-0:4151", "qd-0:4151/delete", "qd-0/x:4151", "http://qd-0:4151", "qd-0:4151?x", "qd-0:4151#x"} {
+		if err := c.Post(t.Context(), address, "/topic/delete", nil, nil, nil); err == nil || !cluster.Unsent(err) || dialled != "" {
+			t.Errorf("%q: %v; asked %q", address, err, dialled)
+		}
+	}
+}
