@@ -363,3 +363,20 @@ func TestTurns(t *testing.T) {
 		}
 	})
 }
+
+// A node that gives fewer than it has, since they are large, has its next ones come before
+// later ones of others.
+func TestShortAnswer(t *testing.T) {
+	b := start(t, clustertest.Nodes(2), clustertest.Topics(1))
+	b.put(1, "ready", 5, "later")
+	b.Nodes[0].HandlePath("/channel/messages", func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Query().Has("after") {
+			fmt.Fprint(w, `{"messages":[{"id":"0000000000000002","timestamp":2000000000,"body":"second"}]}`)
+			return
+		}
+		fmt.Fprint(w, `{"messages":[{"id":"0000000000000001","timestamp":1000000000,"body":"first"}],"next":"0000000000000001"}`)
+	})
+	if got := strings.Join(b.pages(query), " | "); got != "first | second later" {
+		t.Errorf("pages: %s", got)
+	}
+}
