@@ -1,7 +1,6 @@
 package admin_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"io"
@@ -18,6 +17,7 @@ import (
 
 	"github.com/millrace-mq/millrace/admin"
 	"github.com/millrace-mq/millrace/admin/cluster/clustertest"
+	"github.com/millrace-mq/millrace/internal/logtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -36,28 +36,10 @@ func settings(f *clustertest.Fleet) admin.Settings {
 	return s
 }
 
-// log is what an admin has logged. It is safe for concurrent use.
-type log struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *log) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(b)
-}
-
-func (l *log) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
-
 // serve runs an admin until what it returns is called.
-func serve(t *testing.T, s admin.Settings) (url string, said *log, stop func()) {
+func serve(t *testing.T, s admin.Settings) (url string, said *logtest.Lines, stop func()) {
 	t.Helper()
-	said = new(log)
+	said = new(logtest.Lines)
 	d, err := admin.Listen(s, slog.New(slog.NewTextHandler(said, nil)), nil)
 	if err != nil {
 		t.Fatal(err)

@@ -13,27 +13,13 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/millrace-mq/millrace/internal/logtest"
 	"github.com/millrace-mq/millrace/lookupd"
 	"github.com/millrace-mq/millrace/protocol"
 )
 
 // journal is a log that can be read while it is written.
-type journal struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (j *journal) Write(p []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.Write(p)
-}
-
-func (j *journal) String() string {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.String()
-}
+type journal struct{ logtest.Lines }
 
 func (j *journal) count(what string) int { return strings.Count(j.String(), what) }
 

@@ -257,7 +257,7 @@ func TestTooManyAtATime(t *testing.T) {
 
 func waitFor(t *testing.T, is func() bool) {
 	t.Helper()
-	for began := time.Now(); !is(); time.Sleep(time.Millisecond) {
+	for began := time.Now(); !is(); time.Sleep(time.Millisecond) { // the played daemons are on real connections: no fake clock
 		if time.Since(began) > time.Minute {
 			t.Error("waited for in vain")
 			return

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/millrace-mq/millrace/admin/audit"
+	"github.com/millrace-mq/millrace/internal/logtest"
 )
 
 func path(t *testing.T) string { return filepath.Join(t.TempDir(), "audit.jsonl") }
@@ -107,7 +108,7 @@ func TestReadingBack(t *testing.T) {
 			if err := os.WriteFile(file, []byte(tt.text), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			var said lines
+			var said logtest.Lines
 			l, err := audit.New(audit.Settings{File: file, Keep: tt.keep}, slog.New(slog.NewTextHandler(&said, nil)))
 			if err != nil {
 				t.Fatal(err)

@@ -1,7 +1,6 @@
 package guard_test
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"log/slog"
@@ -9,38 +8,20 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
-	"sync"
 	"testing"
 
 	"go.uber.org/goleak"
 
 	"github.com/millrace-mq/millrace/admin/guard"
+	"github.com/millrace-mq/millrace/internal/logtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// lines is a buffer that goroutines share.
-type lines struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
 // wrap returns h behind a guard.
-func wrap(t *testing.T, s guard.Settings, h http.HandlerFunc) (http.Handler, *lines) {
+func wrap(t *testing.T, s guard.Settings, h http.HandlerFunc) (http.Handler, *logtest.Lines) {
 	t.Helper()
-	said := new(lines)
+	said := new(logtest.Lines)
 	g, err := guard.New(s, slog.New(slog.NewTextHandler(said, nil)))
 	if err != nil {
 		t.Fatal(err)
@@ -49,7 +30,7 @@ func wrap(t *testing.T, s guard.Settings, h http.HandlerFunc) (http.Handler, *li
 }
 
 // serve has it answer at an address of its own.
-func serve(t *testing.T, s guard.Settings, h http.HandlerFunc) (*httptest.Server, *lines) {
+func serve(t *testing.T, s guard.Settings, h http.HandlerFunc) (*httptest.Server, *logtest.Lines) {
 	t.Helper()
 	wrapped, said := wrap(t, s, h)
 	server := httptest.NewUnstartedServer(wrapped)

@@ -1,7 +1,6 @@
 package signin_test
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -12,13 +11,13 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 
 	"go.uber.org/goleak"
 	"golang.org/x/crypto/bcrypt"
 
 	"github.com/millrace-mq/millrace/admin/signin"
+	"github.com/millrace-mq/millrace/internal/logtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -43,30 +42,12 @@ func usersFile(users ...string) string {
 
 var everyRole = usersFile("vera", "of vera", "viewer", "otto", "of otto", "operator", "anna", "of anna", "admin")
 
-// lines is a buffer that goroutines share.
-type lines struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
 // rig is a Signin in front of pages that show who asks.
 type rig struct {
 	*signin.Signin
 	t       *testing.T
 	handler http.Handler
-	said    *lines
+	said    *logtest.Lines
 	file    string
 }
 
@@ -80,7 +61,7 @@ func write(t *testing.T, file, text string) {
 // start makes one of settings, and of a users' file with this text, if there is any.
 func start(t *testing.T, s signin.Settings, text string) *rig {
 	t.Helper()
-	r := &rig{t: t, said: new(lines)}
+	r := &rig{t: t, said: new(logtest.Lines)}
 	if text != "" {
 		r.file = filepath.Join(t.TempDir(), "users.toml")
 		write(t, r.file, text)

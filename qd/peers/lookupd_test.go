@@ -18,6 +18,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/millrace-mq/millrace/internal/logtest"
 	"github.com/millrace-mq/millrace/protocol"
 	"github.com/millrace-mq/millrace/qd/broker"
 	"github.com/millrace-mq/millrace/qd/peers"
@@ -347,22 +348,9 @@ func inBubbleWith(t *testing.T, addresses []string, change func(*bench, *peers.C
 }
 
 // logBook keeps what is logged.
-type logBook struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
+type logBook struct{ logtest.Lines }
 
-func (l *logBook) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(b)
-}
-
-func (l *logBook) count(text string) int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Count(l.text.String(), text)
-}
+func (l *logBook) count(text string) int { return strings.Count(l.String(), text) }
 
 func expectNil(t *testing.T, err error) {
 	t.Helper()
