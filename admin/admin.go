@@ -26,6 +26,7 @@ import (
 	"github.com/millrace-mq/millrace/admin/history"
 	"github.com/millrace-mq/millrace/admin/sampler"
 	"github.com/millrace-mq/millrace/admin/signin"
+	"github.com/millrace-mq/millrace/admin/trouble"
 	"github.com/millrace-mq/millrace/internal/httpapi"
 	"github.com/millrace-mq/millrace/internal/listen"
 )
@@ -90,7 +91,7 @@ func (d *Daemon) assemble(level *slog.LevelVar) (err error) {
 	}
 	store := history.New(history.Settings{Step: s.SampleInterval, MaxBytes: s.HistoryMemory})
 	d.past = past{s.HistoryFile, store, d.log}
-	d.sampler = newSampler(s, d.cluster, store, d.log)
+	d.sampler = sampler.New(sampler.Settings{Period: s.SampleInterval}, d.cluster, store, trouble.NewFinder(trouble.Settings{}), d.log)
 	d.actions = actions.New(actions.Settings{ReadOnly: s.ReadOnly, Latest: d.sampler.Latest, Changed: d.sampler.Poke}, d.cluster, d.audit, d.log)
 	faces := &faces{Daemon: d, level: level}
 	d.handler, err = faces.handler()
@@ -129,8 +130,17 @@ func (d *Daemon) URL() string {
 	return "http://" + a.String() + d.settings.BasePath
 }
 
-// Close gives the addresses back. It is for an admin that will not be run.
-func (d *Daemon) Close() error { return errors.Join(d.web.Close(), d.https.Close()) }
+// Close gives the addresses and the audit file back. It is for an admin that will not
+// be run.
+func (d *Daemon) Close() error {
+	err := errors.Join(d.web.Close(), d.https.Close())
+	if d.audit != nil {
+		ended, end := context.WithCancel(context.Background())
+		end()
+		err = errors.Join(err, d.audit.Run(ended)) // nothing was logged: it closes the file
+	}
+	return err
+}
 
 // Run serves until ctx ends, and returns nil then, or until a listener fails, and
 // returns why. Requests under way have a second; actions under way are ended, and the

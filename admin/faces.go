@@ -1,7 +1,6 @@
 package admin
 
 import (
-	"context"
 	"crypto/tls"
 	"flag"
 	"fmt"
@@ -11,13 +10,9 @@ import (
 
 	"github.com/millrace-mq/millrace/admin/api"
 	"github.com/millrace-mq/millrace/admin/audit"
-	"github.com/millrace-mq/millrace/admin/cluster"
 	"github.com/millrace-mq/millrace/admin/guard"
-	"github.com/millrace-mq/millrace/admin/history"
 	"github.com/millrace-mq/millrace/admin/messages"
-	"github.com/millrace-mq/millrace/admin/sampler"
 	"github.com/millrace-mq/millrace/admin/signin"
-	"github.com/millrace-mq/millrace/admin/trouble"
 	"github.com/millrace-mq/millrace/admin/web"
 	"github.com/millrace-mq/millrace/internal/program"
 	"github.com/millrace-mq/millrace/internal/secure"
@@ -60,7 +55,7 @@ func (f *faces) handler() (http.Handler, error) {
 	own := func() []program.Setting { return listed }
 	f.ui = web.New(f.pages(base, who), web.Parts{
 		Source: f.sampler, History: f.past.store, Actions: f.actions, Messages: reader, Daemons: f.cluster, Audit: f.audit,
-		Own: own, Ways: who.Ways, Who: who.Who,
+		Own: own, Ways: who.Ways, Who: who.Who, Stopping: f.stopping,
 	}, f.log)
 	scripts := api.New(api.Settings{
 		Source: f.sampler, Cluster: f.cluster, History: f.past.store, Messages: reader, Actions: f.actions, Audit: f.audit,
@@ -69,7 +64,6 @@ func (f *faces) handler() (http.Handler, error) {
 	})
 	mux := http.NewServeMux()
 	mux.Handle("/", f.ui)
-	mux.Handle("/events", endingWith(f.stopping, f.ui))
 	// With and without a slash: ServeMux would redirect, and knows nothing of the base path.
 	for _, path := range []string{"/api", "/api/", "/config", "/config/", "/ping"} {
 		mux.Handle(path, scripts)
@@ -79,23 +73,6 @@ func (f *faces) handler() (http.Handler, error) {
 	mux.HandleFunc("GET /oidc/begin", who.BeginOIDC)
 	mux.HandleFunc("GET /oidc/callback", who.EndOIDC)
 	return g.Wrap(who.Wrap(mux)), nil
-}
-
-// endingWith ends requests when stopping is closed: streams of events last until
-// somebody ends them, and the server would wait a second for them.
-func endingWith(stopping <-chan struct{}, next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithCancel(r.Context())
-		defer cancel()
-		go func() { // ends with the request
-			select {
-			case <-stopping:
-				cancel()
-			case <-ctx.Done():
-			}
-		}()
-		next.ServeHTTP(w, r.WithContext(ctx))
-	})
 }
 
 // pages is what the pages know of where they are served.
@@ -124,18 +101,13 @@ func (f *faces) signed(who signin.Who, action, refused string) {
 	f.audit.End(n)
 }
 
-// newSampler makes what watches the daemons.
-func newSampler(s *Settings, c *cluster.Cluster, store *history.Store, log *slog.Logger) *sampler.Sampler {
-	return sampler.New(sampler.Settings{Period: s.SampleInterval}, c, store, trouble.NewFinder(trouble.Settings{}), log)
-}
-
 // clientTLS is how daemons that use TLS are asked.
 func (s *Settings) clientTLS(log *slog.Logger) (func(server string) *tls.Config, error) {
-	make, err := secure.Client(s.Client, log)
+	config, err := secure.Client(s.Client, log)
 	if err != nil {
 		return nil, fmt.Errorf("asking daemons: %w", err)
 	}
-	return make, nil
+	return config, nil
 }
 
 // list is the settings as /api/settings and the settings page show them.

@@ -28,7 +28,7 @@
 //
 // # Rates
 //
-// A Meter takes each daemon's counters and tells messages per second:
+// A Meter takes a daemon's counters and tells messages per second:
 //
 //   - A rate is what a counter has risen by, through the time between the two answers,
 //     however many polls were missed between them. So what came meanwhile is spread over
@@ -38,8 +38,8 @@
 //     be told apart, so for this one answer the rate is what it was before; from the next
 //     one on it is measured. If nothing was known for Patience, it is unknown for one
 //     answer.
-//   - While a node does not answer, its last rates stand for Patience (Holds). Then they
-//     are unknown, and sums are of the other nodes.
+//   - While a daemon does not answer, its last rates stand for Patience. Then they are
+//     unknown, and sums are of the others.
 //   - A topic or channel that was not in the answer before began with nothing: all that
 //     it has counted is new. One that a daemon has when it is first met, or first since
 //     its restart, may have counted for years: its rate is unknown for one answer.

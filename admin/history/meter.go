@@ -16,13 +16,10 @@ const (
 	// away for longer has no rates.
 	Patience = 15 * time.Second
 
-	// forgetAfter is when a node that does not come back is forgotten. Its counters
-	// would still tell the mean since it was last read, but of what use is that.
+	// forgetAfter is when what a daemon told last is forgotten. Its counters would still
+	// tell the mean since then, but of what use is that.
 	forgetAfter = time.Hour
 )
-
-// Unknown are rates of which nothing is known yet.
-var Unknown = fleet.Rates{In: -1, Out: -1, Requeue: -1, Timeout: -1}
 
 // Counters are what a daemon has counted for a topic or a channel since it started,
 // or since the topic or channel was made there. What it does not count stays 0.
@@ -30,69 +27,12 @@ type Counters struct {
 	In, Out, Requeue, Timeout uint64
 }
 
-// Meter makes rates of daemons' counters, by the rules in the package comment. It has
+// Meter makes rates of a daemon's counters, by the rules in the package comment. It has
 // no clock and no lock: it belongs to the one who polls.
-type Meter struct {
-	nodes map[string]*meteredNode
-}
-
-// NewMeter returns a Meter that knows no node.
-func NewMeter() *Meter {
-	return &Meter{nodes: make(map[string]*meteredNode)}
-}
-
-// Read begins what a node answered to a poll. started is the daemon's start as it
-// tells it, zero if it does not; at is when it answered, with the monotonic clock if
-// there is one: then a step of the clock is no elapsed time. Call Rates for each topic
-// and channel of the answer, then End. An answer that is not whole is a missed poll.
-func (m *Meter) Read(node string, started, at time.Time) *Reading {
-	m.forget(at)
-	n := m.nodes[node]
-	if n == nil {
-		n = &meteredNode{started: started, first: at, read: at, number: 1, parts: make(map[part]*metered)}
-		m.nodes[node] = n
-		return &Reading{node: n, first: true}
-	}
-	r := &Reading{node: n, Restarted: !started.Equal(n.started)}
-	n.started = started
-	n.number++
-	switch away := at.Sub(n.read); {
-	case away > 0:
-		r.Away = away
-		n.turn()
-		n.read = at
-	case away < 0: // the clock was set back
-		r.back = true
-		n.first = n.first.Add(away)
-		n.read = at
-	}
-	return r
-}
-
-// Holds says whether what the node's last reading told still stands for it at a time
-// when it does not answer. When it does not, its rates are unknown and count for
-// nothing in sums.
-func (m *Meter) Holds(node string, at time.Time) bool {
-	n := m.nodes[node]
-	return n != nil && at.Sub(n.read) <= Patience
-}
-
-// Forget drops all that is known of a node: it is no longer one of ours.
-func (m *Meter) Forget(node string) { delete(m.nodes, node) }
-
-func (m *Meter) forget(at time.Time) {
-	for name, n := range m.nodes {
-		if at.Sub(n.read) > forgetAfter {
-			delete(m.nodes, name)
-		}
-	}
-}
-
-// meteredNode is what is known of a node since its last reading.
 //
 // Messages are counted by segments of time, of which the newest is under way. They
-// begin at readings, the same for all parts of a node, so a part has sums only.
-type meteredNode struct {
+// begin at readings, the same for all parts, so a part has sums only.
+type Meter struct {
 	started time.Time
 	first   time.Time         // what the times below and in parts are counted from
 	read    time.Time         // the last reading
@@ -102,56 +42,85 @@ type meteredNode struct {
 	parts   map[part]*metered
 }
 
-// part names a topic or channel on a node.
+// NewMeter returns a Meter that has read nothing.
+func NewMeter() *Meter { return new(Meter) }
+
+// Read begins what the daemon answered to a poll. started is its start as it tells it,
+// zero if it does not; at is when it answered, with the monotonic clock if there is one:
+// then a step of the clock is no elapsed time. Call Rates for each topic and channel of
+// the answer, then End. An answer that is not whole is a missed poll.
+func (m *Meter) Read(started, at time.Time) *Reading {
+	away := at.Sub(m.read)
+	if m.parts == nil || away > forgetAfter {
+		*m = Meter{started: started, first: at, read: at, number: 1, parts: make(map[part]*metered)}
+		return &Reading{meter: m, first: true}
+	}
+	r := &Reading{meter: m, Restarted: !started.Equal(m.started)}
+	m.started = started
+	m.number++
+	switch {
+	case away > 0:
+		r.away = away
+		m.turn()
+		m.read = at
+	case away < 0: // the clock was set back
+		r.back = true
+		m.first = m.first.Add(away)
+		m.read = at
+	}
+	return r
+}
+
+// part names a topic or channel.
 type part struct{ topic, channel string }
 
-// metered is a topic or channel on a node.
+// metered is a topic or channel.
 type metered struct {
 	last   Counters
-	since  float64              // when it was first known, in seconds since the node's first
+	since  float64              // when it was first known, in seconds since the meter's first
 	sums   [segments][4]float32 // messages in each segment
 	turns  uint32
 	number uint32 // of the reading that told it last
 }
 
 // seconds is the time of the last reading.
-func (n *meteredNode) seconds() float64 { return n.read.Sub(n.first).Seconds() }
+func (m *Meter) seconds() float64 { return m.read.Sub(m.first).Seconds() }
 
 // turn begins another segment if it is time. It is called before read moves on, so
 // that the segment begins at a reading.
-func (n *meteredNode) turn() {
-	if now := n.seconds(); now-n.begins[n.turns%segments] >= window.Seconds()/segments*0.9 {
-		n.turns++
-		n.begins[n.turns%segments] = now
+func (m *Meter) turn() {
+	if now := m.seconds(); now-m.begins[m.turns%segments] >= window.Seconds()/segments*0.9 {
+		m.turns++
+		m.begins[m.turns%segments] = now
 	}
 }
 
-// catchUp begins for a part the segments that its node has begun since.
-func (p *metered) catchUp(n *meteredNode) {
-	for p.turns = max(p.turns, n.turns-min(n.turns, segments)); p.turns != n.turns; {
+// catchUp begins for a part the segments that the meter has begun since.
+func (p *metered) catchUp(m *Meter) {
+	for p.turns = max(p.turns, m.turns-min(m.turns, segments)); p.turns != m.turns; {
 		p.turns++
 		p.sums[p.turns%segments] = [4]float32{}
 	}
 }
 
 // smooth is the rates up to a time, over as many segments as are in the window, one at
-// least; Unknown if the part is not older than that.
-func (p *metered) smooth(n *meteredNode, upTo float64) fleet.Rates {
+// least; unknown if the part is not older than that.
+func (p *metered) smooth(m *Meter, upTo float64) fleet.Rates {
 	var came [4]float64
 	begin := upTo
-	for i := range min(segments, n.turns+1) {
-		k := (n.turns - i) % segments
-		if begin <= p.since || begin < upTo && n.begins[k] < upTo-window.Seconds()*1.1 {
+	for i := range min(segments, m.turns+1) {
+		k := (m.turns - i) % segments
+		if begin <= p.since || begin < upTo && m.begins[k] < upTo-window.Seconds()*1.1 {
 			break
 		}
-		for m, v := range p.sums[k] {
-			came[m] += float64(v)
+		for metric, v := range p.sums[k] {
+			came[metric] += float64(v)
 		}
-		begin = n.begins[k]
+		begin = m.begins[k]
 	}
 	span := upTo - max(begin, p.since)
 	if span <= 0 {
-		return Unknown
+		return fleet.UnknownRates
 	}
 	return ratesOf(came, span)
 }
@@ -164,38 +133,38 @@ func (p *metered) add(what [4]float64) {
 	}
 }
 
-// Reading is one node's answer to one poll.
+// Reading is a daemon's answer to one poll.
 type Reading struct {
-	Restarted bool          // the daemon is not the one that was read before: worth a Mark
-	Away      time.Duration // since the reading before; 0 for the first
+	Restarted bool // the daemon is not the one that was read before: worth a Mark
 
-	node  *meteredNode
+	meter *Meter
+	away  time.Duration // since the reading before; 0 for the first
 	first bool
 	back  bool // the clock was set back, so nobody knows how long ago that was
 }
 
 // Rates takes a topic's counters, or a channel's, and returns the rates since the
 // reading before, which are for the Store, and over the last few seconds, which are
-// for people. Both are Unknown if there is nothing to compare with.
+// for people. Both are unknown if there is nothing to compare with.
 func (r *Reading) Rates(topic, channel string, c Counters) (now, smooth fleet.Rates) {
-	n := r.node
+	m := r.meter
 	name := part{topic, channel}
-	p := n.parts[name]
+	p := m.parts[name]
 	if p == nil {
 		p = &metered{}
-		n.parts[name] = p
-		return r.begin(p, c, !r.first && !r.Restarted && r.Away > 0)
+		m.parts[name] = p
+		return r.begin(p, c, !r.first && !r.Restarted && r.away > 0)
 	}
-	if p.number+1 != n.number {
+	if p.number+1 != m.number {
 		return r.begin(p, c, false) // it was left out of an answer, and End was not called
 	}
-	p.number = n.number
-	p.catchUp(n)
-	if r.Away == 0 {
+	p.number = m.number
+	p.catchUp(m)
+	if r.away == 0 {
 		if r.back {
 			p.last = c
 		}
-		s := p.smooth(n, n.seconds())
+		s := p.smooth(m, m.seconds())
 		return s, s
 	}
 	if r.Restarted || c.fell(p.last) {
@@ -204,43 +173,43 @@ func (r *Reading) Rates(topic, channel string, c Counters) (now, smooth fleet.Ra
 	came := c.since(p.last)
 	p.last = c
 	p.add(came)
-	return ratesOf(came, r.Away.Seconds()), p.smooth(n, n.seconds())
+	return ratesOf(came, r.away.Seconds()), p.smooth(m, m.seconds())
 }
 
-// begin is a part's first reading. If the node was read before, the part was made
+// begin is a part's first reading. If the daemon was read before, the part was made
 // since then, and all that it counts came since. Of a daemon that has just started,
 // or that we have just met, nobody knows that.
 func (r *Reading) begin(p *metered, c Counters, made bool) (now, smooth fleet.Rates) {
-	n := r.node
-	*p = metered{last: c, since: n.seconds(), turns: n.turns, number: n.number}
+	m := r.meter
+	*p = metered{last: c, since: m.seconds(), turns: m.turns, number: m.number}
 	if !made {
-		return Unknown, Unknown
+		return fleet.UnknownRates, fleet.UnknownRates
 	}
-	p.since -= r.Away.Seconds()
+	p.since -= r.away.Seconds()
 	came := c.since(Counters{})
 	p.add(came)
-	return ratesOf(came, r.Away.Seconds()), p.smooth(n, n.seconds())
+	return ratesOf(came, r.away.Seconds()), p.smooth(m, m.seconds())
 }
 
 // again is a part whose counters began anew. What it counts now says nothing of the
 // time since the last reading, so what was known goes on until the next one.
 func (r *Reading) again(p *metered, c Counters) (now, smooth fleet.Rates) {
-	n, away := r.node, r.Away.Seconds()
-	before := p.smooth(n, n.seconds()-away)
-	if before == Unknown || r.Away > Patience {
+	m, away := r.meter, r.away.Seconds()
+	before := p.smooth(m, m.seconds()-away)
+	if before == fleet.UnknownRates || r.away > Patience {
 		return r.begin(p, c, false)
 	}
 	p.last = c
 	p.add([4]float64{before.In * away, before.Out * away, before.Requeue * away, before.Timeout * away})
-	return before, p.smooth(n, n.seconds())
+	return before, p.smooth(m, m.seconds())
 }
 
 // End forgets the topics and channels that were not in this answer: they are no
 // longer there, and if they come again they are others.
 func (r *Reading) End() {
-	for name, p := range r.node.parts {
-		if p.number != r.node.number {
-			delete(r.node.parts, name)
+	for name, p := range r.meter.parts {
+		if p.number != r.meter.number {
+			delete(r.meter.parts, name)
 		}
 	}
 }

@@ -16,7 +16,7 @@ import (
 //	polls   a counter; with an R before it the daemon has another start time; with an N
 //	        (for new) its topic was deleted and made again, which nothing tells; "-" for a
 //	        poll without an answer; "x" for an answer without the topic; 9*- is nine polls
-//	now     what history gets, per second; "?" is unknown; (…) what stands in for it
+//	now     what history gets, per second; "?" is unknown
 //	shown   what people see
 func TestMeter(t *testing.T) {
 	tests := []struct{ name, polls, now, shown string }{
@@ -35,14 +35,14 @@ func TestMeter(t *testing.T) {
 		{
 			"a missed poll is spread over what was missed",
 			"0 20 40 - 80 100",
-			"? 10 10 (10) 10 10",
-			"? 10 10 (10) 10 10",
+			"? 10 10 - 10 10",
+			"? 10 10 - 10 10",
 		},
 		{
 			"what came while polls were missed is no spike",
 			"0 20 40 3*- 340 360 380 400",
-			"? 10 10 (10) (10) (10) 37.5 10 10 10",
-			"? 10 10 (10) (10) (10) 32 32 10 10",
+			"? 10 10 - - - 37.5 10 10 10",
+			"? 10 10 - - - 32 32 10 10",
 		},
 		{
 			"a restart: counters begin anew, the flow goes on",
@@ -53,8 +53,8 @@ func TestMeter(t *testing.T) {
 		{
 			"a restart that is away for two polls",
 			"1000 1020 1040 - - R5 25 45",
-			"?    10   10   (10) (10) 10 10 10",
-			"?    10   10   (10) (10) 10 10 10",
+			"?    10   10   - - 10 10 10",
+			"?    10   10   - - 10 10 10",
 		},
 		{
 			"a restart that brings its counters with it, and a backlog of a million",
@@ -83,14 +83,14 @@ func TestMeter(t *testing.T) {
 		{
 			"a node that is away for a minute without a restart: the mean, no spike",
 			"0 20 40 30*- 660 680 700 720 740 760 780",
-			"? 10 10 " + strings.Repeat("(10) ", 7) + strings.Repeat("? ", 23) + "10 10 10 10 10 10 10",
-			"? 10 10 " + strings.Repeat("(10) ", 7) + strings.Repeat("? ", 23) + "10 10 10 10 10 10 10",
+			"? 10 10 " + strings.Repeat("- ", 30) + "10 10 10 10 10 10 10",
+			"? 10 10 " + strings.Repeat("- ", 30) + "10 10 10 10 10 10 10",
 		},
 		{
 			"a node that is away for a minute and comes back as another: nothing is known for a poll",
 			"1000 1020 1040 30*- R500 520 540",
-			"?    10   10 " + strings.Repeat("(10) ", 7) + strings.Repeat("? ", 23) + "? 10 10",
-			"?    10   10 " + strings.Repeat("(10) ", 7) + strings.Repeat("? ", 23) + "? 10 10",
+			"?    10   10 " + strings.Repeat("- ", 30) + "? 10 10",
+			"?    10   10 " + strings.Repeat("- ", 30) + "? 10 10",
 		},
 		{
 			"a node that restarts with each poll",
@@ -119,28 +119,23 @@ func meter(polls string) (now, shown string) {
 	m := history.NewMeter()
 	started := epoch
 	var nows, showns []string
-	last := history.Unknown
 	for i, poll := range spread(polls) {
 		at := epoch.Add(time.Duration(i) * 2 * time.Second)
 		a, b := "?", "?"
 		switch {
 		case poll == "-":
-			if m.Holds("a", at) && last != history.Unknown {
-				a = "(" + rate(last.In) + ")"
-				b = a
-			}
+			a, b = "-", "-"
 		case poll == "x":
-			m.Read("a", started, at).End()
+			m.Read(started, at).End()
 		default:
 			if strings.HasPrefix(poll, "R") {
 				started = at
 			}
 			n, _ := strconv.Atoi(strings.TrimLeft(poll, "RN"))
-			r := m.Read("a", started, at)
-			var is fleet.Rates
-			is, last = r.Rates("t", "", history.Counters{In: uint64(n), Out: uint64(n)})
+			r := m.Read(started, at)
+			is, smooth := r.Rates("t", "", history.Counters{In: uint64(n), Out: uint64(n)})
 			r.End()
-			a, b = rate(is.In), rate(last.In)
+			a, b = rate(is.In), rate(smooth.In)
 		}
 		nows, showns = append(nows, a), append(showns, b)
 	}
@@ -170,8 +165,8 @@ func rate(v float64) string {
 
 func TestMeterOfAllCounters(t *testing.T) {
 	m := history.NewMeter()
-	m.Read("a", epoch, epoch).Rates("t", "c", history.Counters{In: 1, Out: 2, Requeue: 3, Timeout: 4})
-	now, shown := m.Read("a", epoch, epoch.Add(2*time.Second)).Rates("t", "c", history.Counters{In: 3, Out: 6, Requeue: 9, Timeout: 12})
+	m.Read(epoch, epoch).Rates("t", "c", history.Counters{In: 1, Out: 2, Requeue: 3, Timeout: 4})
+	now, shown := m.Read(epoch, epoch.Add(2*time.Second)).Rates("t", "c", history.Counters{In: 3, Out: 6, Requeue: 9, Timeout: 12})
 	want := fleet.Rates{In: 1, Out: 2, Requeue: 3, Timeout: 4}
 	if now != want || shown != want {
 		t.Errorf("rates are %v and %v, want %v", now, shown, want)
@@ -185,7 +180,7 @@ func TestMeterWhenTheClockIsSetBack(t *testing.T) {
 	var got []string
 	for _, step := range []time.Duration{0, 2, 2, 0, -3600, 2, 3600, 2} {
 		at = at.Add(step * time.Second)
-		r := m.Read("a", epoch, at)
+		r := m.Read(epoch, at)
 		now, _ := r.Rates("t", "", history.Counters{In: uint64(10 * len(got))})
 		r.End()
 		got = append(got, rate(now.In))
@@ -199,7 +194,7 @@ func TestMeterOfPartsOfAnswers(t *testing.T) {
 	m := history.NewMeter()
 	var got []string
 	for i, there := range []bool{true, true, false, true, true} {
-		r := m.Read("a", epoch, epoch.Add(time.Duration(i)*2*time.Second))
+		r := m.Read(epoch, epoch.Add(time.Duration(i)*2*time.Second))
 		if there {
 			now, _ := r.Rates("t", "", history.Counters{In: uint64(i * 20)})
 			got = append(got, rate(now.In))
@@ -208,24 +203,16 @@ func TestMeterOfPartsOfAnswers(t *testing.T) {
 	expect(t, "rates", strings.Join(got, " "), "? 10 ? 10")
 }
 
-func TestMeterForgetsNodes(t *testing.T) {
+func TestMeterForgets(t *testing.T) {
 	m := history.NewMeter()
-	read := func(node string, at time.Duration) string {
-		r := m.Read(node, epoch, epoch.Add(at))
-		defer r.End()
-		now, _ := r.Rates("t", "", history.Counters{In: 1000})
-		return rate(now.In)
+	var got []string
+	for _, at := range []time.Duration{0, time.Hour, 2*time.Hour + time.Second} {
+		r := m.Read(epoch, epoch.Add(at))
+		now, _ := r.Rates("t", "", history.Counters{In: uint64(at / time.Second)})
+		r.End()
+		got = append(got, rate(now.In))
 	}
-	read("a", 0)
-	read("b", 0)
-	read("b", 40*time.Minute)
-	m.Forget("b")
-	expect(t, "forgotten", read("b", 41*time.Minute), "?")
-	read("b", 2*time.Hour)
-	expect(t, "away for hours", read("a", 2*time.Hour), "?")
-	if m.Holds("c", epoch) {
-		t.Error("a node that was never read holds")
-	}
+	expect(t, "rates", strings.Join(got, " "), "? 1 ?")
 }
 
 func BenchmarkMeter(b *testing.B) {
@@ -234,7 +221,7 @@ func BenchmarkMeter(b *testing.B) {
 	at := epoch
 	n := uint64(0)
 	for b.Loop() {
-		r := m.Read("a", epoch, at)
+		r := m.Read(epoch, at)
 		for i := range samples {
 			r.Rates(samples[i].Topic, samples[i].Channel, history.Counters{In: n, Out: n})
 		}

@@ -9,8 +9,8 @@ import (
 
 // meter sets the rates of all topics and channels: what was counted since the reading
 // before. It reports whether the daemon has been restarted since.
-func (s *stats) meter(m *history.Meter, node string, at time.Time) (restarted bool) {
-	reading := m.Read(node, s.started, at)
+func (s *stats) meter(m *history.Meter, at time.Time) (restarted bool) {
+	reading := m.Read(s.started, at)
 	n := len(s.topics)
 	for i := range s.topics {
 		n += len(s.topics[i].Channels)

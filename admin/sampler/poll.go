@@ -32,7 +32,7 @@ func (s *Sampler) pollNode(ctx context.Context, n *node, before *stats, introduc
 			a.cost = t.cost
 		}()
 		if a.stats, err = readStats(bufio.NewReaderSize(&yielding{body, t}, 64<<10), n.address, s.names, topics); err == nil {
-			a.restarted = a.stats.meter(n.meter, n.address, a.at)
+			a.restarted = a.stats.meter(n.meter, a.at)
 		}
 		return err
 	})

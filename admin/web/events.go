@@ -29,8 +29,8 @@ const (
 )
 
 // events streams a page: its inside whenever that has changed, and the counts of the
-// frame with each snapshot. It ends with the request's context, which has to end when
-// the server is to stop; no goroutine is started for it.
+// frame with each snapshot. It ends with the request's context, and when the server is to
+// stop; no goroutine is started for it.
 func (u *UI) events(w http.ResponseWriter, r *http.Request) {
 	target, err := url.Parse(back(r.FormValue("page")))
 	if err != nil {
@@ -93,7 +93,7 @@ func (u *UI) follow(ctx context.Context, s *stream, watcher func() signin.Who, t
 			}
 			shown, wake = p.view, p.view.wake
 		}
-		if s.send("sample", u.sample(shown, snapshot)) != nil || !s.wait(ctx, changed, wake) {
+		if s.send("sample", u.sample(shown, snapshot)) != nil || !s.wait(ctx, u.Stopping, changed, wake) {
 			return
 		}
 	}
@@ -165,8 +165,8 @@ func (s *stream) write(b []byte) error {
 	return s.flush.Flush()
 }
 
-// wait returns true when it is time to look again.
-func (s *stream) wait(ctx context.Context, changed, wake <-chan struct{}) bool {
+// wait returns true when it is time to look again, and false when the stream is to end.
+func (s *stream) wait(ctx context.Context, stopping, changed, wake <-chan struct{}) bool {
 	for {
 		s.beat.Reset(beat)
 		select {
@@ -178,6 +178,8 @@ func (s *stream) wait(ctx context.Context, changed, wake <-chan struct{}) bool {
 			if s.write([]byte(":\n\n")) != nil {
 				return false
 			}
+		case <-stopping:
+			return false
 		case <-ctx.Done():
 			return false
 		}

@@ -55,6 +55,7 @@ type Parts struct {
 	Ways     func() signin.Ways             // to sign in, as they are now
 	Who      func(*http.Request) signin.Who // who sends a request that still goes on, as of now
 	Own      func() []program.Setting       // the admin's own settings
+	Stopping <-chan struct{}                // closed when the server is to stop: it does not wait for streams; may be nil
 }
 
 // UI serves the pages below Settings.Base, which whoever is in front of it has cut
