@@ -17,8 +17,15 @@ import (
 	"github.com/millrace-mq/millrace/internal/program"
 )
 
+// itself is what the program says of itself.
+var itself = program.Program{
+	Name:     "admin",
+	Synopsis: "shows what all daemons are doing, in a browser, and changes it",
+	Setup:    setup,
+}
+
 func main() {
-	program.Main("admin", "shows what all daemons are doing, in a browser, and changes it", setup)
+	itself.Main()
 }
 
 func setup(fs *flag.FlagSet, std program.Stdio) func(context.Context) error {

@@ -19,7 +19,7 @@ func run(t *testing.T, in string, args ...string) (status int, out, errs string)
 	ctx, stop := context.WithCancel(t.Context())
 	stop()
 	var o, e bytes.Buffer
-	status = program.Run(ctx, "admin", "", args, program.Stdio{In: strings.NewReader(in), Out: &o, Err: &e}, setup)
+	status = itself.Run(ctx, args, program.Stdio{In: strings.NewReader(in), Out: &o, Err: &e})
 	return status, o.String(), e.String()
 }
 

@@ -9,8 +9,15 @@ import (
 	"github.com/millrace-mq/millrace/lookupd"
 )
 
+// itself is what the program says of itself.
+var itself = program.Program{
+	Name:     "lookupd",
+	Synopsis: "tells consumers which queue daemons have a topic",
+	Setup:    setup,
+}
+
 func main() {
-	program.Main("lookupd", "tells consumers which queue daemons have a topic", setup)
+	itself.Main()
 }
 
 func setup(fs *flag.FlagSet, std program.Stdio) func(context.Context) error {

@@ -32,7 +32,7 @@ func TestWhatCannotBeDoneIsALine(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var out, errs bytes.Buffer
 			std := program.Stdio{In: strings.NewReader(""), Out: &out, Err: &errs}
-			status := program.Run(context.Background(), "lookupd", "", c.args, std, setup)
+			status := itself.Run(context.Background(), c.args, std)
 			line := errs.String()
 			if status != 1 || !strings.Contains(line, c.want) || strings.Count(line, "\n") != 1+strings.Count(c.want, "\n") {
 				t.Errorf("status %d, said %q", status, line)
@@ -47,7 +47,7 @@ func TestAnEndedContextIsAnOrderlyStop(t *testing.T) {
 	var out, errs bytes.Buffer
 	std := program.Stdio{In: strings.NewReader(""), Out: &out, Err: &errs}
 	args := []string{"--tcp-address=127.0.0.1:0", "--http-address=127.0.0.1:0"}
-	if status := program.Run(ctx, "lookupd", "", args, std, setup); status != 0 {
+	if status := itself.Run(ctx, args, std); status != 0 {
 		t.Errorf("status %d: %s", status, &errs)
 	}
 }
@@ -102,7 +102,7 @@ tombstone_lifetime = 45000
 			ctx, stop := context.WithCancel(t.Context())
 			stop()
 			var out, errs bytes.Buffer
-			status := program.Run(ctx, "lookupd", "", c.args, program.Stdio{Out: &out, Err: &errs}, setup)
+			status := itself.Run(ctx, c.args, program.Stdio{Out: &out, Err: &errs})
 			if status != 0 || !strings.HasPrefix(errs.String(), c.want) {
 				t.Errorf("status %d, said\n%s", status, &errs)
 			}

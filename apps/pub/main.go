@@ -24,8 +24,15 @@ import (
 // window is how many batches may be on their way to a daemon.
 const window = 50
 
+// itself is what the program says of itself.
+var itself = program.Program{
+	Name:     "pub",
+	Synopsis: "publish standard input, a message a line; empty lines are skipped",
+	Setup:    setup,
+}
+
 func main() {
-	program.Main("pub", "publish standard input, a message a line; empty lines are skipped", setup)
+	itself.Main()
 }
 
 // settings are the flags.

@@ -9,8 +9,14 @@ import (
 	"github.com/millrace-mq/millrace/qd"
 )
 
+// itself is what the program says of itself.
+var itself = program.Program{
+	Name:     "qd",
+	Synopsis: "keeps topics and delivers them to the consumers of their channels",
+}
+
 func main() {
-	program.MainDraining("qd", "keeps topics and delivers them to the consumers of their channels", setup)
+	itself.MainDraining(setup)
 }
 
 func setup(fs *flag.FlagSet, std program.Stdio) func(ctx, term context.Context) error {

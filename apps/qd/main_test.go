@@ -81,7 +81,7 @@ func TestDefaultsAreNSQs(t *testing.T) {
 	fs := flag.NewFlagSet("qd", flag.ContinueOnError)
 	setup(fs, program.Stdio{})
 	help := new(bytes.Buffer)
-	program.Run(t.Context(), "qd", "", []string{"--help"}, program.Stdio{Out: help}, program.DrainSetup(setup).With(t.Context()))
+	itself.Draining(t.Context(), setup).Run(t.Context(), []string{"--help"}, program.Stdio{Out: help})
 	for _, row := range nsqdFlags {
 		f := fs.Lookup(row.name)
 		if f == nil {
@@ -138,7 +138,7 @@ func run(t *testing.T, args ...string) (warnings []string, status int) {
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	said := &watched{word: "qd listens", seen: stop}
-	status = program.Run(ctx, "qd", "", args, program.Stdio{Out: said, Err: said}, program.DrainSetup(setup).With(context.Background()))
+	status = itself.Draining(context.Background(), setup).Run(ctx, args, program.Stdio{Out: said, Err: said})
 	for line := range strings.Lines(said.String()) {
 		if strings.HasPrefix(line, "qd: ") {
 			warnings = append(warnings, strings.TrimSpace(line))

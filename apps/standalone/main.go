@@ -18,8 +18,14 @@ import (
 	"github.com/millrace-mq/millrace/qd"
 )
 
+// itself is what the program says of itself.
+var itself = program.Program{
+	Name:     "standalone",
+	Synopsis: "qd, lookupd and admin in one process",
+}
+
 func main() {
-	program.MainDraining("standalone", "qd, lookupd and admin in one process", setup)
+	itself.MainDraining(setup)
 }
 
 // settings are those of the three. watchIfFree says that nobody has chosen the admin's

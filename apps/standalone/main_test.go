@@ -21,10 +21,10 @@ func TestConfigOfBoth(t *testing.T) {
 	ended := make(chan int, 1)
 	var errs strings.Builder
 	go func() {
-		ended <- program.Run(ctx, "standalone", "", []string{
+		ended <- itself.Draining(t.Context(), setup).Run(ctx, []string{
 			"--tcp-address=127.0.0.1:0", "--http-address=127.0.0.1:0", "--lookupd-tcp-address=127.0.0.1:0", "--lookupd-http-address=127.0.0.1:0",
 			"--data-path=" + t.TempDir(), "--log-level=error", "--mem-limit=1000000",
-		}, program.Stdio{Out: in, Err: &errs}, program.DrainSetup(setup).With(t.Context()))
+		}, program.Stdio{Out: in, Err: &errs})
 		in.Close()
 	}()
 	said := bufio.NewReader(out)

@@ -20,8 +20,15 @@ import (
 	"github.com/millrace-mq/millrace/protocol"
 )
 
+// itself is what the program says of itself.
+var itself = program.Program{
+	Name:     "tail",
+	Synopsis: "show the messages of topics as they come",
+	Setup:    setup,
+}
+
 func main() {
-	program.Main("tail", "show the messages of topics as they come", setup)
+	itself.Main()
 }
 
 // settings are the flags. They mean what nsq_tail's do.

@@ -21,7 +21,7 @@ func TestRefusedFlags(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var stdout, stderr strings.Builder
 			std := program.Stdio{Out: &stdout, Err: &stderr}
-			status := program.Run(context.Background(), "tail", "", strings.Fields(tt.args), std, setup)
+			status := itself.Run(context.Background(), strings.Fields(tt.args), std)
 			if status != 1 || !strings.Contains(stderr.String(), tt.want) || strings.Count(stderr.String(), "\n") != 1+strings.Count(tt.want, "\n") {
 				t.Errorf("status %d, standard error %q, want a line for each complaint, with %q", status, stderr.String(), tt.want)
 			}

@@ -14,8 +14,15 @@ import (
 	"github.com/millrace-mq/millrace/internal/program"
 )
 
+// itself is what the program says of itself.
+var itself = program.Program{
+	Name:     "to_file",
+	Synopsis: "keep the messages of topics in files, a line each",
+	Setup:    setup,
+}
+
 func main() {
-	program.Main("to_file", "keep the messages of topics in files, a line each", setup)
+	itself.Main()
 }
 
 func setup(fs *flag.FlagSet, std program.Stdio) func(context.Context) error {

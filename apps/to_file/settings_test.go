@@ -66,7 +66,7 @@ func TestUnusableDirectory(t *testing.T) {
 	}
 	var stdout, stderr strings.Builder
 	args := []string{"--topic=t", "--qd-tcp-address=127.0.0.1:1", "--output-dir=" + filepath.Join(file, "below")}
-	status := program.Run(context.Background(), "to_file", "", args, program.Stdio{Out: &stdout, Err: &stderr}, setup)
+	status := itself.Run(context.Background(), args, program.Stdio{Out: &stdout, Err: &stderr})
 	if status != 1 || strings.Count(stderr.String(), "\n") != 1 || !strings.Contains(stderr.String(), "not a directory") {
 		t.Errorf("status %d, standard error %q", status, stderr.String())
 	}

@@ -34,7 +34,7 @@ func RunOf(ctx context.Context, name, synopsis string, args []string, std Stdio,
 	}
 	for _, c := range commands {
 		if c.Name == args[0] {
-			return Run(ctx, name+" "+c.Name, c.Synopsis, args[1:], std, c.Setup)
+			return Program{Name: name + " " + c.Name, Synopsis: c.Synopsis, Setup: c.Setup}.Run(ctx, args[1:], std)
 		}
 	}
 	switch strings.TrimLeft(args[0], "-") {
@@ -42,7 +42,7 @@ func RunOf(ctx context.Context, name, synopsis string, args []string, std Stdio,
 		listCommands(std.Out, name, synopsis, commands)
 		return 0
 	case "version":
-		return Run(ctx, name, synopsis, []string{"--version"}, std, nothing)
+		return Program{Name: name, Synopsis: synopsis, Setup: nothing}.Run(ctx, []string{"--version"}, std)
 	}
 	fmt.Fprintf(std.Err, "%s: unknown command %q: must be one of %s\n", name, args[0], names(commands))
 	return 1

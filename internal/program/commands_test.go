@@ -43,13 +43,13 @@ func TestRunOf(t *testing.T) {
 
 func TestUsageTellsADefaultOnce(t *testing.T) {
 	var out strings.Builder
-	Run(t.Context(), "say", "talks", []string{"--help"}, Stdio{Out: &out}, func(fs *flag.FlagSet, _ Stdio) func(context.Context) error {
+	Program{Name: "say", Synopsis: "talks", Setup: func(fs *flag.FlagSet, _ Stdio) func(context.Context) error {
 		fs.Int("much", 7, "how `much`")
 		fs.Int("limit", 12345, "`bytes` (default a quarter of the machine's)")
 		fs.Int("none", 0, "an amount")
 		Alias(fs, "lots", "much")
 		return nil
-	})
+	}}.Run(t.Context(), []string{"--help"}, Stdio{Out: &out})
 	for _, want := range []string{"--much much\n        how much (default 7)\n", "bytes (default a quarter of the machine's)\n", "an amount\n"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("%q is missing in\n%s", want, out.String())

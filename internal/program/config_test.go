@@ -81,7 +81,7 @@ p: config F:10: unknown key "peers" (--help lists the flags; keys have underscor
 			}
 			var out, errs strings.Builder
 			args := append([]string{"--config=" + path}, strings.Fields(c.args)...)
-			status := Run(t.Context(), "p", "tests", args, Stdio{Out: &out, Err: &errs}, knobs)
+			status := Program{Name: "p", Synopsis: "tests", Setup: knobs}.Run(t.Context(), args, Stdio{Out: &out, Err: &errs})
 			said := strings.ReplaceAll(errs.String(), path, "F")
 			if out.String() != c.want || said != c.says || (status == 0) != (c.want != "") {
 				t.Errorf("status %d, %q, said\n%s", status, out.String(), said)
@@ -115,7 +115,7 @@ p: unexpected argument "--": settings are given as flags (p --help lists them)
 `},
 	} {
 		var out, errs strings.Builder
-		status := Run(t.Context(), "p", "tests", strings.Fields(args), Stdio{Out: &out, Err: &errs}, knobs)
+		status := Program{Name: "p", Synopsis: "tests", Setup: knobs}.Run(t.Context(), strings.Fields(args), Stdio{Out: &out, Err: &errs})
 		if out.String() != want.out || errs.String() != want.says || (status == 0) != (want.out != "") {
 			t.Errorf("%s: status %d, %q, said\n%s", args, status, out.String(), errs.String())
 		}
@@ -124,7 +124,7 @@ p: unexpected argument "--": settings are given as flags (p --help lists them)
 
 func TestConfigFileMissing(t *testing.T) {
 	var out, errs strings.Builder
-	status := Run(t.Context(), "p", "tests", []string{"--config=/nowhere/p.cfg"}, Stdio{Out: &out, Err: &errs}, knobs)
+	status := Program{Name: "p", Synopsis: "tests", Setup: knobs}.Run(t.Context(), []string{"--config=/nowhere/p.cfg"}, Stdio{Out: &out, Err: &errs})
 	if want := "p: config: open /nowhere/p.cfg: no such file or directory\n"; status != 1 || errs.String() != want {
 		t.Errorf("status %d, said %q", status, errs.String())
 	}
@@ -132,7 +132,7 @@ func TestConfigFileMissing(t *testing.T) {
 
 func TestHelpListsWhatHasAnEffect(t *testing.T) {
 	var out, errs strings.Builder
-	Run(t.Context(), "p", "tests", []string{"--help"}, Stdio{Out: &out, Err: &errs}, knobs)
+	Program{Name: "p", Synopsis: "tests", Setup: knobs}.Run(t.Context(), []string{"--help"}, Stdio{Out: &out, Err: &errs})
 	for _, no := range []string{"verbose", "node-id", "--id", "peer_addresses"} {
 		if strings.Contains(out.String(), no) {
 			t.Errorf("%s is listed in\n%s", no, out.String())

@@ -14,8 +14,8 @@ import (
 // that kills the process.
 type DrainSetup func(fs *flag.FlagSet, std Stdio) func(ctx, term context.Context) error
 
-// MainDraining is Main for such a daemon.
-func MainDraining(name, synopsis string, setup DrainSetup) {
+// MainDraining is Main for such a daemon; p.Setup is not looked at.
+func (p Program) MainDraining(setup DrainSetup) {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	ctx, stop := context.WithCancel(context.Background())
@@ -24,15 +24,16 @@ func MainDraining(name, synopsis string, setup DrainSetup) {
 		obey(signals, terminate, stop)
 		signal.Stop(signals)
 	}()
-	os.Exit(Run(ctx, name, synopsis, os.Args[1:], Stdio{os.Stdin, os.Stdout, os.Stderr}, setup.With(term)))
+	os.Exit(p.Draining(term, setup).Run(ctx, os.Args[1:], Stdio{os.Stdin, os.Stdout, os.Stderr}))
 }
 
-// With is the Setup that passes term on.
-func (s DrainSetup) With(term context.Context) Setup {
-	return func(fs *flag.FlagSet, std Stdio) func(context.Context) error {
-		run := s(fs, std)
+// Draining is p with a Setup that passes term on to setup.
+func (p Program) Draining(term context.Context, setup DrainSetup) Program {
+	p.Setup = func(fs *flag.FlagSet, std Stdio) func(context.Context) error {
+		run := setup(fs, std)
 		return func(ctx context.Context) error { return run(ctx, term) }
 	}
+	return p
 }
 
 // obey returns when the signals that the process deals with itself are spent.

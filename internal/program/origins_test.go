@@ -79,7 +79,7 @@ func TestOrigins(t *testing.T) {
 				args = append(args, "--config="+path)
 			}
 			var out, errs strings.Builder
-			status := Run(t.Context(), "p", "tests", args, Stdio{Out: &out, Err: &errs}, listed)
+			status := Program{Name: "p", Synopsis: "tests", Setup: listed}.Run(t.Context(), args, Stdio{Out: &out, Err: &errs})
 			if got := "\n" + strings.TrimSpace(out.String()); status != 0 || strings.TrimSpace(got) != strings.TrimSpace(c.want) {
 				t.Errorf("status %d, said %q, lists%s\nwant%s", status, errs.String(), got, c.want)
 			}

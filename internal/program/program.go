@@ -33,41 +33,63 @@ type Stdio struct {
 // kills the process. Arguments that are not flags are refused.
 type Setup func(fs *flag.FlagSet, std Stdio) func(ctx context.Context) error
 
-// Main runs the program called name with the process's arguments and exits:
-// with 0 when it returns nil, else with 1 after one line on standard error for
-// each thing that is wrong.
-func Main(name, synopsis string, setup Setup) {
+// Program is one of Millrace's programs: what --help tells of it, and what it does.
+type Program struct {
+	Name     string // as it is called in what it says of itself
+	Synopsis string // what it does, in a line that begins with a verb
+	About    string // what one has to know to use it, in paragraphs; may be empty
+	Examples []Example
+	Sections []Section // in which its flags are listed; those in none come last
+	Setup    Setup
+}
+
+// Example is a command that does something that users want.
+type Example struct {
+	Does    string // what it does, in a line
+	Command string // as it is typed; may have several lines
+}
+
+// Section is some flags that belong together.
+type Section struct {
+	Title string
+	Flags []string // names without dashes, in the order in which they are listed
+}
+
+// Main runs the program with the process's arguments and exits: with 0 when it
+// returns nil, else with 1 after one line on standard error for each thing that
+// is wrong.
+func (p Program) Main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // the second signal is the system's
-	os.Exit(Run(ctx, name, synopsis, os.Args[1:], Stdio{os.Stdin, os.Stdout, os.Stderr}, setup))
+	os.Exit(p.Run(ctx, os.Args[1:], Stdio{os.Stdin, os.Stdout, os.Stderr}))
 }
 
 // Run is Main without the process: it returns the exit status.
-func Run(ctx context.Context, name, synopsis string, args []string, std Stdio, setup Setup) int {
-	fs := flag.NewFlagSet(name, flag.ContinueOnError)
+func (p Program) Run(ctx context.Context, args []string, std Stdio) int {
+	fs := flag.NewFlagSet(p.Name, flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
 	version := fs.Bool(versionFlag, false, "print the version and end")
-	run := setup(fs, std)
+	run := p.Setup(fs, std)
 	switch err := parse(fs, args); {
 	case errors.Is(err, flag.ErrHelp):
-		usage(std.Out, fs, synopsis)
+		usage(std.Out, fs, p.Synopsis)
 		return 0
 	case err != nil:
-		complain(std.Err, name, err)
+		complain(std.Err, p.Name, err)
 		return 1
 	case *version:
-		fmt.Fprintf(std.Out, "%s v%s (speaks NSQ %s, built w/%s)\n", name, Version, protocol.Version, runtime.Version())
+		fmt.Fprintf(std.Out, "%s v%s (speaks NSQ %s, built w/%s)\n", p.Name, Version, protocol.Version, runtime.Version())
 		return 0
 	}
 	warnings, err := settle(fs)
 	for _, w := range warnings {
-		fmt.Fprintf(std.Err, "%s: warning: %s\n", name, w)
+		fmt.Fprintf(std.Err, "%s: warning: %s\n", p.Name, w)
 	}
 	if err == nil {
 		err = run(ctx)
 	}
 	if err != nil {
-		complain(std.Err, name, err)
+		complain(std.Err, p.Name, err)
 		return 1
 	}
 	return 0
