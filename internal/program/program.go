@@ -142,6 +142,25 @@ func (s *Strings) Get() any { return append([]string{}, *s...) }
 // Repeatable implements Repeatable.
 func (s *Strings) Repeatable() bool { return true }
 
+// Each is a flag that may be given several times. Unlike in Strings, commas are part
+// of a value.
+type Each []string
+
+// String returns the values, a line each.
+func (e *Each) String() string { return strings.Join(*e, "\n") }
+
+// Set adds v.
+func (e *Each) Set(v string) error {
+	*e = append(*e, v)
+	return nil
+}
+
+// Get returns the values; none is an empty list.
+func (e *Each) Get() any { return append([]string{}, *e...) }
+
+// Repeatable implements Repeatable.
+func (e *Each) Repeatable() bool { return true }
+
 func usage(w io.Writer, fs *flag.FlagSet, synopsis string) {
 	fmt.Fprintf(w, "%s - %s\n\nFlags:\n", fs.Name(), synopsis)
 	fs.VisitAll(func(f *flag.Flag) {
