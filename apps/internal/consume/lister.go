@@ -13,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	millrace "github.com/millrace-mq/millrace/clients/go"
 )
 
 // askFor is how long a lookupd may take to list its topics.
@@ -29,9 +31,9 @@ type lister struct {
 }
 
 // newLister returns a lister of the lookupds, which are given as host:port or as URLs.
-func newLister(lookups []string, secure *tls.Config) (*lister, error) {
+func newLister(lookups []string, secure *tls.Config, dial millrace.Dialer) (*lister, error) {
 	l := &lister{http: &http.Client{Transport: &http.Transport{
-		TLSClientConfig: secure, Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: 1,
+		DialContext: dial, TLSClientConfig: secure, Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: 1,
 	}}}
 	var errs []error
 	for _, text := range lookups {

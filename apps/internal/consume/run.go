@@ -108,7 +108,7 @@ func (r *running) follow(ctx context.Context) error {
 	if err := r.settings.Link.Reader(&cfg, r.log); err != nil {
 		return err
 	}
-	l, err := newLister(r.settings.lookups, cfg.LookupTLS)
+	l, err := newLister(r.settings.lookups, cfg.LookupTLS, r.settings.dial)
 	if err != nil {
 		return err
 	}

@@ -33,6 +33,7 @@ type Settings struct {
 	lookupInterval time.Duration
 
 	allowed []*regexp.Regexp
+	dial    millrace.Dialer // to lookupds; nil stands for net.Dialer's
 }
 
 // Declare declares the flags on fs. What s holds already are their defaults.
@@ -88,7 +89,7 @@ func (s *Settings) Check() (errs []error) {
 		refuse(err != nil, "topic-pattern %q: %v", p, err)
 		s.allowed = append(s.allowed, r)
 	}
-	_, err := newLister(s.lookups, nil)
+	_, err := newLister(s.lookups, nil, nil)
 	refuse(err != nil, "%v", err)
 	return errs
 }
