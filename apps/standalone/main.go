@@ -49,6 +49,7 @@ func setup(fs *flag.FlagSet, std program.Stdio) func(ctx, term context.Context) 
 	s.queues.DrainFlag(fs)
 	fs.Lookup("data-path").Usage = "`directory` for what is kept on disk; created when missing"
 	fs.StringVar(&s.queues.LogLevel, "log-level", s.queues.LogLevel, "`level`: debug, info, warn, error or fatal")
+	program.ConfigFile(fs)
 	origins := program.OriginsOf(fs)
 	return func(ctx, term context.Context) error {
 		s.queues.Origins = origins()

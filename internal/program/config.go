@@ -18,25 +18,9 @@ const configFlag = "config"
 
 // ConfigFile declares --config on fs: a file in TOML whose keys are the flags'
 // names with underscores, or what Key says. Run reads it. What is given as a
-// flag wins over it.
+// flag or in the environment wins over it.
 func ConfigFile(fs *flag.FlagSet) {
-	fs.Var(new(configPath), configFlag, "`file` in TOML with settings: flags' names with underscores; flags win over it")
-}
-
-// configPath is the value of --config, and remembers which flags the file has set:
-// whoever asks where a setting comes from has the flags and no more.
-type configPath struct {
-	path   string
-	chosen map[string]bool // by the flags' names
-}
-
-func (c *configPath) String() string { return c.path }
-
-func (c *configPath) Get() any { return c.path }
-
-func (c *configPath) Set(path string) error {
-	c.path = path
-	return nil
+	fs.String(configFlag, "", "`file` in TOML with settings: flags' names with underscores; flags and the environment win over it")
 }
 
 // Repeatable is a flag.Value that may be given several times. In a config file
@@ -55,11 +39,10 @@ type Expecting interface {
 
 // config is a file that is being read into flags.
 type config struct {
-	fs     *flag.FlagSet
-	path   string
-	text   string
-	given  map[string]bool // flags that the command line has set
-	chosen map[string]bool // flags that the file has set
+	fs    *flag.FlagSet
+	path  string
+	text  string
+	given map[string]bool // flags that the command line or the environment has set
 
 	warnings []string
 	errs     []error
@@ -80,9 +63,7 @@ func readConfig(fs *flag.FlagSet, path string) (warnings []string, err error) {
 	} else if err != nil {
 		return nil, fmt.Errorf("config %s: %w", path, err)
 	}
-	c := &config{fs: fs, path: path, text: string(text), given: make(map[string]bool), chosen: make(map[string]bool)}
-	fs.Visit(func(f *flag.Flag) { c.given[meant(f)] = true })
-	fs.Lookup(configFlag).Value.(*configPath).chosen = c.chosen
+	c := &config{fs: fs, path: path, text: string(text), given: givenIn(fs)}
 	for _, key := range meta.Keys() { // in the file's order
 		if len(key) == 1 {
 			c.set(key[0], values[key[0]])
@@ -125,18 +106,14 @@ func (c *config) set(key string, value any) {
 	} else if c.given[f.Name] {
 		return
 	}
-	c.chosen[f.Name] = true
-	for _, v := range values {
-		if err := f.Value.Set(v); err != nil {
-			c.complain(key, "%s: %s", key, refusal(f, kindInFile(f), err))
-			return
-		}
+	if err := choose(c.fs, f, values, FromFile); err != nil {
+		c.complain(key, "%s: %s", key, refusal(f, kindInFile(f), err))
 	}
 }
 
 // find returns the flag that key stands for, obsolete ones too, or nil.
 func (c *config) find(key string) *flag.Flag {
-	if f := c.fs.Lookup(key); f != nil && strings.HasPrefix(f.Usage, keyUsage) {
+	if f := c.fs.Lookup(key); f != nil && isKey(f) {
 		return c.fs.Lookup(meant(f))
 	}
 	for _, o := range Options(c.fs) {

@@ -50,7 +50,7 @@ func Options(fs *flag.FlagSet) []Option {
 	})
 	var options []Option
 	fs.VisitAll(func(f *flag.Flag) {
-		if hidden(f) || f.Name == versionFlag || f.Name == configFlag {
+		if hidden(f) || everyPrograms(f.Name) || f.Name == configFlag {
 			return
 		}
 		key, ok := keys[f.Name]
@@ -78,6 +78,9 @@ func meant(f *flag.Flag) string {
 func obsolete(f *flag.Flag) (reason string, yes bool) {
 	return strings.CutPrefix(f.Usage, obsoleteUsage)
 }
+
+// isKey reports whether f is there for config files alone.
+func isKey(f *flag.Flag) bool { return strings.HasPrefix(f.Usage, keyUsage) }
 
 func hidden(f *flag.Flag) bool {
 	_, old := obsolete(f)

@@ -3,6 +3,7 @@ package program
 import (
 	"encoding"
 	"flag"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -13,10 +14,11 @@ type Source string
 
 // The sources.
 const (
-	FromDefault Source = "default" // nobody
-	FromFlag    Source = "flag"
-	FromFile    Source = "file"    // the one that --config names
-	AtRuntime   Source = "runtime" // somebody changed it while the program ran
+	FromDefault     Source = "default" // nobody
+	FromFlag        Source = "flag"
+	FromEnvironment Source = "environment"
+	FromFile        Source = "file"    // the one that --config names
+	AtRuntime       Source = "runtime" // somebody changed it while the program ran
 )
 
 // Setting is one of a program's settings, as GET /config lists it.
@@ -44,7 +46,7 @@ type origin struct {
 
 // OriginsOf says where the settings of fs come from. It is called when all flags are
 // declared and hold their defaults; what it returns, when Run has read the command
-// line and the config file.
+// line, the environment and the config file.
 func OriginsOf(fs *flag.FlagSet) func() *Origins {
 	o := &Origins{make(map[string]origin)}
 	for _, option := range Options(fs) {
@@ -64,10 +66,8 @@ func OriginsOf(fs *flag.FlagSet) func() *Origins {
 func sources(fs *flag.FlagSet) map[string]Source {
 	by := make(map[string]Source) // flags' names
 	fs.Visit(func(f *flag.Flag) { by[meant(f)] = FromFlag })
-	if f := fs.Lookup(configFlag); f != nil {
-		for name := range f.Value.(*configPath).chosen { // which no flag has set
-			by[name] = FromFile
-		}
+	if l := ledgerOf(fs); l != nil {
+		maps.Copy(by, l.by) // what the command line has not said
 	}
 	all := make(map[string]Source)
 	for _, option := range Options(fs) {

@@ -38,7 +38,7 @@ func listed(fs *flag.FlagSet, std Stdio) func(context.Context) error {
 }
 
 func TestOrigins(t *testing.T) {
-	for name, c := range map[string]struct{ file, args, want string }{
+	for name, c := range map[string]struct{ environment, file, args, want string }{
 		"nothing is said": {},
 		"flags": {args: "--queue-size=9 -on --peer-address=a --peer-address=b", want: `
 {"key":"on","value":true,"default":false,"source":"flag","text":"true","default_text":"false"}
@@ -55,6 +55,9 @@ func TestOrigins(t *testing.T) {
 		"a flag wins over the file": {file: "queue_size = 8\nshare = 0.5", args: "--size=9", want: `
 {"key":"queue_size","value":9,"default":7,"source":"flag","text":"9","default_text":"7"}
 {"key":"share","value":0.5,"default":0.5,"source":"file","text":"0.5","default_text":"0.5"}`},
+		"the environment": {environment: "P_QUEUE_SIZE=9", file: "queue_size = 8\npeer_addresses = []", want: `
+{"key":"peer_addresses","value":[],"default":[],"source":"file","text":"","default_text":""}
+{"key":"queue_size","value":9,"default":7,"source":"environment","text":"9","default_text":"7"}`},
 		"levels are NSQ's numbers": {args: "--log-level=WARN", want: `
 {"key":"log_level","value":3,"default":2,"source":"flag","text":"WARN","default_text":"info"}`},
 		"secrets": {args: "--tls-key=/run/key --auth-token=t0k3n --token=x", want: `
@@ -71,6 +74,9 @@ func TestOrigins(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			args := strings.Fields(c.args)
+			if name, value, set := strings.Cut(c.environment, "="); set {
+				t.Setenv(name, value)
+			}
 			if c.file != "" {
 				path := filepath.Join(t.TempDir(), "p.cfg")
 				if err := os.WriteFile(path, []byte(c.file), 0o600); err != nil {

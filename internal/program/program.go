@@ -68,98 +68,64 @@ func (p Program) Main() {
 func (p Program) Run(ctx context.Context, args []string, std Stdio) int {
 	fs := flag.NewFlagSet(p.Name, flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
-	version := fs.Bool(versionFlag, false, "print the version and end")
+	own := declareOwn(fs)
 	run := p.Setup(fs, std)
-	switch err := parse(fs, args); {
-	case errors.Is(err, flag.ErrHelp):
+	wrong := parse(fs, args)
+	switch {
+	case errors.Is(wrong, flag.ErrHelp):
 		usage(std.Out, fs, p.Synopsis)
 		return 0
-	case err != nil:
-		complain(std.Err, p.Name, err)
-		return 1
-	case *version:
+	case wrong == nil && own.version.asked:
 		fmt.Fprintf(std.Out, "%s v%s (speaks NSQ %s, built w/%s)\n", p.Name, Version, protocol.Version, runtime.Version())
 		return 0
 	}
-	warnings, err := settle(fs)
+	warnings, err := settle(fs, os.Environ())
 	for _, w := range warnings {
 		fmt.Fprintf(std.Err, "%s: warning: %s\n", p.Name, w)
 	}
-	if err == nil {
+	if err = errors.Join(wrong, err); err == nil {
 		err = run(ctx)
 	}
 	if err != nil {
-		complain(std.Err, p.Name, err)
+		complain(std.Err, fs, err)
 		return 1
 	}
 	return 0
 }
 
-// complain writes a line for each thing that is wrong.
-func complain(w io.Writer, name string, err error) {
+// complain writes a line for each thing that is wrong. What is wrong with a setting
+// begins with its name; nobody has typed what comes from the environment, so its
+// variable is named, too.
+func complain(w io.Writer, fs *flag.FlagSet, err error) {
 	for line := range strings.Lines(err.Error()) {
-		fmt.Fprintf(w, "%s: %s\n", name, strings.TrimSuffix(line, "\n"))
+		line = strings.TrimSuffix(line, "\n")
+		name := strings.TrimLeft(line, "-")
+		name = name[:max(strings.IndexAny(name, ": "), 0)]
+		if l := ledgerOf(fs); l != nil && l.by[name] == FromEnvironment {
+			line += fmt.Sprintf(" (%s is set)", variable(fs, name))
+		}
+		fmt.Fprintf(w, "%s: %s\n", fs.Name(), line)
 	}
 }
 
-// settle completes what the command line has said by the config file, if there
-// is one, and returns warnings about what has no effect.
-func settle(fs *flag.FlagSet) (warnings []string, err error) {
+// settle completes what the command line has said: by the environment, environ, and
+// what neither has said by the config file, if there is one. It returns warnings about
+// what has no effect.
+func settle(fs *flag.FlagSet, environ []string) (warnings []string, err error) {
 	fs.Visit(func(f *flag.Flag) {
 		if reason, old := obsolete(fs.Lookup(meant(f))); old {
 			warnings = append(warnings, fmt.Sprintf("--%s has no effect: %s", f.Name, reason))
 		}
 	})
+	more, err := readEnvironment(fs, environ)
+	warnings = append(warnings, more...)
 	f := fs.Lookup(configFlag)
 	if f == nil || f.Value.String() == "" {
-		return warnings, nil
+		return warnings, err
 	}
-	more, err := readConfig(fs, f.Value.String())
-	return append(warnings, more...), err
+	more, wrong := readConfig(fs, f.Value.String())
+	return append(warnings, more...), errors.Join(err, wrong)
 }
-
-const versionFlag = "version"
-
-// Strings is a flag that may be given several times, or once with commas.
-type Strings []string
-
-// String returns the values, comma-separated.
-func (s *Strings) String() string { return strings.Join(*s, ",") }
-
-// Set adds the values in v.
-func (s *Strings) Set(v string) error {
-	for part := range strings.SplitSeq(v, ",") {
-		if part = strings.TrimSpace(part); part != "" {
-			*s = append(*s, part)
-		}
-	}
-	return nil
-}
-
-// Get returns the values; none is an empty list.
-func (s *Strings) Get() any { return append([]string{}, *s...) }
-
-// Repeatable implements Repeatable.
-func (s *Strings) Repeatable() bool { return true }
-
-// Each is a flag that may be given several times. Unlike in Strings, commas are part
-// of a value.
-type Each []string
-
-// String returns the values, a line each.
-func (e *Each) String() string { return strings.Join(*e, "\n") }
-
-// Set adds v.
-func (e *Each) Set(v string) error {
-	*e = append(*e, v)
-	return nil
-}
-
-// Get returns the values; none is an empty list.
-func (e *Each) Get() any { return append([]string{}, *e...) }
-
-// Repeatable implements Repeatable.
-func (e *Each) Repeatable() bool { return true }
 
 func usage(w io.Writer, fs *flag.FlagSet, synopsis string) {
 	fmt.Fprintf(w, "%s - %s\n\nFlags:\n", fs.Name(), synopsis)
