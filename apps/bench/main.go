@@ -20,8 +20,17 @@ import (
 	"github.com/millrace-mq/millrace/internal/program"
 )
 
+// itself is what the program says of itself.
+func itself() program.Program {
+	return program.Program{
+		Name:     "bench",
+		Synopsis: "measures a broker that speaks V2, and lookupds",
+		Commands: commands(),
+	}
+}
+
 func main() {
-	program.MainOf("bench", "measures a V2 broker by the workloads below", commands()...)
+	itself().Main()
 }
 
 // flags declares flags of the settings.

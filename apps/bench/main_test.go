@@ -14,7 +14,7 @@ import (
 func run(t *testing.T, args string) (status int, out, errs string) {
 	t.Helper()
 	var o, e strings.Builder
-	status = program.RunOf(t.Context(), "bench", "measures", strings.Fields(args), program.Stdio{Out: &o, Err: &e}, commands()...)
+	status = itself().Run(t.Context(), strings.Fields(args), program.Stdio{Out: &o, Err: &e})
 	return status, o.String(), e.String()
 }
 

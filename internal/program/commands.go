@@ -2,67 +2,56 @@ package program
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
-	"io"
-	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 )
 
-// Command is one of the things that a program with several can be asked for.
-type Command struct {
-	Name     string // the program's first argument
-	Synopsis string // what it does, in a line
-	Setup    Setup
-}
+// Command is one of the things that a program with several can be asked for: Name is
+// the first argument, and the flags come after it.
+type Command = Program
 
-// MainOf is Main for a program whose first argument names one of commands.
-func MainOf(name, synopsis string, commands ...Command) {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // the second signal is the system's
-	os.Exit(RunOf(ctx, name, synopsis, os.Args[1:], Stdio{os.Stdin, os.Stdout, os.Stderr}, commands...))
-}
-
-// RunOf is MainOf without the process: it returns the exit status. Each
-// command has flags of its own, listed by "name command --help".
-func RunOf(ctx context.Context, name, synopsis string, args []string, std Stdio, commands ...Command) int {
+// runCommand is Run for a program that has commands.
+func (p Program) runCommand(ctx context.Context, args []string, std Stdio) int {
 	if len(args) == 0 {
-		fmt.Fprintf(std.Err, "%s: say what to do: %s (%s --help explains)\n", name, names(commands), name)
+		fmt.Fprintf(std.Err, "%s: say what to do: %s (%s --help explains)\n", p.Name, p.commandNames(), p.Name)
 		return 1
 	}
-	for _, c := range commands {
+	for _, c := range p.Commands {
 		if c.Name == args[0] {
-			return Program{Name: name + " " + c.Name, Synopsis: c.Synopsis, Setup: c.Setup}.Run(ctx, args[1:], std)
+			return p.command(c).Run(ctx, args[1:], std)
 		}
 	}
-	switch strings.TrimLeft(args[0], "-") {
-	case "help", "h":
-		listCommands(std.Out, name, synopsis, commands)
-		return 0
-	case "version":
-		return Program{Name: name, Synopsis: synopsis, Setup: nothing}.Run(ctx, []string{"--version"}, std)
+	if word := strings.TrimLeft(args[0], "-"); word == "help" || word == versionFlag {
+		args = append([]string{"--" + word}, args[1:]...)
 	}
-	fmt.Fprintf(std.Err, "%s: unknown command %q: must be one of %s\n", name, args[0], names(commands))
-	return 1
+	if !strings.HasPrefix(args[0], "-") {
+		fmt.Fprintf(std.Err, "%s: unknown command %q: must be one of %s\n", p.Name, args[0], p.commandNames())
+		return 1
+	}
+	fs, own, _ := p.flags(std)
+	wrong := parse(fs, args)
+	if errors.Is(wrong, flag.ErrHelp) || wrong == nil && own.tells() {
+		return p.tell(own, fs, std)
+	}
+	if wrong == nil {
+		wrong = fmt.Errorf("say what to do: %s", p.commandNames())
+	}
+	return p.status(fs, std, wrong)
 }
 
-func names(commands []Command) string {
+// command is c as a program of its own.
+func (p Program) command(c Command) Program {
+	c.called = p.as() + " " + c.Name
+	c.Name = p.Name + " " + c.Name
+	return c
+}
+
+func (p Program) commandNames() string {
 	var list []string
-	for _, c := range commands {
+	for _, c := range p.Commands {
 		list = append(list, c.Name)
 	}
 	return strings.Join(list, ", ")
-}
-
-func listCommands(w io.Writer, name, synopsis string, commands []Command) {
-	fmt.Fprintf(w, "%s - %s\n\nCommands (%s COMMAND --help lists the flags of one):\n", name, synopsis, name)
-	for _, c := range commands {
-		fmt.Fprintf(w, "  %s\n        %s\n", c.Name, c.Synopsis)
-	}
-}
-
-func nothing(*flag.FlagSet, Stdio) func(context.Context) error {
-	return func(context.Context) error { return nil }
 }

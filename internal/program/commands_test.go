@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-func TestRunOf(t *testing.T) {
-	greet := Command{"greet", "says hello", func(fs *flag.FlagSet, std Stdio) func(context.Context) error {
+func TestCommands(t *testing.T) {
+	greet := Command{Name: "greet", Synopsis: "says hello", Setup: func(fs *flag.FlagSet, std Stdio) func(context.Context) error {
 		whom := fs.String("whom", "world", "`name` to greet")
 		return func(context.Context) error {
 			_, err := fmt.Fprintf(std.Out, "hello %s\n", *whom)
@@ -27,11 +27,16 @@ func TestRunOf(t *testing.T) {
 		{"greet twice", 1, "", `say greet: unexpected argument "twice"`},
 		{"--help", 0, "greet\n        says hello", ""},
 		{"--version", 0, "say v", ""},
+		{"help", 0, "says hello", ""},
+		{"version", 0, "say v", ""},
+		{"--man", 0, ".TH \"SAY\" 1 ", ""},
+		{"--completion fish", 0, "-a greet", ""},
+		{"--loud", 1, "", "unknown flag --loud"},
 		{"", 1, "", "say what to do: greet"},
 		{"part", 1, "", `unknown command "part": must be one of greet`},
 	} {
 		var out, err strings.Builder
-		status := RunOf(t.Context(), "say", "talks", strings.Fields(c.args), Stdio{Out: &out, Err: &err}, greet)
+		status := Program{Name: "say", Synopsis: "talks", Commands: []Command{greet}}.Run(t.Context(), strings.Fields(c.args), Stdio{Out: &out, Err: &err})
 		if status != c.status || !strings.Contains(out.String(), c.out) || !strings.Contains(err.String(), c.err) {
 			t.Errorf("say %s: status %d, output %q, errors %q", c.args, status, out.String(), err.String())
 		}

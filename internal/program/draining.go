@@ -24,7 +24,7 @@ func (p Program) MainDraining(setup DrainSetup) {
 		obey(signals, terminate, stop)
 		signal.Stop(signals)
 	}()
-	os.Exit(p.Draining(term, setup).Run(ctx, os.Args[1:], Stdio{os.Stdin, os.Stdout, os.Stderr}))
+	p.Draining(term, setup).exit(ctx)
 }
 
 // Draining is p with a Setup that passes term on to setup.

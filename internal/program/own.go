@@ -34,6 +34,9 @@ func declareOwn(fs *flag.FlagSet) *own {
 	return o
 }
 
+// tells reports whether something is to be told, and then nothing done.
+func (o *own) tells() bool { return o.version.asked || o.manual || o.shell != "" }
+
 // ledger is the value of --version, and remembers who has set the flags that the
 // command line has not: whoever asks where a setting comes from has the flags and no
 // more.

@@ -11,16 +11,18 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"runtime"
-	"slices"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
-
-	"github.com/millrace-mq/millrace/protocol"
 )
 
-// Version is Millrace's own version; releases set it with -ldflags -X.
-var Version = "0.1.0-dev"
+// Version is Millrace's own version, and Released the day of it; releases set them with
+// -ldflags -X.
+var (
+	Version  = "0.1.0-dev"
+	Released = "2026-11-21"
+)
 
 // Stdio is a program's standard streams, so that tests can run one in process.
 type Stdio struct {
@@ -41,6 +43,9 @@ type Program struct {
 	Examples []Example
 	Sections []Section // in which its flags are listed; those in none come last
 	Setup    Setup
+	Commands []Command // what it can be asked for, instead of Setup
+
+	called string // as its user has called it; Name if empty
 }
 
 // Example is a command that does something that users want.
@@ -61,23 +66,29 @@ type Section struct {
 func (p Program) Main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // the second signal is the system's
+	p.exit(ctx)
+}
+
+func (p Program) exit(ctx context.Context) {
+	if name := strings.TrimSuffix(filepath.Base(os.Args[0]), ".exe"); fileName.MatchString(name) {
+		p.called = name
+	}
 	os.Exit(p.Run(ctx, os.Args[1:], Stdio{os.Stdin, os.Stdout, os.Stderr}))
 }
 
+// fileName is a name that needs no quotes in a shell's script or a man page. By another
+// one the program is not called in them.
+var fileName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.+-]*$`)
+
 // Run is Main without the process: it returns the exit status.
 func (p Program) Run(ctx context.Context, args []string, std Stdio) int {
-	fs := flag.NewFlagSet(p.Name, flag.ContinueOnError)
-	fs.SetOutput(io.Discard)
-	own := declareOwn(fs)
-	run := p.Setup(fs, std)
+	if len(p.Commands) > 0 {
+		return p.runCommand(ctx, args, std)
+	}
+	fs, own, run := p.flags(std)
 	wrong := parse(fs, args)
-	switch {
-	case errors.Is(wrong, flag.ErrHelp):
-		usage(std.Out, fs, p.Synopsis)
-		return 0
-	case wrong == nil && own.version.asked:
-		fmt.Fprintf(std.Out, "%s v%s (speaks NSQ %s, built w/%s)\n", p.Name, Version, protocol.Version, runtime.Version())
-		return 0
+	if errors.Is(wrong, flag.ErrHelp) || wrong == nil && own.tells() {
+		return p.tell(own, fs, std)
 	}
 	warnings, err := settle(fs, os.Environ())
 	for _, w := range warnings {
@@ -86,11 +97,27 @@ func (p Program) Run(ctx context.Context, args []string, std Stdio) int {
 	if err = errors.Join(wrong, err); err == nil {
 		err = run(ctx)
 	}
-	if err != nil {
-		complain(std.Err, fs, err)
-		return 1
+	return p.status(fs, std, err)
+}
+
+// flags are the program's and every program's.
+func (p Program) flags(std Stdio) (*flag.FlagSet, *own, func(context.Context) error) {
+	fs := flag.NewFlagSet(p.Name, flag.ContinueOnError)
+	fs.SetOutput(io.Discard)
+	own := declareOwn(fs)
+	if p.Setup == nil {
+		return fs, own, nil
 	}
-	return 0
+	return fs, own, p.Setup(fs, std)
+}
+
+// status is the exit status after err, which is told.
+func (p Program) status(fs *flag.FlagSet, std Stdio, err error) int {
+	if err == nil {
+		return 0
+	}
+	complain(std.Err, fs, err)
+	return 1
 }
 
 // complain writes a line for each thing that is wrong. What is wrong with a setting
@@ -125,23 +152,4 @@ func settle(fs *flag.FlagSet, environ []string) (warnings []string, err error) {
 	}
 	more, wrong := readConfig(fs, f.Value.String())
 	return append(warnings, more...), errors.Join(err, wrong)
-}
-
-func usage(w io.Writer, fs *flag.FlagSet, synopsis string) {
-	fmt.Fprintf(w, "%s - %s\n\nFlags:\n", fs.Name(), synopsis)
-	fs.VisitAll(func(f *flag.Flag) {
-		if hidden(f) {
-			return
-		}
-		kind, text := flag.UnquoteUsage(f)
-		head := "  --" + f.Name
-		if kind != "" {
-			head += " " + kind
-		}
-		told := strings.Contains(text, "(default") // in words
-		if !told && !slices.Contains([]string{"", "0", "false", "0s", "[]"}, f.DefValue) {
-			text += fmt.Sprintf(" (default %s)", f.DefValue)
-		}
-		fmt.Fprintf(w, "%s\n        %s\n", head, text)
-	})
 }
