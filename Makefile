@@ -8,6 +8,10 @@ SOAK ?= 10
 BENCHFLAGS ?=
 CLIENTBENCHFLAGS ?=
 LEVELS ?= memory disk fsync
+PREFIX ?= /usr/local
+DESTDIR ?=
+PROGRAM_PREFIX ?=
+BUILD ?= build
 
 # A check is silent unless it fails: then it says everything and make ends.
 quiet = out=$$($(1) 2>&1) || { printf '%s\n' "$$out"; exit 1; }
@@ -16,12 +20,43 @@ staticcheck = go tool -modfile=$(1)internal/tools/go.mod staticcheck
 # other processes and have a step of their own, as has the clients' conformance.
 packages = $$(go list ./... | grep -v -e '/internal/e2e$$' -e '/internal/e2e/cluster$$' -e '/internal/e2e/clients$$' -e '/internal/e2e/browser$$' -e '/clients/conformance$$')
 
-.PHONY: build run test check format vet staticcheck race interpreter conformance fuzz python e2e cluster clients browser otel nsqjs gonsq bench soak clean
+.PHONY: build install uninstall run test check format vet staticcheck race interpreter conformance fuzz python e2e cluster clients browser otel nsqjs gonsq bench soak clean
 
 build:
-	@echo 'building the programs into build/'
-	@mkdir -p build
-	@go build -o build/ ./apps/...
+	@echo 'building the programs into $(BUILD)/'
+	@mkdir -p '$(BUILD)'
+	@go build -o '$(BUILD)/' ./apps/...
+
+# PROGRAM=NAME for each program and the name that it is installed by: tail and stat must
+# not hide the system's. PROGRAM_PREFIX stands before every name.
+names = $(foreach p,$(patsubst apps/%/main.go,%,$(wildcard apps/*/main.go)),$(p)=$(or $(PROGRAM_PREFIX),$(if $(filter tail stat,$(p)),millrace-))$(p))
+bin = $(DESTDIR)$(PREFIX)/bin
+share = $(DESTDIR)$(PREFIX)/share
+bashdir = $(share)/bash-completion/completions
+zshdir = $(share)/zsh/site-functions
+fishdir = $(share)/fish/vendor_completions.d
+
+# Whoever becomes root for this may have no Go there: then what is built is installed. A
+# program tells its man page and completion itself, by the name it has been given.
+install:
+	@if command -v go >/dev/null; then $(MAKE) --no-print-directory build; else echo 'without Go: what is in $(BUILD)/ is installed'; fi
+	@echo 'installing into $(DESTDIR)$(PREFIX)'
+	@mkdir -p '$(bin)' '$(share)/man/man1' '$(bashdir)' '$(zshdir)' '$(fishdir)'
+	@set -e; for pair in $(names); do \
+		name=$${pair#*=}; program='$(bin)'/$$name; \
+		install -m 755 '$(BUILD)'/$${pair%%=*} "$$program"; \
+		"$$program" --man >'$(share)/man/man1'/$$name.1; \
+		"$$program" --completion bash >'$(bashdir)'/$$name; \
+		"$$program" --completion zsh >'$(zshdir)'/_$$name; \
+		"$$program" --completion fish >'$(fishdir)'/$$name.fish; \
+	done
+
+uninstall:
+	@echo 'removing what was installed into $(DESTDIR)$(PREFIX)'
+	@for pair in $(names); do \
+		name=$${pair#*=}; \
+		rm -f '$(bin)'/$$name '$(share)/man/man1'/$$name.1 '$(bashdir)'/$$name '$(zshdir)'/_$$name '$(fishdir)'/$$name.fish; \
+	done
 
 run: build
 	@exec build/standalone
