@@ -17,13 +17,6 @@ import (
 	"github.com/millrace-mq/millrace/internal/program"
 )
 
-// itself is what the program says of itself.
-var itself = program.Program{
-	Name:     "admin",
-	Synopsis: "shows what all daemons are doing, in a browser, and changes it",
-	Setup:    setup,
-}
-
 func main() {
 	itself.Main()
 }

@@ -20,15 +20,6 @@ import (
 	"github.com/millrace-mq/millrace/internal/program"
 )
 
-// itself is what the program says of itself.
-func itself() program.Program {
-	return program.Program{
-		Name:     "bench",
-		Synopsis: "measures a broker that speaks V2, and lookupds",
-		Commands: commands(),
-	}
-}
-
 func main() {
 	itself().Main()
 }

@@ -9,13 +9,6 @@ import (
 	"github.com/millrace-mq/millrace/lookupd"
 )
 
-// itself is what the program says of itself.
-var itself = program.Program{
-	Name:     "lookupd",
-	Synopsis: "tells consumers which queue daemons have a topic",
-	Setup:    setup,
-}
-
 func main() {
 	itself.Main()
 }

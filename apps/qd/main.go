@@ -9,12 +9,6 @@ import (
 	"github.com/millrace-mq/millrace/qd"
 )
 
-// itself is what the program says of itself.
-var itself = program.Program{
-	Name:     "qd",
-	Synopsis: "keeps topics and delivers them to the consumers of their channels",
-}
-
 func main() {
 	itself.MainDraining(setup)
 }

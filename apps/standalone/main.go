@@ -18,12 +18,6 @@ import (
 	"github.com/millrace-mq/millrace/qd"
 )
 
-// itself is what the program says of itself.
-var itself = program.Program{
-	Name:     "standalone",
-	Synopsis: "qd, lookupd and admin in one process",
-}
-
 func main() {
 	itself.MainDraining(setup)
 }

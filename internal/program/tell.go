@@ -69,7 +69,7 @@ func (p Program) typed(command string) string {
 	if p.as() == p.Name {
 		return command
 	}
-	word := regexp.MustCompile(`(?m)(^|[|;&(]\s*)` + regexp.QuoteMeta(p.Name) + `\b`)
+	word := regexp.MustCompile(`(?m)(^|[|;&(]\s*|[A-Z_]=\S* )` + regexp.QuoteMeta(p.Name) + `\b`)
 	return word.ReplaceAllString(command, "${1}"+p.as())
 }
 
