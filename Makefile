@@ -18,9 +18,9 @@ quiet = out=$$($(1) 2>&1) || { printf '%s\n' "$$out"; exit 1; }
 staticcheck = go tool -modfile=$(1)internal/tools/go.mod staticcheck
 # Packages whose tests run under the race detector; the end-to-end tests watch
 # other processes and have a step of their own, as has the clients' conformance.
-packages = $$(go list ./... | grep -v -e '/internal/e2e$$' -e '/internal/e2e/cluster$$' -e '/internal/e2e/clients$$' -e '/internal/e2e/browser$$' -e '/clients/conformance$$')
+packages = $$(go list ./... | grep -v -e '/internal/e2e$$' -e '/internal/e2e/install$$' -e '/internal/e2e/cluster$$' -e '/internal/e2e/clients$$' -e '/internal/e2e/browser$$' -e '/clients/conformance$$')
 
-.PHONY: build install uninstall run test check format vet staticcheck race interpreter conformance fuzz python e2e cluster clients browser otel nsqjs gonsq bench soak clean
+.PHONY: build install uninstall run test check format vet staticcheck race shells interpreter conformance fuzz python e2e cluster clients browser otel nsqjs gonsq bench soak clean
 
 build:
 	@echo 'building the programs into $(BUILD)/'
@@ -61,7 +61,7 @@ uninstall:
 run: build
 	@exec build/standalone
 
-test: check race conformance fuzz python e2e cluster clients browser otel nsqjs gonsq
+test: check race shells conformance fuzz python e2e cluster clients browser otel nsqjs gonsq
 	@echo 'all tests passed'
 
 check: format vet staticcheck
@@ -88,6 +88,14 @@ race:
 		$(call quiet,go test -race -shuffle=on $(packages)); \
 	elif [ "$$CI" = true ]; then echo 'the race detector needs gcc'; exit 1; \
 	else echo 'skipped: the race detector needs gcc; testing without it'; $(call quiet,go test -shuffle=on $(packages)); fi
+
+# What is told to shells and formatters is tried with those that there are. Only bash has
+# to be there, in CI (CI=true).
+shells:
+	@[ "$$(id -u)" != 0 ] || for program in zsh fish groff mandoc; do command -v $$program >/dev/null || apt-get install -y $$program >/dev/null 2>&1 || true; done
+	@echo 'installing into a directory; completing in bash, zsh and fish'
+	@out=$$(go test -count=1 -v ./internal/program/help ./internal/e2e/install 2>&1) || { printf '%s\n' "$$out"; exit 1; }; \
+	printf '%s\n' "$$out" | grep -o 'skipped: .*' | sort -u || true
 
 # Python is installed where that is possible. Without one that is recent enough, what
 # needs it says so in a line, which only CI (CI=true) takes for a failure.

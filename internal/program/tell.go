@@ -131,7 +131,7 @@ type Enumerated interface {
 
 var (
 	aside = regexp.MustCompile(` *\([^)]*\)`)
-	words = regexp.MustCompile(`(?:^|[:,] )((?:[\w.-]+, )*[\w.-]+ or [\w.-]+)(?:[;.]|$)`)
+	words = regexp.MustCompile(`(?:^|[:,] )((?:[\w.-]+, )*[\w.-]+,? or [\w.-]+)(?:[;.]|$)`)
 )
 
 // choices are the values of f, if they are a few words: those that it tells, or that it
@@ -152,7 +152,7 @@ func choices(f *flag.Flag) []string {
 	if list == nil {
 		return nil
 	}
-	return strings.Split(strings.ReplaceAll(list[1], " or ", ", "), ", ")
+	return strings.Split(strings.NewReplacer(", or ", ", ", " or ", ", ").Replace(list[1]), ", ")
 }
 
 // settingsNote says how else than by flags, such as those in groups, the program is told
