@@ -40,6 +40,12 @@ type dialer struct {
 
 // connect dials address and is greeted, within the dialer's timeout once it is its turn.
 func (d *dialer) connect(ctx context.Context, address string) (*conn, error) {
+	return d.connectAt(ctx, address, "")
+}
+
+// connectAt is connect, with the place where a channel is to begin that subscribing
+// makes; "" is the one that identify has.
+func (d *dialer) connectAt(ctx context.Context, address, place string) (*conn, error) {
 	select {
 	case d.dialing <- struct{}{}:
 		defer func() { <-d.dialing }()
@@ -55,7 +61,7 @@ func (d *dialer) connect(ctx context.Context, address string) (*conn, error) {
 	}
 	// The handshake is stopped by its context through the connection.
 	stop := context.AfterFunc(ctx, func() { _ = nc.Close() })
-	g := greeting{ctx: ctx, dialer: d, conn: d.newConn(nc, address)}
+	g := greeting{ctx: ctx, dialer: d, place: place, conn: d.newConn(nc, address)}
 	err = g.run()
 	if !stop() && err == nil {
 		err = context.Cause(ctx)
@@ -84,6 +90,7 @@ func (d *dialer) newConn(nc net.Conn, address string) *conn {
 type greeting struct {
 	ctx    context.Context
 	dialer *dialer
+	place  string // where a channel is to begin, if not where the dialer has it
 	conn   *conn
 }
 
@@ -132,7 +139,11 @@ func (g *greeting) run() error {
 }
 
 func (g *greeting) identify() error {
-	body, err := json.Marshal(g.dialer.identify)
+	request := g.dialer.identify
+	if g.place != "" {
+		request.Extension = &protocol.ExtensionRequest{ChannelStart: g.place}
+	}
+	body, err := json.Marshal(request)
 	if err != nil {
 		return err
 	}

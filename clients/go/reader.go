@@ -10,6 +10,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/millrace-mq/millrace/protocol"
 )
 
 // Reader consumes one channel of one topic from every daemon that has it.
@@ -125,12 +127,13 @@ func (r *Reader) requeueDelay(attempts uint16) time.Duration {
 func (r *Reader) keep(ctx, work context.Context, address string) {
 	var pause backoff
 	level := slog.LevelWarn
+	place := r.place(address, nil)
 	for {
 		began := time.Now()
-		c, err := r.dialer.connect(ctx, address)
+		c, err := r.dialer.connectAt(ctx, address, place)
 		what := "cannot connect"
 		if err == nil {
-			err = r.consume(ctx, work, c)
+			err = r.consume(ctx, work, c, place)
 			what, level = "connection lost", slog.LevelWarn
 		}
 		if ctx.Err() != nil {
@@ -142,18 +145,31 @@ func (r *Reader) keep(ctx, work context.Context, address string) {
 		if !sleep(ctx, delay) || r.dropUnlisted(address) {
 			return
 		}
+		place = r.place(address, err)
 	}
 }
 
+// place is where a channel is to begin that the next SUB to a daemon makes, after the
+// last attempt, if there was one, has failed with err.
+func (r *Reader) place(address string, err error) string {
+	if r.config.StartAt == nil {
+		return ""
+	}
+	if refused, ok := errors.AsType[*protocol.Error](err); !ok || refused.Code != protocol.ESubFailed {
+		err = nil
+	}
+	return r.config.StartAt(address, err)
+}
+
 // consume receives on c, which is subscribed, until that ends. It returns why.
-func (r *Reader) consume(ctx, work context.Context, c *conn) error {
+func (r *Reader) consume(ctx, work context.Context, c *conn, place string) error {
 	l := newLine(c, r)
 	r.mu.Lock()
 	r.connected = append(r.connected, l)
 	r.mu.Unlock()
 	r.noteChange()
 	r.config.Log.Info("subscribed", "qd", c.address)
-	if r.config.Start != StartLatest && c.extension == nil {
+	if (r.config.Start != StartLatest || place != "") && c.extension == nil {
 		r.config.Log.Warn("the daemon decides where a new channel starts: it does not know the setting Start", "qd", c.address)
 	}
 	err := l.run(ctx, work)

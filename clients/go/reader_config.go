@@ -102,6 +102,13 @@ type ReaderConfig struct {
 	// logged, once a connection.
 	Start Start
 
+	// StartAt, if set, says the same of one daemon, in words that Seek knows; "" leaves it
+	// to Start. It is called before each attempt to connect to the daemon; refused is why
+	// the daemon would not subscribe at the place of the last one, and nil if it was not asked,
+	// or did. A program that makes an ephemeral channel can so go on where it was. Calls
+	// for different daemons overlap.
+	StartAt func(address string, refused error) string
+
 	// OnHandled, if set, is told of each message, or batch, that was handled or
 	// given to OnGiveUp. Calls overlap if Concurrency is above 1.
 	OnHandled func(Handled)

@@ -169,6 +169,45 @@ func TestStart(t *testing.T) {
 	})
 }
 
+// StartAt is asked before each connection, and is told when its last place was refused.
+func TestStartAt(t *testing.T) {
+	inBubble(t, func(t *testing.T, n *pipeNet) {
+		b := newBroker(t)
+		b.offers.extension = &protocol.ExtensionResponse{Seek: true}
+		var asked []string
+		b.intercept = func(s *session, l protocol.Line, _ []byte) bool {
+			if l.Verb != protocol.Sub {
+				return false
+			}
+			asked = append(asked, s.identify.Extension.ChannelStart)
+			if s.identify.Extension.ChannelStart == "gone" {
+				s.send(protocol.FrameError, "E_SUB_FAILED SUB failed no such message")
+				s.mu.Lock()
+				s.ended = true
+				s.mu.Unlock()
+				return true
+			}
+			return false
+		}
+		b.start(n.listen("q:1"))
+		t.Cleanup(b.stop)
+		var told []string
+		places := []string{"gone", "2026-11-20T08:00:00Z", ""}
+		startReader(t, n, ReaderConfig{
+			Addresses: []string{"q:1"}, Handler: &recorder{}, Start: StartEarliest,
+			StartAt: func(address string, refused error) string {
+				told = append(told, fmt.Sprint(address, " ", refused != nil))
+				return places[len(told)-1]
+			},
+		})
+		pass(5 * time.Second)
+		b.each(func(s *session) { _ = s.nc.Close() })
+		pass(5 * time.Second)
+		want(t, "told", told, []string{"q:1 false", "q:1 true", "q:1 false"})
+		want(t, "asked", asked, []string{"gone", "2026-11-20T08:00:00Z", protocol.PlaceEarliest})
+	})
+}
+
 func TestOutputBufferTimeoutAskedFor(t *testing.T) {
 	for given, asked := range map[time.Duration]int{0: 25, -1: 0, time.Second: 1000} {
 		config := ReaderConfig{Topic: "t", Channel: "c", Addresses: []string{"q:1"}, OutputBufferTimeout: given}

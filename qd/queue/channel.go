@@ -20,6 +20,7 @@ type Channel struct {
 
 	reading     reading // if the topic has a log
 	jumped      uint64  // positions without messages that the cursor was moved past
+	replay      uint64  // an ephemeral channel sheds nothing before its cursor is here
 	changes     []Change
 	reset       bool   // so much has changed that all must be written
 	maxAttempts int    // 0 is any number

@@ -260,6 +260,38 @@ func TestEphemeralChannelInLog(t *testing.T) {
 	}
 }
 
+// An ephemeral channel that begins in the log, or is moved back in it, gets what the
+// log has, however much that is, and sheds again from there on.
+func TestEphemeralReplay(t *testing.T) {
+	w := newLogWorld(t, 20, 1)
+	durable := w.topic.AddChannel("durable", 1)
+	for range 10 {
+		w.block(10)
+	}
+	c := w.topic.OpenChannelAt("c#ephemeral", 0, 1)
+	k := subscribe(c, 1000)
+	for range 10 {
+		w.block(10)
+	}
+	if got := w.deliver(c, k); !slices.Equal(got, upTo(0, 200)) {
+		t.Errorf("delivered: %v", got)
+	}
+	for range 10 {
+		w.block(10)
+	}
+	if got := w.deliver(c, k); !slices.Equal(got, upTo(280, 300)) {
+		t.Errorf("delivered when it had caught up: %v", got)
+	}
+	c.Seek(w.first+50, 1)
+	w.block(10)
+	if got := w.deliver(c, k); !slices.Equal(got, upTo(50, 310)) {
+		t.Errorf("delivered when it was moved back: %v", got)
+	}
+	if got := w.deliver(durable, subscribe(durable, 1000)); !slices.Equal(got, upTo(0, 310)) {
+		t.Errorf("delivered to the other: %v", got)
+	}
+}
+
 // TestSamePace has eight channels read the log at the same pace: each block is
 // read once.
 func TestSamePace(t *testing.T) {

@@ -221,12 +221,13 @@ func (c *Channel) TakeIn(e Entry) {
 }
 
 // OpenChannelAt opens a channel that begins at a position of the log, or at the
-// oldest message that is kept, if that is later.
+// oldest message that is kept, if that is later. An ephemeral channel gets all that is
+// there, and sheds only when it has come so far.
 func (t *Topic) OpenChannelAt(name string, pos uint64, now int64) *Channel {
 	first := len(t.channels) == 0
 	c := t.join(name)
 	c.cursor = min(max(pos, t.log.first), t.limit())
-	c.from = c.cursor
+	c.from, c.replay = c.cursor, t.limit()
 	if first {
 		t.handOver(now)
 	}
@@ -261,6 +262,7 @@ func (c *Channel) Seek(pos uint64, now int64) {
 	// cursor and the limit comes in again.
 	c.jumped += t.log.gone(c.cursor, t.limit())
 	c.cursor = min(max(pos, t.log.first), t.limit())
+	c.replay = t.limit()
 	again := uint64(t.log.messages(c.cursor, t.limit()))
 	c.jumped -= t.log.gone(c.cursor, t.limit())
 	c.counts.Resumed += again

@@ -55,6 +55,9 @@ func (c *Channel) shed() {
 		return
 	}
 	if t := c.topic; t.log != nil {
+		if c.cursor < c.replay {
+			return // it was made, or moved, to read what the log has
+		}
 		if more := c.unread() - t.MemoryMessages; more > 0 {
 			c.dropTo(t.log.behind(c.cursor, more))
 		}
