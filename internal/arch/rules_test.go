@@ -51,6 +51,7 @@ var folders = []folder{
 	{path: "clients/conformance", mayImport: []string{"clients", "protocol"}, thirdParty: []string{snappy}},
 	{path: "clients/conformance/script", mayImport: []string{"protocol"}, pure: true, mayNot: []string{"context", "io", "log", "net", "os", "sync", "syscall"}},
 	{path: "apps", mayImport: []string{"qd", "lookupd", "admin", "clients", "internal", "protocol"}},
+	{path: "apps/internal/fields", pure: true, mayNot: []string{"context", "log", "net", "os", "syscall"}, thirdParty: []string{jsontext}},
 	{path: "apps/bench/load", mayImport: []string{"protocol"}, thirdParty: []string{snappy, compress}},
 	{path: "apps/bench/work", mayImport: []string{"apps/bench", "internal", "protocol"}, thirdParty: []string{snappy, compress}}, // in tests
 
