@@ -1,139 +1,81 @@
 package main
 
 import (
-	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
-	"sync"
 	"syscall"
-	"time"
 )
 
-// answer is how a message is answered: a millrace.Message.
-type answer interface {
-	Finish()
-	Requeue(delay time.Duration)
+// lot is some lines to be shown together.
+type lot struct {
+	text []byte
+	ends []int // of each line in text
+
+	shown chan int // receives how many of the lines were written, from the first on
 }
 
-// requeueDelay is how long messages that are not shown any more stay away, so
-// that they do not come straight back to a program that is ending.
-const requeueDelay = time.Second
-
-// line is a message to show.
-type line struct {
-	prefix string
-	body   []byte
-	answer
-}
-
-// screen shows what several readers bring. A message is finished once its line
-// was written. While one lot is written, which may take as long as whoever
-// reads the output likes, the next gathers.
+// screen shows what several readers bring, a lot at a time. Whoever brings one waits
+// until it was written, which may take as long as whoever reads the output likes: that
+// is what bounds how much waits.
 type screen struct {
+	out   io.Writer
 	count int    // how many lines to show; 0 is no limit
 	full  func() // called when no more can be shown
-	wake  chan struct{}
-
-	mu      sync.Mutex // guards arrived; never held across I/O
-	arrived []line
+	lots  chan *lot
 
 	// Owned by run.
-	out   *bufio.Writer
-	batch []line
 	shown int
 }
 
 func newScreen(out io.Writer, count int, full func()) *screen {
-	return &screen{count: count, full: full, wake: make(chan struct{}, 1), out: bufio.NewWriterSize(out, 64<<10)}
+	return &screen{out: out, count: count, full: full, lots: make(chan *lot)}
 }
 
-// add has l shown. It never blocks.
-func (s *screen) add(l line) {
-	s.mu.Lock()
-	s.arrived = append(s.arrived, l)
-	s.mu.Unlock()
-	select {
-	case s.wake <- struct{}{}:
-	default:
+// show has l shown and returns how many of its lines were. It must not be called when
+// run has returned.
+func (s *screen) show(l *lot) int {
+	if len(l.ends) == 0 {
+		return 0
 	}
+	s.lots <- l
+	return <-l.shown
 }
 
-func (s *screen) take() []line {
-	clear(s.batch) // lets go of the bodies
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.batch, s.arrived = s.arrived, s.batch[:0]
-	return s.batch
-}
-
-// run shows lines until ended is closed. That nobody reads them any more is a
-// good end.
-func (s *screen) run(ended <-chan struct{}) error {
-	err := s.showUntil(ended)
-	s.full()
-	for { // what comes now goes back
-		for _, l := range s.take() {
-			l.Requeue(requeueDelay)
-		}
+// run shows lots until ctx ends. That nobody reads them any more is a good end.
+func (s *screen) run(ctx context.Context) error {
+	var failed error
+	done := false
+	for {
 		select {
-		case <-s.wake:
-		case <-ended:
-			if errors.Is(err, syscall.EPIPE) || errors.Is(err, io.ErrClosedPipe) {
+		case <-ctx.Done():
+			if errors.Is(failed, syscall.EPIPE) || errors.Is(failed, io.ErrClosedPipe) {
 				return nil
 			}
-			return err
+			return failed
+		case l := <-s.lots:
+			n := 0
+			if !done {
+				n, failed = s.write(l)
+				if done = failed != nil || s.count > 0 && s.shown == s.count; done {
+					s.full()
+				}
+			}
+			l.shown <- n
 		}
 	}
 }
 
-// showUntil shows lines until ended is closed, count is reached, or the output
-// fails.
-func (s *screen) showUntil(ended <-chan struct{}) error {
-	for {
-		if err := s.show(s.take()); err != nil {
-			return err
-		}
-		if s.count > 0 && s.shown == s.count {
-			return nil
-		}
-		select {
-		case <-s.wake:
-		case <-ended:
-			return nil
-		}
+// write writes l, or as many of its lines as may still be shown.
+func (s *screen) write(l *lot) (int, error) {
+	n := len(l.ends)
+	if s.count > 0 {
+		n = min(n, s.count-s.shown)
 	}
-}
-
-func (s *screen) show(lines []line) error {
-	if s.count > 0 && len(lines) > s.count-s.shown {
-		for _, l := range lines[s.count-s.shown:] {
-			l.Requeue(requeueDelay)
-		}
-		lines = lines[:s.count-s.shown]
+	if _, err := s.out.Write(l.text[:l.ends[n-1]]); err != nil {
+		return 0, fmt.Errorf("write to standard output: %w", err)
 	}
-	if len(lines) == 0 {
-		return nil
-	}
-	for _, l := range lines {
-		s.write(l)
-	}
-	if err := s.out.Flush(); err != nil {
-		for _, l := range lines {
-			l.Requeue(requeueDelay)
-		}
-		return fmt.Errorf("write to standard output: %w", err)
-	}
-	for _, l := range lines {
-		l.Finish()
-	}
-	s.shown += len(lines)
-	return nil
-}
-
-// write appends to the buffer, which keeps an error until Flush returns it.
-func (s *screen) write(l line) {
-	_, _ = s.out.WriteString(l.prefix)
-	_, _ = s.out.Write(l.body)
-	_ = s.out.WriteByte('\n')
+	s.shown += n
+	return n, nil
 }

@@ -1,79 +1,32 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
-	"testing/synctest"
-	"time"
+
+	"go.uber.org/goleak"
 )
 
-// audience keeps what a screen shows and how its messages were answered.
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// audience keeps what a screen shows.
 type audience struct {
 	fails func(written int) error // asked before each write
-
-	mu                 sync.Mutex // guards below
-	seen               strings.Builder
-	finished, requeued []string
-	full               int // how often the screen said that it was
+	seen  strings.Builder
 }
 
 func (a *audience) Write(p []byte) (int, error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
 	if a.fails != nil {
 		if err := a.fails(a.seen.Len()); err != nil {
 			return 0, err
 		}
 	}
 	return a.seen.Write(p)
-}
-
-type message struct {
-	a    *audience
-	body string
-}
-
-func (m message) Finish() {
-	m.a.mu.Lock()
-	defer m.a.mu.Unlock()
-	m.a.finished = append(m.a.finished, m.body)
-	if !strings.Contains(m.a.seen.String(), m.body+"\n") {
-		panic("finished unseen: " + m.body)
-	}
-}
-
-func (m message) Requeue(time.Duration) {
-	m.a.mu.Lock()
-	defer m.a.mu.Unlock()
-	m.a.requeued = append(m.a.requeued, m.body)
-}
-
-// watch shows lots of messages, one after another, and returns run's error.
-func watch(a *audience, count int, lots ...[]string) error {
-	s := newScreen(a, count, func() { a.full++ })
-	ended, result := make(chan struct{}), make(chan error)
-	go func() { result <- s.run(ended) }()
-	for _, lot := range lots {
-		for _, body := range lot {
-			s.add(line{"topic | ", []byte(body), message{a, body}})
-		}
-		synctest.Wait()
-	}
-	close(ended)
-	return <-result
-}
-
-func bodies(first, last int) (all []string) {
-	for n := first; n <= last; n++ {
-		all = append(all, fmt.Sprint("message ", n))
-	}
-	return all
 }
 
 func TestScreen(t *testing.T) {
@@ -85,40 +38,52 @@ func TestScreen(t *testing.T) {
 	}
 	noSpace := func(int) error { return syscall.ENOSPC }
 	tests := map[string]struct {
-		count              int
-		fails              func(int) error
-		lots               [][]string
-		finished, requeued []string
-		want               error
+		count int
+		fails func(int) error
+		lots  []int // lines in each
+		shown []int // of each
+		full  int
+		want  error
 	}{
-		"all":                {lots: [][]string{bodies(1, 3), bodies(4, 5)}, finished: bodies(1, 5)},
-		"a number":           {count: 4, lots: [][]string{bodies(1, 3), bodies(4, 6), bodies(7, 7)}, finished: bodies(1, 4), requeued: bodies(5, 7)},
-		"exactly a number":   {count: 3, lots: [][]string{bodies(1, 3)}, finished: bodies(1, 3)},
-		"nobody reads":       {fails: broken, lots: [][]string{bodies(1, 1), bodies(2, 3), bodies(4, 4)}, finished: bodies(1, 1), requeued: bodies(2, 4)},
-		"nobody can be told": {fails: noSpace, lots: [][]string{bodies(1, 2)}, requeued: bodies(1, 2), want: syscall.ENOSPC},
-		"pipe in a process":  {fails: func(int) error { return io.ErrClosedPipe }, lots: [][]string{bodies(1, 1)}, requeued: bodies(1, 1)},
+		"all":                {lots: []int{3, 2}, shown: []int{3, 2}},
+		"nothing of a lot":   {lots: []int{0, 2}, shown: []int{0, 2}},
+		"a number":           {count: 4, lots: []int{3, 3, 1}, shown: []int{3, 1, 0}, full: 1},
+		"exactly a number":   {count: 3, lots: []int{3, 1}, shown: []int{3, 0}, full: 1},
+		"nobody reads":       {fails: broken, lots: []int{1, 2, 1}, shown: []int{1, 0, 0}, full: 1},
+		"nobody can be told": {fails: noSpace, lots: []int{2}, shown: []int{0}, full: 1, want: syscall.ENOSPC},
+		"pipe in a process":  {fails: func(int) error { return io.ErrClosedPipe }, lots: []int{1}, shown: []int{0}, full: 1},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				a := &audience{fails: tt.fails}
-				if err := watch(a, tt.count, tt.lots...); !errors.Is(err, tt.want) || (err == nil) != (tt.want == nil) {
-					t.Errorf("error %v, want %v", err, tt.want)
+			a, full := &audience{fails: tt.fails}, 0
+			s := newScreen(a, tt.count, func() { full++ })
+			ctx, end := context.WithCancel(t.Context())
+			result := make(chan error)
+			go func() { result <- s.run(ctx) }()
+			var want strings.Builder
+			line := 0
+			for i, n := range tt.lots {
+				l := &lot{shown: make(chan int)}
+				for j := range n {
+					line++
+					text := fmt.Sprintln("line", line)
+					l.text = append(l.text, text...)
+					l.ends = append(l.ends, len(l.text))
+					if j < tt.shown[i] {
+						want.WriteString(text)
+					}
 				}
-				var seen strings.Builder
-				for _, body := range tt.finished {
-					seen.WriteString("topic | " + body + "\n")
+				if got := s.show(l); got != tt.shown[i] {
+					t.Errorf("of lot %d %d lines were shown, want %d", i, got, tt.shown[i])
 				}
-				if a.seen.String() != seen.String() {
-					t.Errorf("shown %q, want %q", a.seen.String(), seen.String())
-				}
-				if !slices.Equal(a.finished, tt.finished) || !slices.Equal(a.requeued, tt.requeued) {
-					t.Errorf("finished %q, requeued %q; want %q and %q", a.finished, a.requeued, tt.finished, tt.requeued)
-				}
-				if a.full != 1 {
-					t.Errorf("it told its end %d times", a.full)
-				}
-			})
+			}
+			end()
+			if err := <-result; !errors.Is(err, tt.want) || (err == nil) != (tt.want == nil) {
+				t.Errorf("error %v, want %v", err, tt.want)
+			}
+			if a.seen.String() != want.String() || full != tt.full {
+				t.Errorf("shown %q, want %q; told its end %d times, want %d", a.seen.String(), want.String(), full, tt.full)
+			}
 		})
 	}
 }

@@ -1,0 +1,199 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"math"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/millrace-mq/millrace/apps/internal/consume"
+	"github.com/millrace-mq/millrace/apps/internal/fields"
+	"github.com/millrace-mq/millrace/apps/internal/record"
+	"github.com/millrace-mq/millrace/internal/program"
+	"github.com/millrace-mq/millrace/protocol"
+)
+
+// settings are the flags. Where nsq_tail has a flag of the same name, it means the same.
+type settings struct {
+	consume  consume.Settings
+	count    int
+	since    string
+	fromID   string
+	noFollow bool
+	sample   float64
+	grep     program.Each
+	fields   program.Each
+	format   word
+	pretty   word
+	color    word
+	topic    bool
+	time     bool
+	id       bool
+	logLevel string
+
+	// What check makes of them.
+	began  time.Time
+	place  string // where to begin; "" is now
+	filter filter
+}
+
+func newSettings() *settings {
+	return &settings{
+		consume: consume.Settings{MaxInFlight: 200},
+		format:  word{"raw", []string{"raw", "json"}},
+		pretty:  word{"auto", []string{"auto", "always", "never"}},
+		color:   word{"auto", []string{"auto", "always", "never"}},
+	}
+}
+
+func (s *settings) declare(fs *flag.FlagSet) {
+	s.consume.Declare(fs)
+	fs.Lookup("channel").Usage = "`name` of the channel to look through (default tail, a random number, #ephemeral)"
+	fs.IntVar(&s.count, "n", 0, "end after so many `messages` were shown")
+	fs.StringVar(&s.since, "since", "", "show what was published since a `time` first: 10m ago, 2026-11-20T08:00:00Z, or earliest for all there is")
+	fs.StringVar(&s.fromID, "from-id", "", "show what was published since the message with this `ID` first, on the qd that has it")
+	fs.BoolVar(&s.noFollow, "no-follow", false, "end when what was published before the start has been shown")
+	fs.Float64Var(&s.sample, "sample", 1, "the `part` of the messages to show, picked at random by the daemons: 0.01 is one in a hundred")
+	fs.Var(&s.grep, "grep", "show only messages with this `text` in them (may be given several times: all of them)")
+	fs.Var(&s.fields, "field", "show only messages that are JSON and have this field: `name` or name=value, inner ones as outer.inner (may be given several times: all of them)")
+	fs.Var(&s.format, "format", "what is printed: `raw`, the bodies, or json, a line with the ID, the time, the attempts, the topic and the body, as to_file's")
+	fs.Var(&s.pretty, "pretty", "indent bodies that are JSON: `auto`, which is on a terminal, always or never")
+	fs.Var(&s.color, "color", "colour JSON: `auto`, which is on a terminal unless NO_COLOR is set, always or never")
+	fs.BoolVar(&s.topic, "print-topic", false, "begin each message with the topic and a bar")
+	fs.BoolVar(&s.time, "print-time", false, "begin each message with the time of its publication")
+	fs.BoolVar(&s.id, "print-id", false, "begin each message with its ID")
+	fs.StringVar(&s.logLevel, "log-level", "warn", "`level` of what is logged on standard error: debug, info, warn or error")
+}
+
+// sections are where --help lists the flags.
+func sections() []program.Section {
+	return append([]program.Section{
+		{Title: "What to show", Flags: []string{"n", "since", "from-id", "no-follow", "sample", "grep", "field"}},
+		{Title: "How to print it", Flags: []string{"format", "pretty", "color", "print-topic", "print-time", "print-id"}},
+	}, newSettings().consume.Sections()...)
+}
+
+// check says all that is wrong with the flags.
+func (s *settings) check() error {
+	own := s.consume.Channel == ""
+	if own {
+		s.consume.Channel = fmt.Sprintf("tail%06d#ephemeral", rand.IntN(1_000_000))
+	}
+	errs := s.consume.Check()
+	refuse := func(wrong bool, format string, args ...any) {
+		if wrong {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
+	}
+	refuse(s.count < 0, "n %d: must not be negative", s.count)
+	refuse(!(s.sample > 0 && s.sample <= 1), "sample %v: must be above 0, and 1 at most", s.sample)
+	refuse(s.since != "" && s.fromID != "", "since and from-id: give only one of them")
+	refuse((s.since != "" || s.fromID != "") && !own && !protocol.Ephemeral(s.consume.Channel),
+		"channel %q: --since and --from-id need a channel of tail's own, leave --channel out", s.consume.Channel)
+	s.began = time.Now()
+	var err error
+	s.place, err = s.begin()
+	refuse(err != nil, "%v", err)
+	refuse(s.noFollow && s.place == "", "no-follow: needs --since or --from-id, since nothing was published before now")
+	for _, text := range s.grep {
+		refuse(text == "", "grep: must not be empty")
+		s.filter.texts = append(s.filter.texts, []byte(text))
+	}
+	for _, text := range s.fields {
+		c, err := fields.Parse(text)
+		refuse(err != nil, "field %q: %v", text, err)
+		s.filter.fields = append(s.filter.fields, c)
+	}
+	_, err = program.ParseLevel(s.logLevel)
+	refuse(err != nil, "%v", err)
+	return errors.Join(errs...)
+}
+
+// begin is the place in the log where the channel begins; "" is its end.
+func (s *settings) begin() (string, error) {
+	switch {
+	case s.fromID != "":
+		if _, ok := protocol.ParseID([]byte(s.fromID)); !ok {
+			return "", fmt.Errorf("from-id %q: must be 16 hexadecimal digits", s.fromID)
+		}
+		return s.fromID, nil
+	case s.since == "" || s.since == protocol.PlaceEarliest:
+		return s.since, nil
+	}
+	if ago, err := time.ParseDuration(s.since); err == nil && ago >= 0 {
+		return s.began.Add(-ago).Format(time.RFC3339Nano), nil
+	}
+	if at, err := time.Parse(time.RFC3339Nano, s.since); err == nil {
+		return at.Format(time.RFC3339Nano), nil
+	}
+	return "", fmt.Errorf("since %q: must be a duration such as 10m, a time such as 2026-11-20T08:00:00Z, or earliest", s.since)
+}
+
+// percent is the sample in percent, as daemons take it; 0 is all.
+func (s *settings) percent() int {
+	if s.sample == 1 {
+		return 0
+	}
+	return min(99, max(1, int(math.Round(100*s.sample))))
+}
+
+// style is how messages are printed on out.
+func (s *settings) style(out io.Writer) style {
+	terminal := isTerminal(out)
+	on := func(w word, auto bool) bool { return w.value == "always" || w.value == "auto" && auto }
+	st := style{
+		topic: s.topic, time: s.time, id: s.id, format: record.Raw,
+		pretty:  on(s.pretty, terminal),
+		color:   on(s.color, terminal && os.Getenv("NO_COLOR") == ""),
+		visible: terminal,
+	}
+	if s.format.value == "json" {
+		st.format, st.pretty = record.JSON, s.pretty.value == "always"
+	}
+	return st
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
+
+// word is a flag that is one of some words.
+type word struct {
+	value string
+	of    []string
+}
+
+// String implements flag.Value.
+func (w *word) String() string { return w.value }
+
+// Set implements flag.Value.
+func (w *word) Set(text string) error {
+	if !slices.Contains(w.of, text) {
+		return errors.New("must be " + w.Expects())
+	}
+	w.value = text
+	return nil
+}
+
+// Get implements flag.Getter.
+func (w *word) Get() any { return w.value }
+
+// Choices are the words.
+func (w *word) Choices() []string { return w.of }
+
+// Expects implements program.Expecting.
+func (w *word) Expects() string {
+	last := len(w.of) - 1
+	return strings.Join(w.of[:last], ", ") + " or " + w.of[last]
+}
