@@ -18,9 +18,9 @@ quiet = out=$$($(1) 2>&1) || { printf '%s\n' "$$out"; exit 1; }
 staticcheck = go tool -modfile=$(1)internal/tools/go.mod staticcheck
 # Packages whose tests run under the race detector; the end-to-end tests watch
 # other processes and have a step of their own, as has the clients' conformance.
-packages = $$(go list ./... | grep -v -e '/internal/e2e$$' -e '/internal/e2e/install$$' -e '/internal/e2e/cluster$$' -e '/internal/e2e/clients$$' -e '/internal/e2e/browser$$' -e '/clients/conformance$$')
+packages = $$(go list ./... | grep -v -e '/internal/e2e$$' -e '/internal/e2e/install$$' -e '/internal/e2e/cluster$$' -e '/internal/e2e/clients$$' -e '/internal/e2e/browser$$' -e '/internal/e2e/scripts$$' -e '/clients/conformance$$')
 
-.PHONY: build install uninstall run test check format vet staticcheck race shells interpreter conformance fuzz python e2e cluster clients browser otel nsqjs gonsq bench soak clean
+.PHONY: build install uninstall run test check format vet staticcheck race shells interpreter conformance fuzz python e2e scripts cluster clients browser otel nsqjs gonsq bench soak clean
 
 build:
 	@echo 'building the programs into $(BUILD)/'
@@ -61,7 +61,7 @@ uninstall:
 run: build
 	@exec build/standalone
 
-test: check race shells conformance fuzz python e2e cluster clients browser otel nsqjs gonsq
+test: check race shells conformance fuzz python e2e scripts cluster clients browser otel nsqjs gonsq
 	@echo 'all tests passed'
 
 check: format vet staticcheck
@@ -125,6 +125,11 @@ e2e:
 	@echo 'testing the programs end to end, with over a million lines of real text'
 	@out=$$(go test -count=1 -timeout 15m -v -skip '^TestNsqjs$$' ./internal/e2e 2>&1) || { printf '%s\n' "$$out"; exit 1; }; \
 	printf '%s\n' "$$out" | grep -o 'skipped: .*' || true
+
+# Each scenario waits more than it works: several are played at a time.
+scripts: build
+	@echo 'playing the scenarios of the helper programs'
+	@$(call quiet,MILLRACE_PROGRAMS="$(CURDIR)/build" go test -count=1 -parallel 4 ./internal/e2e/scripts)
 
 # Namespaces and TUN devices may be missing, which only CI (CI=true) takes for a
 # failure. The clients are in the test's process, where the race detector sees them.

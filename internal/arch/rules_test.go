@@ -25,6 +25,7 @@ var folders = []folder{
 	{path: "internal/program", mayImport: []string{"protocol"}, thirdParty: []string{toml}},
 	{path: "internal/e2e/cluster", mayImport: []string{"clients", "internal", "protocol"}}, // its writers and readers are our own clients
 	{path: "internal/e2e/browser", mayImport: []string{"clients", "admin/cluster", "admin/history", "internal", "protocol"}, thirdParty: []string{chromedp, cdproto}},
+	{path: "internal/e2e/scripts", inTests: []string{testscript}},
 	{path: "internal/e2e/cluster/network", thirdParty: []string{sys}},
 	{path: "qd", mayImport: []string{"internal", "protocol"}, thirdParty: []string{httprouter, diskqueue}},
 	{path: "lookupd", mayImport: []string{"internal", "protocol"}, thirdParty: []string{httprouter}},
@@ -104,6 +105,7 @@ const (
 	cdproto      = "github.com/chromedp/cdproto"
 	securecookie = "github.com/gorilla/securecookie"
 	html         = "golang.org/x/net/html"
+	testscript   = "github.com/rogpeppe/go-internal/testscript"
 )
 
 // forTests are modules that every test may use, and nothing else.
