@@ -65,7 +65,7 @@ func benchmarkRound(b *testing.B, nodes, topics, spread int) {
 
 // statsOf is what a node answers to a poll.
 func statsOf(n *clustertest.Node) []byte {
-	server := httptest.NewRequest("GET", "/stats?"+figures.Encode(), nil)
+	server := httptest.NewRequest("GET", "/stats?"+figuresOf("", "").Encode(), nil)
 	w := httptest.NewRecorder()
 	n.ServeHTTP(w, server)
 	body, _ := io.ReadAll(w.Body)

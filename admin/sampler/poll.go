@@ -12,8 +12,17 @@ import (
 	"github.com/millrace-mq/millrace/admin/fleet"
 )
 
-// figures is what of /stats is polled: nothing that grows with the number of clients.
-var figures = url.Values{"format": {"json"}, "include_clients": {"false"}, "include_mem": {"false"}}
+// figuresOf is what of /stats is polled: nothing that grows with the number of clients.
+func figuresOf(topic, channel string) url.Values {
+	q := url.Values{"format": {"json"}, "include_clients": {"false"}, "include_mem": {"false"}}
+	if topic != "" {
+		q.Set("topic", topic)
+	}
+	if channel != "" {
+		q.Set("channel", channel)
+	}
+	return q
+}
 
 // pollNode asks a daemon for its figures. introduce asks who it is, too, which lookupds
 // tell of those that they list.
@@ -23,7 +32,7 @@ func (s *Sampler) pollNode(ctx context.Context, n *node, before *stats, introduc
 	if before != nil {
 		topics = before.topics
 	}
-	a.err = s.cluster.Stream(ctx, n.address, "/stats", figures, func(body io.Reader) (err error) {
+	a.err = s.cluster.Stream(ctx, n.address, "/stats", s.figures, func(body io.Reader) (err error) {
 		a.at = time.Now() // it has read its counters a moment ago
 		t := &turn{turns: s.turns}
 		t.take()

@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"context"
 	"log/slog"
+	"net/url"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,6 +25,9 @@ type Settings struct {
 	Period time.Duration
 	// Forget is for how long a daemon that no lookupd lists any more is still shown; 10 min.
 	Forget time.Duration
+	// Topic and Channel, where they are not empty, are all that daemons are asked for: who
+	// watches one channel need not have the figures of a hundred thousand.
+	Topic, Channel string
 }
 
 // Sampler is what New returns. Its methods may be called by any number of goroutines.
@@ -33,6 +37,7 @@ type Sampler struct {
 	store    *history.Store
 	finder   *trouble.Finder // belongs to Run
 	log      *slog.Logger
+	figures  url.Values // of /stats; immutable
 	names    *names
 	turns    turns
 	shelf    *shelf
@@ -52,6 +57,7 @@ func New(s Settings, c *cluster.Cluster, h *history.Store, f *trouble.Finder, lo
 		settings: s, cluster: c, store: h, finder: f, log: log, names: newNames(), turns: newTurns(),
 		poked: make(chan struct{}, 1), changed: make(chan struct{}),
 	}
+	sampler.figures = figuresOf(s.Topic, s.Channel)
 	sampler.shelf = newShelf(s.Period)
 	sampler.latest.Store(&fleet.Snapshot{})
 	return sampler

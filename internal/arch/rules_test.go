@@ -53,6 +53,8 @@ var folders = []folder{
 	{path: "clients/conformance/script", mayImport: []string{"protocol"}, pure: true, mayNot: []string{"context", "io", "log", "net", "os", "sync", "syscall"}},
 	{path: "apps", mayImport: []string{"qd", "lookupd", "admin", "clients", "internal", "protocol"}},
 	{path: "apps/internal/fields", pure: true, mayNot: []string{"context", "log", "net", "os", "syscall"}, thirdParty: []string{jsontext}},
+	{path: "apps/stat", mayImport: []string{"admin", "internal", "protocol"}, thirdParty: []string{term}, inTests: []string{pty}},
+	{path: "apps/stat/board", mayImport: []string{"admin/fleet", "admin/history"}, pure: true, mayNot: []string{"context", "io", "log", "net", "os", "sync", "syscall"}},
 	{path: "apps/bench/load", mayImport: []string{"protocol"}, thirdParty: []string{snappy, compress}},
 	{path: "apps/bench/work", mayImport: []string{"apps/bench", "internal", "protocol"}, thirdParty: []string{snappy, compress}}, // in tests
 
@@ -105,6 +107,8 @@ const (
 	cdproto      = "github.com/chromedp/cdproto"
 	securecookie = "github.com/gorilla/securecookie"
 	html         = "golang.org/x/net/html"
+	term         = "golang.org/x/term"
+	pty          = "github.com/creack/pty"
 	testscript   = "github.com/rogpeppe/go-internal/testscript"
 )
 
