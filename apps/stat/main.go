@@ -132,7 +132,7 @@ func (s *settings) check() error {
 	}{{"lookupd-http-address", s.lookupds}, {"qd-http-address", s.daemons}} {
 		for _, a := range list.addresses {
 			err := cluster.CheckAddress(a)
-			refuse(err != nil, "%s %q: %v", list.flag, a, err)
+			refuse(err != nil, "%s %v", list.flag, err)
 		}
 	}
 	refuse(s.only.Topic != "" && !protocol.ValidName(s.only.Topic), "topic %q: not a valid name", s.only.Topic)
@@ -153,9 +153,17 @@ func (s *settings) run(ctx context.Context, std program.Stdio) error {
 	if err != nil {
 		return err
 	}
-	if out, ok := terminalOf(std.Out); ok && !s.json && !s.plain {
+	out, live := terminalOf(std.Out)
+	if live = live && !s.json && !s.plain; live {
 		// The log would be written over the table, which shows what there is to say.
-		return s.watch(ctx, slog.New(slog.DiscardHandler), &screen{out: out, settings: s})
+		log = slog.New(slog.DiscardHandler)
 	}
-	return s.watch(ctx, log, s.lines(std.Out, log))
+	c, err := s.cluster(log)
+	if err != nil {
+		return err
+	}
+	if live {
+		return s.watch(ctx, c, log, &screen{out: out, settings: s})
+	}
+	return s.watch(ctx, c, log, s.lines(std.Out, log))
 }

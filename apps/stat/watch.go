@@ -48,19 +48,20 @@ func (w *watched) next(ctx context.Context) *board.Sample {
 	}
 }
 
-// watch watches the daemons for as long as the face shows them, and returns when nothing
-// of both is left.
-func (s *settings) watch(ctx context.Context, log *slog.Logger, f face) error {
+// cluster is the daemons that the flags name.
+func (s *settings) cluster(log *slog.Logger) (*cluster.Cluster, error) {
 	tls, err := secure.Client(s.client, log)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	c, err := cluster.New(cluster.Settings{
+	return cluster.New(cluster.Settings{
 		Lookupds: s.lookupds, Daemons: s.daemons, ConnectTimeout: s.connect, RequestTimeout: s.request, TLS: tls,
 	}, log)
-	if err != nil {
-		return err
-	}
+}
+
+// watch watches the daemons for as long as the face shows them, and returns when nothing
+// of both is left.
+func (s *settings) watch(ctx context.Context, c *cluster.Cluster, log *slog.Logger, f face) error {
 	defer c.Close()
 	ask := sampler.Settings{Period: s.interval, Topic: s.only.Topic}
 	if s.only.Topic != "" {
@@ -71,7 +72,7 @@ func (s *settings) watch(ctx context.Context, log *slog.Logger, f face) error {
 	ctx, stop := context.WithCancel(ctx)
 	var sampling sync.WaitGroup
 	sampling.Go(func() { _ = w.sampler.Run(ctx) }) // returns nil
-	err = f.show(ctx, w)
+	err := f.show(ctx, w)
 	stop()
 	sampling.Wait()
 	return err

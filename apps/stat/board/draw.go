@@ -84,7 +84,7 @@ func (p *page) head(s *Sample, every time.Duration) {
 			channels++
 		}
 	}
-	p.put("bold", fmt.Sprintf("millrace stat  %s  %d of %d nodes up  %d topics  %d channels  every %s",
+	p.put("bold", fmt.Sprintf("millrace stat  %s  nodes up: %d of %d  topics: %d  channels: %d  every %s",
 		s.At.UTC().Format("15:04:05 UTC"), s.Up(), len(s.Nodes), topics, channels, every))
 	f := &s.Total
 	p.put("", fmt.Sprintf("in %s/s  out %s/s  depth %s  in flight %s  deferred %s  dead %s  consumers %d",
@@ -228,11 +228,11 @@ func (p *page) foot() {
 	case p.helping:
 		p.put("dim", "any key goes back")
 	default:
-		filter := ""
+		text := "q quit  s sort: " + string(Orders[p.order]) + "  / filter  ? help"
 		if p.filter != "" {
-			filter = "  /" + p.filter + " (Esc: all)"
+			text = "/" + p.filter + "  Esc all  " + text
 		}
-		p.put("dim", "q quit  s "+p.orders()+"  / filter  ? help"+filter)
+		p.put("dim", text)
 	}
 }
 

@@ -50,8 +50,9 @@ func compare(by Order, a, b *Row) int {
 	return 0 // by name they are already
 }
 
-// urgency is how far up a row belongs among those with trouble. What is not yet a
-// trouble, but on its way to be one, comes before what is well.
+// urgency is how far up a row belongs among those with trouble. A backlog that grows now
+// is not yet a trouble, as it is after minutes, but comes before what is only worth
+// knowing; less than what comes in a second is no backlog.
 func urgency(r *Row) int {
 	if len(r.Troubles) > 0 {
 		t := &r.Troubles[0]
@@ -61,13 +62,8 @@ func urgency(r *Row) int {
 		}
 		return 1000*int(t.Severity) + 10*rank
 	}
-	switch {
-	case r.Channel == "" || r.Depth == 0:
-		return 0
-	case r.In > r.Out && r.Out >= 0:
-		return 2
-	case r.Timeout > 0 || r.Requeue > 0:
-		return 1
+	if r.Channel != "" && float64(r.Depth) > r.In && r.In > r.Out && r.Out >= 0 {
+		return 1000*int(fleet.Note) + 900
 	}
 	return 0
 }
