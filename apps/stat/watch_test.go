@@ -80,18 +80,28 @@ func TestNodeGoesAndComes(t *testing.T) {
 			time.Sleep(5 * time.Second)
 			f.Nodes[1].Down()
 			time.Sleep(6 * time.Second)
-			f.Nodes[1].Up()
+			f.Nodes[1].Heal()
 			f.Nodes[1].Restart()
 		}()
-		s := &settings{count: 10}
+		s := &settings{count: 16}
 		out, logged, err := shown(t, f, s)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !strings.Contains(out, " 1/2 |") || !strings.Contains(out, f.Nodes[1].Address()+": ") || strings.Contains(out, "-1") {
+		for line := 1; line <= 16; line++ {
+			w := fields(out, line)
+			in, want := w[3], "200"
+			if w[1] == "1/2" {
+				want = "100"
+			}
+			if in != want || w[4] != want || w[1] == "1/2" && !strings.HasPrefix(w[14], f.Nodes[1].Address()) {
+				t.Errorf("line %d is %q, want rates of %s", line, w, want)
+			}
+		}
+		if !strings.Contains(out, " 1/2 |") {
 			t.Errorf("wrote\n%s", out)
 		}
-		last := fields(out, 10)
+		last := fields(out, 16)
 		if last[1] != "2/2" || last[3] != "200" || last[len(last)-1] != "-" {
 			t.Errorf("in the end %q", last)
 		}

@@ -64,8 +64,7 @@ func (s *Sample) Find(topic, channel string) *Row {
 
 // A Gauge makes samples of one snapshot after the other. A snapshot's own rates are over
 // ten seconds, for people who look at a page; those of samples are over the time since
-// the reading before, as a daemon was asked: lines that are added up must count every
-// message once.
+// the daemon was read before: scripts add lines up.
 type Gauge struct {
 	only  Only
 	nodes map[string]*reading
@@ -84,8 +83,9 @@ type part struct{ topic, channel string }
 // NewGauge returns a Gauge that has seen nothing.
 func NewGauge(only Only) *Gauge { return &Gauge{only, map[string]*reading{}} }
 
-// Sample takes a snapshot. In the first one of a node its rates are not known; nor are
-// they when it has not answered for history.Patience.
+// Sample takes a snapshot. In the first one of a node its rates are not known, nor while
+// it does not answer; the next ones are over the time since it did. Those of one that is
+// only late stand.
 func (g *Gauge) Sample(snap *fleet.Snapshot) *Sample {
 	there := make(map[string]*reading, len(snap.Nodes))
 	for _, n := range snap.Nodes {
@@ -94,7 +94,7 @@ func (g *Gauge) Sample(snap *fleet.Snapshot) *Sample {
 			r = &reading{meter: history.NewMeter()}
 		}
 		r.read(n)
-		if snap.At.Sub(r.seen) > history.Patience && !n.Up {
+		if !n.Up {
 			r.rates = nil
 		}
 		there[n.Address] = r

@@ -147,10 +147,10 @@ func TestRates(t *testing.T) {
 	}
 	for name, looks := range map[string][]look{
 		"over the time that has passed, not the interval": {{0, one(sec(0), 10), -1, -1}, {2, one(sec(2.5), 20), 4, 4}},
-		"one poll is missed":                              {{0, one(sec(0), 10), -1, -1}, {2, one(sec(2), 20), 5, 5}, {4, away(sec(2), 20), 5, 5}, {6, one(sec(6), 60), 10, 10}},
-		"a node is away for long":                         {{0, one(sec(0), 10), -1, -1}, {2, one(sec(2), 20), 5, 5}, {40, away(sec(2), 20), -1, -1}},
-		"a restart":                                       {{0, one(sec(0), 10), -1, -1}, {2, one(sec(2), 20), 5, 5}, {4, restarted(one(sec(4), 3), sec(3)), 5, 5}, {6, restarted(one(sec(6), 7), sec(3)), 2, 2}},
-		"nsqd, which had a backlog before it started":     {{0, stock(sec(0), 0, 100), -1, -1}, {2, stock(sec(2), 10, 90), 5, 10}},
+		"an answer is late": {{0, one(sec(0), 10), -1, -1}, {2, one(sec(2), 20), 5, 5}, {4, one(sec(2), 20), 5, 5}, {6, one(sec(6), 40), 5, 5}},
+		"a node is away":    {{0, one(sec(0), 10), -1, -1}, {2, one(sec(2), 20), 5, 5}, {4, away(sec(2), 20), -1, -1}, {6, one(sec(6), 60), 10, 10}},
+		"a restart":         {{0, one(sec(0), 10), -1, -1}, {2, one(sec(2), 20), 5, 5}, {4, restarted(one(sec(4), 3), sec(3)), 5, 5}, {6, restarted(one(sec(6), 7), sec(3)), 2, 2}},
+		"nsqd, which had a backlog before it started": {{0, stock(sec(0), 0, 100), -1, -1}, {2, stock(sec(2), 10, 90), 5, 10}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := board.NewGauge(board.Only{})
