@@ -68,7 +68,9 @@ func (s *settings) watch(ctx context.Context, c *cluster.Cluster, log *slog.Logg
 		ask.Channel = s.only.Channel // of all topics, daemons are not asked for a channel alone
 	}
 	store := history.New(history.Settings{Step: s.interval, MaxBytes: historyBytes})
-	w := &watched{sampler.New(ask, c, store, trouble.NewFinder(trouble.Settings{}), log), board.NewGauge(s.only)}
+	// Who looks all the time wants to see what goes: on a page troubles stay for longer.
+	finder := trouble.NewFinder(trouble.Settings{Linger: 2 * s.interval})
+	w := &watched{sampler.New(ask, c, store, finder, log), board.NewGauge(s.only)}
 	ctx, stop := context.WithCancel(ctx)
 	var sampling sync.WaitGroup
 	sampling.Go(func() { _ = w.sampler.Run(ctx) }) // returns nil

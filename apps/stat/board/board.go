@@ -209,7 +209,9 @@ func add(sum *fleet.Rates, r fleet.Rates) {
 // sum makes Total of the rows. A message that two channels have has come once, to its
 // topic.
 func (s *Sample) sum() {
-	s.Total.Rates = fleet.UnknownRates
+	if s.Total.Rates = fleet.UnknownRates; len(s.Rows) == 0 && s.Up() > 0 {
+		s.Total.Rates = fleet.Rates{} // there is nothing, and that is known
+	}
 	topics := len(s.Rows) > 0 && s.Rows[0].Channel == ""
 	for i := range s.Rows {
 		r := &s.Rows[i]
@@ -219,8 +221,8 @@ func (s *Sample) sum() {
 		} else {
 			s.Total.Messages += r.Messages
 		}
-		if r.Channel == "" {
-			rates.Out, rates.Requeue, rates.Timeout = -1, -1, -1
+		if r.Channel == "" && rates.In >= 0 { // without channels nothing goes out: that is known
+			rates.Out, rates.Requeue, rates.Timeout = 0, 0, 0
 		}
 		add(&s.Total.Rates, rates)
 		s.Total.Depth += r.Depth

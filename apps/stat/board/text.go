@@ -18,21 +18,80 @@ const headerEvery = 25
 // them apart, so they do not change.
 type Columns struct{ lines int }
 
+// A cell is a column of nsq_stat's.
+type cell struct {
+	title string
+	width int
+	value func(f *fleet.Figures) int64
+}
+
+// groups are nsq_stat's columns, which bars separate. What a group is called stands
+// above it between dashes.
+var groups = []struct {
+	name  string
+	cells []cell
+}{
+	{"rate", []cell{
+		{"ingress", 7, func(f *fleet.Figures) int64 { return whole(f.In) }},
+		{"egress", 7, func(f *fleet.Figures) int64 { return whole(f.Out) }},
+	}},
+	{"depth", []cell{
+		{"total", 7, func(f *fleet.Figures) int64 { return f.Depth }},
+		{"mem", 7, func(f *fleet.Figures) int64 { return max(f.Depth-f.OnDisk, 0) }},
+		{"disk", 7, func(f *fleet.Figures) int64 { return f.OnDisk }},
+		{"inflt", 5, func(f *fleet.Figures) int64 { return f.InFlight }},
+		{"def", 5, func(f *fleet.Figures) int64 { return f.Deferred }},
+	}},
+	{"metadata", []cell{
+		{"req", 7, func(f *fleet.Figures) int64 { return int64(f.Requeued) }},
+		{"t-o", 7, func(f *fleet.Figures) int64 { return int64(f.TimedOut) }},
+		{"msgs", 12, func(f *fleet.Figures) int64 { return int64(f.Messages) }},
+		{"clients", 7, func(f *fleet.Figures) int64 { return int64(f.Clients) }},
+	}},
+}
+
 // Line is the sample's line, with the header before it where one is due. Rates that are
 // not known are 0, as in nsq_stat.
 func (c *Columns) Line(s *Sample) string {
-	var b strings.Builder
+	head := ""
 	if c.lines%headerEvery == 0 {
-		b.WriteString("------rate------+----------------depth----------------+--------------metadata---------------\n")
-		fmt.Fprintf(&b, "%7s %7s | %7s %7s %7s %5s %5s | %7s %7s %12s %7s\n",
-			"ingress", "egress", "total", "mem", "disk", "inflt", "def", "req", "t-o", "msgs", "clients")
+		head = columnsHead
 	}
 	c.lines++
-	f := &s.Total
-	fmt.Fprintf(&b, "%7d %7d | %7d %7d %7d %5d %5d | %7d %7d %12d %7d\n",
-		whole(f.In), whole(f.Out), f.Depth, max(f.Depth-f.OnDisk, 0), f.OnDisk, f.InFlight, f.Deferred,
-		f.Requeued, f.TimedOut, f.Messages, f.Clients)
-	return b.String()
+	return head + across(func(c cell) string { return strconv.FormatInt(c.value(&s.Total), 10) })
+}
+
+var columnsHead = rule() + across(func(c cell) string { return c.title })
+
+// across is a line of what text makes of each column.
+func across(text func(cell) string) string {
+	var parts []string
+	for _, g := range groups {
+		var words []string
+		for _, c := range g.cells {
+			words = append(words, fmt.Sprintf("%*s", c.width, text(c)))
+		}
+		parts = append(parts, strings.Join(words, " "))
+	}
+	return strings.Join(parts, " | ") + "\n"
+}
+
+// rule is the line with the groups' names.
+func rule() string {
+	var parts []string
+	for i, g := range groups {
+		width := 2 // a blank on either side, but where the line begins and ends
+		if i == 0 || i == len(groups)-1 {
+			width = 1
+		}
+		width += len(g.cells) - 1
+		for _, c := range g.cells {
+			width += c.width
+		}
+		left := (width - len(g.name)) / 2
+		parts = append(parts, strings.Repeat("-", left)+g.name+strings.Repeat("-", width-left-len(g.name)))
+	}
+	return strings.Join(parts, "+") + "\n"
 }
 
 func whole(rate float64) int64 { return int64(math.Round(max(rate, 0))) }
