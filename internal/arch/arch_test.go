@@ -51,6 +51,8 @@ func TestCheckFile(t *testing.T) {
 		{"apps/to_file/archive/x.go", `import "` + m + `apps/to_file/disk"`, ""},
 		{"apps/to_file/x.go", `import "` + m + `apps/to_file2/archive"`, "what is below a program is that program's"},
 		{"apps/to_file/x.go", `import "` + m + `apps/pub"`, "what is below a program is that program's"},
+		{"apps/to_file/x.go", `import "` + m + `apps/internal/consume"`, ""},
+		{"qd/tcp/x.go", `import "` + m + `apps/internal/consume"`, "what is below a program is that program's"},
 		{"qd/queue/x.go", `import ("time"; "` + m + `protocol"); var d time.Duration`, ""},
 		{"qd/queue/x.go", `import "sync"`, "not in qd/queue"},
 		{"qd/queue/x.go", `import "sync/atomic"`, "not in qd/queue"},

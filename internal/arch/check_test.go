@@ -164,6 +164,7 @@ func checkFile(folders []folder, s source) []string {
 func (r *folder) refuses(s source, imp string) string {
 	rel, ours := strings.CutPrefix(imp, module+"/")
 	switch {
+	case ours && within(rel, "apps/internal") && within(s.dir, "apps"): // what programs share
 	case ours && within(rel, "apps") && !within(s.dir, program(rel)):
 		return "what is below a program is that program's"
 	case ours:

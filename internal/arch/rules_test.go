@@ -55,6 +55,8 @@ var folders = []folder{
 	{path: "apps/internal/fields", pure: true, mayNot: []string{"context", "log", "net", "os", "syscall"}, thirdParty: []string{jsontext}},
 	{path: "apps/stat", mayImport: []string{"admin", "internal", "protocol"}, thirdParty: []string{term}, inTests: []string{pty}},
 	{path: "apps/stat/board", mayImport: []string{"admin/fleet", "admin/history"}, pure: true, mayNot: []string{"context", "io", "log", "net", "os", "sync", "syscall"}},
+	{path: "apps/to_http/pool", pure: true, mayNot: []string{"context", "io", "log", "net", "os", "sync", "syscall"}},
+	{path: "apps/to_http/endpoint", mayNot: []string{"os"}}, // knows no messages, and no daemon
 	{path: "apps/bench/load", mayImport: []string{"protocol"}, thirdParty: []string{snappy, compress}},
 	{path: "apps/bench/work", mayImport: []string{"apps/bench", "internal", "protocol"}, thirdParty: []string{snappy, compress}}, // in tests
 
