@@ -90,7 +90,7 @@ func (s *settings) verdict(last *board.Sample) error {
 		for _, c := range last.Complaints() {
 			all = append(all, c.Text)
 		}
-		if len(last.Nodes) == 0 {
+		if len(all) == 0 {
 			all = append(all, "lookupds list no queue daemon")
 		}
 		return errors.New("no queue daemon answers: " + strings.Join(all, "; "))
