@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/millrace-mq/millrace/admin/cluster"
 	"github.com/millrace-mq/millrace/admin/history"
@@ -67,7 +68,7 @@ func (s *settings) watch(ctx context.Context, c *cluster.Cluster, log *slog.Logg
 	if s.only.Topic != "" {
 		ask.Channel = s.only.Channel // of all topics, daemons are not asked for a channel alone
 	}
-	store := history.New(history.Settings{Step: s.interval, MaxBytes: historyBytes})
+	store := history.New(history.Settings{Step: max(s.interval, 2*time.Second), MaxBytes: historyBytes})
 	// Who looks all the time wants to see what goes: on a page troubles stay for longer.
 	finder := trouble.NewFinder(trouble.Settings{Linger: 2 * s.interval})
 	w := &watched{sampler.New(ask, c, store, finder, log), board.NewGauge(s.only)}

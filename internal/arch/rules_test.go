@@ -25,7 +25,7 @@ var folders = []folder{
 	{path: "internal/program", mayImport: []string{"protocol"}, thirdParty: []string{toml}},
 	{path: "internal/e2e/cluster", mayImport: []string{"clients", "internal", "protocol"}}, // its writers and readers are our own clients
 	{path: "internal/e2e/browser", mayImport: []string{"clients", "admin/cluster", "admin/history", "internal", "protocol"}, thirdParty: []string{chromedp, cdproto}},
-	{path: "internal/e2e/scripts", inTests: []string{testscript}},
+	{path: "internal/e2e/scripts", mayImport: []string{"internal"}, inTests: []string{testscript}},
 	{path: "internal/e2e/cluster/network", thirdParty: []string{sys}},
 	{path: "qd", mayImport: []string{"internal", "protocol"}, thirdParty: []string{httprouter, diskqueue}},
 	{path: "lookupd", mayImport: []string{"internal", "protocol"}, thirdParty: []string{httprouter}},

@@ -2,50 +2,25 @@ package e2e
 
 import (
 	"encoding/json"
-	"fmt"
 	"io"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
+
+	"github.com/millrace-mq/millrace/internal/e2e/testenv"
 )
 
-var taken struct {
-	mu    sync.Mutex
-	ports map[string]bool
-}
-
-// address returns a loopback address that nobody listens on, a different one
-// each time. It stays below the ports that Linux gives to outgoing
-// connections: a client that dials a daemon which is down could otherwise be
-// given the daemon's own port, and keep it from coming back.
+// address returns a loopback address that nobody listens on, another one each time.
 func address(t *testing.T) string {
 	t.Helper()
-	taken.mu.Lock()
-	defer taken.mu.Unlock()
-	for range 1000 {
-		a := fmt.Sprintf("127.0.0.1:%d", 15000+rand.IntN(15000))
-		if taken.ports[a] {
-			continue
-		}
-		l, err := net.Listen("tcp", a)
-		if err != nil {
-			continue
-		}
-		_ = l.Close()
-		if taken.ports == nil {
-			taken.ports = map[string]bool{}
-		}
-		taken.ports[a] = true
-		return a
+	a, err := testenv.Address()
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal("no free port found")
-	return ""
+	return a
 }
 
 // A lookup is where a lookupd listens, whether it runs or not.

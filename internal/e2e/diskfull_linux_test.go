@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/millrace-mq/millrace/internal/e2e/ledger"
+	"github.com/millrace-mq/millrace/internal/e2e/testenv"
 	"github.com/millrace-mq/millrace/protocol"
 )
 
@@ -93,7 +94,7 @@ func elsewhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	again := exec.Command(self, "-test.run=^TestDiskFull$", "-test.v")
-	again.Env = append(os.Environ(), inNamespace+"=1", programsAre+"="+programs)
+	again.Env = append(os.Environ(), inNamespace+"=1", testenv.ProgramsAre+"="+programs)
 	again.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
 		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},

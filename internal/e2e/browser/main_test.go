@@ -11,11 +11,12 @@ import (
 	"testing"
 
 	"github.com/chromedp/chromedp"
+
+	"github.com/millrace-mq/millrace/internal/e2e/testenv"
 )
 
 // What the Makefile tells the test.
 const (
-	programsAre    = "MILLRACE_PROGRAMS"    // folder with the programs; built if it is empty
 	axeIs          = "MILLRACE_AXE"         // axe.min.js; axe does not look if it is empty
 	screenshotsAre = "MILLRACE_SCREENSHOTS" // folder that gets pictures; a temporary one if it is empty
 )
@@ -74,13 +75,5 @@ func find() (string, error) {
 
 // programs returns the folder that the programs are in.
 var programs = sync.OnceValues(func() (string, error) {
-	if built := os.Getenv(programsAre); built != "" {
-		return built, nil
-	}
-	build := exec.Command("go", "build", "-o", folder+string(filepath.Separator), "../../../apps/qd", "../../../apps/lookupd", "../../../apps/admin",
-		"../../../apps/standalone")
-	if out, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("building the programs: %w\n%s", err, out)
-	}
-	return folder, nil
+	return testenv.Build(folder, "qd", "lookupd", "admin", "standalone")
 })

@@ -3,12 +3,12 @@ package clients
 import (
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"sync"
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"github.com/millrace-mq/millrace/internal/e2e/testenv"
 )
 
 // folder is where the programs are built to.
@@ -33,15 +33,5 @@ func run(m *testing.M) int {
 	return status
 }
 
-// programs returns the folder that the programs are in: MILLRACE_PROGRAMS, or one
-// that they are built into.
-var programs = sync.OnceValues(func() (string, error) {
-	if built := os.Getenv("MILLRACE_PROGRAMS"); built != "" {
-		return built, nil
-	}
-	build := exec.Command("go", "build", "-o", folder+string(filepath.Separator), "../../../apps/qd", "../../../apps/lookupd")
-	if out, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("building the programs: %w\n%s", err, out)
-	}
-	return folder, nil
-})
+// programs returns the folder that the programs are in.
+var programs = sync.OnceValues(func() (string, error) { return testenv.Build(folder, "qd", "lookupd") })

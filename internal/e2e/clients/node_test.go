@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/millrace-mq/millrace/internal/e2e/testenv"
 )
 
 // patience is how long anything may take that has no promise of its own. It is
@@ -211,34 +211,14 @@ func (n *node) left(topic string) (messages int, ok bool) {
 	return messages, len(answer.Topics) > 0
 }
 
-var taken = struct {
-	mu    sync.Mutex
-	ports map[string]bool
-}{ports: map[string]bool{}}
-
-// address returns a loopback address that nobody listens on, a different one
-// each time. It stays below the ports that Linux gives to outgoing connections: a
-// client that dials a daemon which is down could otherwise be given the daemon's
-// own port, and keep it from coming back.
+// address returns a loopback address that nobody listens on, another one each time.
 func address(t *testing.T) string {
 	t.Helper()
-	taken.mu.Lock()
-	defer taken.mu.Unlock()
-	for range 1000 {
-		a := fmt.Sprintf("127.0.0.1:%d", 15000+rand.IntN(15000))
-		if taken.ports[a] {
-			continue
-		}
-		l, err := net.Listen("tcp", a)
-		if err != nil {
-			continue
-		}
-		_ = l.Close()
-		taken.ports[a] = true
-		return a
+	a, err := testenv.Address()
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal("no free port found")
-	return ""
+	return a
 }
 
 // addresses are those of nodes for clients, or of their HTTP faces.

@@ -9,6 +9,8 @@ import (
 	"syscall"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/millrace-mq/millrace/internal/e2e/testenv"
 )
 
 // commands are what scripts can say, besides testscript's own. The doc of the package
@@ -55,7 +57,10 @@ func startLookupd(ts *testscript.TestScript, args []string) {
 }
 
 func startDaemon(ts *testscript.TestScript, program, name string, flags []string) {
-	tcp, http := address(ts), address(ts)
+	tcp, err := testenv.Address()
+	ts.Check(err)
+	http, err := testenv.Address()
+	ts.Check(err)
 	ts.Setenv(variable(name, "TCP"), tcp)
 	ts.Setenv(variable(name, "HTTP"), http)
 	start(ts, &actor{

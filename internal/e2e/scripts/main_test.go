@@ -3,11 +3,12 @@ package scripts
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/millrace-mq/millrace/internal/e2e/testenv"
 )
 
 // programs is the folder that every program was built into.
@@ -18,21 +19,16 @@ func TestMain(m *testing.M) {
 }
 
 func buildAndRun(m *testing.M) int {
-	if programs = os.Getenv("MILLRACE_PROGRAMS"); programs != "" {
-		return m.Run()
-	}
 	dir, err := os.MkdirTemp("", "millrace-scripts-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "scripts:", err)
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	build := exec.Command("go", "build", "-o", dir+string(filepath.Separator), "../../../apps/...")
-	if out, err := build.CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "scripts: building the programs: %v\n%s", err, out)
+	if programs, err = testenv.Build(dir); err != nil {
+		fmt.Fprintln(os.Stderr, "scripts:", err)
 		return 1
 	}
-	programs = dir
 	return m.Run()
 }
 

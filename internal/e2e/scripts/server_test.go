@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/millrace-mq/millrace/internal/e2e/testenv"
 )
 
 // A server answers as its rules say and writes each request to its log, as an object a
@@ -48,22 +50,27 @@ type rule struct {
 //
 // Rules with a path are for it alone, the others for all other paths.
 func serve(ts *testscript.TestScript, args []string) {
-	s := &server{address: address(ts)}
+	l, err := testenv.Listen()
+	ts.Check(err)
+	s := &server{address: l.Addr().String()}
 	scheme := "http"
 	if args[0] == "-tls" && len(args) > 2 {
 		args, scheme = args[1:], "https"
 	}
 	name, work := args[0], stageOf(ts).work
-	rules, err := parseRules(ts.ReadFile(args[1]))
-	ts.Check(err)
-	s.rules, s.log = rules, filepath.Join(work, name+".log")
-	ts.Check(os.WriteFile(s.log, nil, 0o644))
+	stageOf(ts).add(ts, &actor{name: name, server: s})
+	s.log = filepath.Join(work, name+".log")
 	if scheme == "https" {
 		ts.Check(s.certify(filepath.Join(work, name+".pem")))
 	}
-	stageOf(ts).add(ts, &actor{name: name, server: s})
+	s.serve(l) // whatever is wrong from here on, the stage closes it
+	rules, err := parseRules(ts.ReadFile(args[1]))
+	ts.Check(err)
+	s.mu.Lock()
+	s.rules = rules
+	s.mu.Unlock()
+	ts.Check(os.WriteFile(s.log, nil, 0o644))
 	ts.Setenv(variable(name, "URL"), scheme+"://"+s.address)
-	ts.Check(s.open())
 }
 
 // certify takes httptest's certificate, which is good for 127.0.0.1 and signs itself.
@@ -126,12 +133,23 @@ func parseRule(words []string) (*rule, error) {
 	return r, nil
 }
 
-// open listens, again if it did before.
+// open listens again after close. A process that is just being started may have the
+// socket for a moment longer.
 func (s *server) open() error {
-	l, err := net.Listen("tcp", s.address)
-	if err != nil {
-		return err
+	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+		l, err := net.Listen("tcp", s.address)
+		if err == nil {
+			s.serve(l)
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return err
+		}
 	}
+}
+
+// serve serves until close.
+func (s *server) serve(l net.Listener) {
 	if s.tls != nil {
 		l = tls.NewListener(l, s.tls)
 	}
@@ -140,7 +158,6 @@ func (s *server) open() error {
 	s.http = h
 	s.mu.Unlock()
 	go func() { _ = h.Serve(l) }() // ends with close
-	return nil
 }
 
 func (s *server) close() {

@@ -2,14 +2,11 @@ package scripts
 
 import (
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -198,35 +195,4 @@ func (s *stage) tail(a *actor) string {
 	}
 	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
 	return strings.Join(lines[max(0, len(lines)-15):], "\n")
-}
-
-var taken struct {
-	mu    sync.Mutex
-	ports map[int]bool
-}
-
-// address returns a loopback address that nobody listens on, another one each time. It
-// stays below the ports that Linux gives to outgoing connections: a client that dials a
-// daemon which is down could be given its port, and keep it from coming back.
-func address(ts *testscript.TestScript) string {
-	taken.mu.Lock()
-	defer taken.mu.Unlock()
-	if taken.ports == nil {
-		taken.ports = map[int]bool{}
-	}
-	for range 1000 {
-		port := 10000 + rand.IntN(20000)
-		if taken.ports[port] {
-			continue
-		}
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err != nil {
-			continue
-		}
-		_ = l.Close()
-		taken.ports[port] = true
-		return l.Addr().String()
-	}
-	ts.Fatalf("no free port found")
-	return ""
 }
