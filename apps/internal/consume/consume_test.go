@@ -55,6 +55,9 @@ func TestRefused(t *testing.T) {
 	if errs := parse(t, strings.Fields(ok)...).Check(); len(errs) > 0 {
 		t.Error(errs)
 	}
+	if errs := parse(t, "--qd-tcp-address=127.0.0.1:4150").Check(); len(errs) != 1 {
+		t.Errorf("one thing is missing, said %q", errs)
+	}
 }
 
 // A pattern picks among topics that are named, as nsq_to_file's does.

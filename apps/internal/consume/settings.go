@@ -71,7 +71,7 @@ func (s *Settings) Check() (errs []error) {
 	refuse(len(s.topics)+len(s.patterns) == 0, "topic: at least one is needed, or a topic-pattern")
 	refuse(len(s.daemons)+len(s.lookups) == 0, "lookupd-http-address or qd-tcp-address: at least one is needed")
 	refuse(len(s.daemons) > 0 && len(s.lookups) > 0, "lookupd-http-address and qd-tcp-address: give only one of them")
-	refuse(len(s.topics) == 0 && len(s.daemons) > 0, "topic-pattern: needs a lookupd-http-address, since a lookupd knows which topics there are")
+	refuse(len(s.topics) == 0 && len(s.patterns) > 0 && len(s.daemons) > 0, "topic-pattern: needs a lookupd-http-address, since a lookupd knows which topics there are")
 	refuse(s.MaxInFlight < 1, "max-in-flight %d: must be positive", s.MaxInFlight)
 	refuse(s.lookupInterval <= 0, "lookupd-poll-interval %s: must be positive", s.lookupInterval)
 	refuse(s.refresh <= 0, "topic-refresh %s: must be positive", s.refresh)
