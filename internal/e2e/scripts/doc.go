@@ -13,7 +13,7 @@
 //	ended NAME                 wants that it ends by itself, with status 0 ("! ended": with another)
 //	again NAME                 starts what has ended: same flags, same ports, same data
 //	http METHOD URL [file]     asks; the answer's body is stdout, its status and header stderr
-//	httpserver NAME file       serves what the rules in the file say, and writes NAME.log
+//	httpserver [-tls] NAME file  serves what the rules in the file say (see serve), and writes NAME.log
 //	until 'shell'              tries until it succeeds; what it printed last is stdout
 //	audit QD [TOPIC/CHANNEL=N] wants every channel of a qd empty, but for those that have N messages
 //	holds FILE LINES           wants every line of LINES in FILE, at least once ("holds -once": exactly once)
