@@ -1,0 +1,71 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/textproto"
+	"slices"
+	"strings"
+)
+
+// choice is a flag that takes one of some words.
+type choice struct {
+	value string
+	words []string
+}
+
+// String implements flag.Value.
+func (c *choice) String() string { return c.value }
+
+// Set implements flag.Value.
+func (c *choice) Set(text string) error {
+	if !slices.Contains(c.words, text) {
+		return errors.New("must be " + c.Expects())
+	}
+	c.value = text
+	return nil
+}
+
+// Get implements flag.Getter.
+func (c *choice) Get() any { return c.value }
+
+// Choices are the words.
+func (c *choice) Choices() []string { return c.words }
+
+// Expects implements program.Expecting.
+func (c *choice) Expects() string {
+	last := len(c.words) - 1
+	return strings.Join(c.words[:last], ", ") + " or " + c.words[last]
+}
+
+// ours are headers that say how a request is framed, which its sender decides.
+var ours = []string{"Connection", "Content-Length", "Te", "Trailer", "Transfer-Encoding", "Upgrade"}
+
+// parseHeaders parses headers given as "Name: value". Errors tell their names only: values
+// may be secret.
+func parseHeaders(texts []string) (http.Header, error) {
+	all := http.Header{}
+	var errs []error
+	for i, text := range texts {
+		name, _, found := strings.Cut(text, ":")
+		if !found || strings.ContainsAny(text, "\r\n") {
+			errs = append(errs, fmt.Errorf(`header (number %d): must be one line such as "Name: value"`, i+1))
+			continue
+		}
+		lines := textproto.NewReader(bufio.NewReader(strings.NewReader(text + "\r\n\r\n")))
+		one, err := lines.ReadMIMEHeader()
+		if err != nil || strings.TrimSpace(name) != name || name == "" {
+			errs = append(errs, fmt.Errorf("header %q: not a header's name, or not text after it", name))
+			continue
+		}
+		for key, values := range one {
+			if slices.Contains(ours, key) {
+				errs = append(errs, fmt.Errorf("header %s: cannot be set, it follows from the request", key))
+			}
+			all[key] = append(all[key], values...)
+		}
+	}
+	return all, errors.Join(errs...)
+}
