@@ -200,7 +200,7 @@ func (s *settings) lettersOf(topic string) (string, error) {
 // endpoints makes the endpoints that the flags name.
 func (s *settings) endpoints(format delivery.Format, log *slog.Logger) (all []*endpoint.Endpoint, err error) {
 	c := endpoint.Config{
-		Method: http.MethodPost, ContentType: s.contentType,
+		Method: http.MethodPost, ContentType: s.contentType, UserAgent: userAgent,
 		ConnectTimeout: s.connectTimeout, RequestTimeout: s.requestTimeout,
 	}
 	if s.contentType == defaultContentType {

@@ -3,6 +3,7 @@ package delivery
 import (
 	"container/list"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -20,10 +21,10 @@ func (b *batch) toAll(which []int, all []Verdict) (trouble error) {
 	for n, k := range which {
 		states[n] = b.progress.take(b.key(b.messages[k]), len(b.Endpoints))
 	}
-	troubles := make([]error, len(b.Endpoints))
+	down := make([]bool, len(b.Endpoints))
 	var wg sync.WaitGroup
 	for i := range b.Endpoints {
-		wg.Go(func() { troubles[i] = b.toThis(i, which, states) })
+		wg.Go(func() { down[i] = b.toThis(i, which, states) })
 	}
 	wg.Wait()
 	for n, k := range which {
@@ -32,11 +33,15 @@ func (b *batch) toAll(which []int, all []Verdict) (trouble error) {
 			b.progress.keep(b.key(b.messages[k]), states[n])
 		}
 	}
-	return errors.Join(troubles...)
+	if slices.Contains(down, true) {
+		return ErrDown
+	}
+	return nil
 }
 
-// toThis brings messages to one endpoint, unless it has them, and notes what it said.
-func (b *batch) toThis(i int, which []int, states []*state) (trouble error) {
+// toThis brings messages to one endpoint, unless it has them, and notes what it said. It
+// reports whether the endpoint is down.
+func (b *batch) toThis(i int, which []int, states []*state) (down bool) {
 	var missing, at []int
 	for n, k := range which {
 		if states[n].by[i].Outcome == endpoint.Failed {
@@ -44,7 +49,7 @@ func (b *batch) toThis(i int, which []int, states []*state) (trouble error) {
 		}
 	}
 	if len(missing) == 0 {
-		return nil
+		return false
 	}
 	b.mu.Lock()
 	asked := b.pool.Asked(i, time.Now())
@@ -54,20 +59,17 @@ func (b *batch) toThis(i int, which []int, states []*state) (trouble error) {
 		for _, n := range at {
 			states[n].by[i] = Verdict{Err: err, RetryAfter: asked}
 		}
-		return err
+		return true
 	}
 	for n, r := range b.send(i, missing) {
 		states[at[n]].by[i] = r
 		if r.Outcome == endpoint.Failed {
-			trouble = r.Err
+			down = true
 		}
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !b.pool.Bad(i, time.Now()) {
-		return nil
-	}
-	return trouble
+	return down && b.pool.Bad(i, time.Now())
 }
 
 func (b *batch) key(m *millrace.Message) key { return key{b.from.Topic, m.Address, m.ID} }

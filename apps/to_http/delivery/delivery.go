@@ -4,6 +4,7 @@ package delivery
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -64,6 +65,9 @@ func (s Source) stopping() bool {
 		return false
 	}
 }
+
+// ErrDown says that the endpoints which messages need fail, one request after the other.
+var ErrDown = errors.New("no endpoint takes messages at the moment")
 
 // Verdict is what has become of a message: Taken is to be finished; Refused will not
 // be taken by an endpoint, ever; Failed is to come again, RetryAfter from now at the
@@ -129,7 +133,7 @@ func (b *batch) toOne(which []int, all []Verdict) (trouble error) {
 		}
 	}
 	if down {
-		trouble = all[which[0]].Err
+		trouble = ErrDown
 	}
 	return trouble
 }
@@ -204,7 +208,7 @@ func (b *batch) note(i int, began time.Time, took time.Duration, r Verdict) {
 	b.mu.Unlock()
 	switch {
 	case paused > 0:
-		b.Log.Warn("an endpoint is left alone for a while", "endpoint", b.Endpoints[i].Name(), "for", paused, "error", r.Err)
+		b.Log.Warn("an endpoint is left alone for a while", "endpoint", b.Endpoints[i].Name(), "for", paused)
 	case back:
 		b.Log.Info("an endpoint answers again", "endpoint", b.Endpoints[i].Name())
 	}

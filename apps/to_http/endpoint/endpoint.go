@@ -17,8 +17,9 @@ import (
 
 // Config is what the endpoints of a program share.
 type Config struct {
-	Method      string      // GET or POST
-	ContentType string      // of what is posted
+	Method      string // GET or POST
+	ContentType string // of what is posted
+	UserAgent   string
 	Header      http.Header // of each request; a Host is the one that is asked for
 
 	// ConnectTimeout is for a connection and its TLS, RequestTimeout for all until

@@ -84,6 +84,7 @@ func (e *Endpoint) ask(ctx context.Context, header http.Header, body []byte) (*h
 	if content != nil && e.config.ContentType != "" {
 		request.Header.Set("Content-Type", e.config.ContentType)
 	}
+	request.Header.Set("User-Agent", e.config.UserAgent)
 	maps.Copy(request.Header, header)
 	maps.Copy(request.Header, e.config.Header)
 	if host := request.Header.Get("Host"); host != "" {
@@ -181,7 +182,8 @@ const maxRetryAfter = 15 * time.Minute
 // is by the endpoint's clock if it tells that.
 func retryAfter(h http.Header, now time.Time) time.Duration {
 	text := strings.TrimSpace(h.Get("Retry-After"))
-	if seconds, err := strconv.ParseUint(text, 10, 64); err == nil {
+	// Out of range, it is the largest that there is.
+	if seconds, err := strconv.ParseUint(text, 10, 64); err == nil || errors.Is(err, strconv.ErrRange) {
 		return time.Duration(min(seconds, uint64(maxRetryAfter/time.Second))) * time.Second
 	}
 	at, err := http.ParseTime(text)

@@ -58,6 +58,7 @@ type host struct {
 	pauses   int           // in a row; above 0 it is bad
 	since    time.Time     // when the last pause began
 	until    time.Time     // when it ends
+	probed   bool          // whether it is being found out if the endpoint is good again
 	asked    time.Time     // until when it has asked to be left alone
 	mean     time.Duration // of how long a request takes; 0 before the first
 }
@@ -81,13 +82,18 @@ func (p *Pool) Next(now time.Time, tried func(i int) bool) (i int, ok bool) {
 	case first:
 		i, ok = p.soonest(now)
 	}
-	if h := p.at(i); ok && h.pauses > 0 {
-		h.since, h.until = now, now.Add(pause(h.pauses))
+	if ok {
+		p.hosts[i].chosen(now)
 	}
 	return i, ok
 }
 
-func (p *Pool) at(i int) *host { return &p.hosts[max(i, 0)] }
+// chosen books the next pause for an endpoint whose last one is over.
+func (h *host) chosen(now time.Time) {
+	if h.pauses > 0 && !now.Before(h.until) {
+		h.probed, h.since, h.until = true, now, now.Add(pause(h.pauses))
+	}
+}
 
 func (p *Pool) any(which func(i int) bool) bool {
 	for i := range p.hosts {
@@ -176,7 +182,7 @@ func (p *Pool) AllBad(now time.Time) bool {
 func (p *Pool) Answered(i int, took time.Duration) (back bool) {
 	h := &p.hosts[i]
 	back = h.pauses > 0
-	h.failures, h.pauses, h.until = 0, 0, time.Time{}
+	h.failures, h.pauses, h.probed, h.until = 0, 0, false, time.Time{}
 	if h.mean == 0 {
 		h.mean = took
 	}
@@ -193,10 +199,14 @@ func (p *Pool) Failed(i int, began, now time.Time, retryAfter time.Duration) (pa
 		h.asked = at
 	}
 	h.failures++
-	// What began before the pause says nothing new.
-	if h.failures < tolerance && h.pauses == 0 || began.Before(h.since) {
+	switch {
+	case h.pauses == 0 && h.failures < tolerance:
+		return 0
+	// What began before a pause, or in it for want of a better one, says nothing new.
+	case h.pauses > 0 && !h.probed, began.Before(h.since):
 		return 0
 	}
+	h.probed = false
 	h.pauses++
 	d := pause(h.pauses)
 	h.since, h.until = now, now.Add(d)
