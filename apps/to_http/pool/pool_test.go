@@ -111,6 +111,7 @@ func TestPauses(t *testing.T) {
 		ask -> 0
 		fail 0 -> pause 4s
 		+4s
+		ask -> 1
 		ask -> 0
 		ok 0 1ms -> back
 		ask -> 1
@@ -192,7 +193,7 @@ func TestAsked(t *testing.T) {
 			ask -> none
 			+3s
 			later 1 30s
-			later 1 1s
+			later 1 1s -> pause 1s
 			+5s
 			ask -> none
 			wait -> 1s
