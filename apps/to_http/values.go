@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/textproto"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -43,6 +44,9 @@ func (c *choice) Expects() string {
 // ours are headers that say how a request is framed, which its sender decides.
 var ours = []string{"Connection", "Content-Length", "Te", "Trailer", "Transfer-Encoding", "Upgrade"}
 
+// token is a header's name; textproto lets spaces pass.
+var token = regexp.MustCompile("^[!#$%&'*+.^_`|~0-9A-Za-z-]+$")
+
 // parseHeaders parses headers given as "Name: value". Errors tell their names only: values
 // may be secret.
 func parseHeaders(texts []string) (http.Header, error) {
@@ -56,7 +60,7 @@ func parseHeaders(texts []string) (http.Header, error) {
 		}
 		lines := textproto.NewReader(bufio.NewReader(strings.NewReader(text + "\r\n\r\n")))
 		one, err := lines.ReadMIMEHeader()
-		if err != nil || strings.TrimSpace(name) != name || name == "" {
+		if err != nil || !token.MatchString(name) {
 			errs = append(errs, fmt.Errorf("header %q: not a header's name, or not text after it", name))
 			continue
 		}
