@@ -67,7 +67,7 @@ func (s Source) stopping() bool {
 }
 
 // ErrDown says that the endpoints which messages need fail, one request after the other.
-var ErrDown = errors.New("no endpoint takes messages at the moment")
+var ErrDown = errors.New("endpoints that are needed take no messages at the moment")
 
 // Verdict is what has become of a message: Taken is to be finished; Refused will not
 // be taken by an endpoint, ever; Failed is to come again, RetryAfter from now at the

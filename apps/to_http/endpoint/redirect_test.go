@@ -73,7 +73,7 @@ func TestRedirects(t *testing.T) {
 }
 
 func TestRedirectsWithoutAnEnd(t *testing.T) {
-	address := serve(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.Path, 307) })
+	address := serve(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.Path, http.StatusTemporaryRedirect) })
 	want(t, open(t, address, usual("POST")).Send(t.Context(), nil, []byte("x")), Refused, "more than 10 redirects")
 }
 
@@ -81,7 +81,7 @@ func TestRedirectsWithoutAnEnd(t *testing.T) {
 func TestRedirectElsewhere(t *testing.T) {
 	var there house
 	other := strings.Replace(serve(t, there.ServeHTTP), "127.0.0.1", "localhost", 1)
-	here := serve(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, other+"/x", 307) })
+	here := serve(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, other+"/x", http.StatusTemporaryRedirect) })
 	c := usual("POST")
 	c.Header = http.Header{"X-Api-Key": {"secret"}, "Authorization": {"secret"}, "Cookie": {"secret"}}
 	e := open(t, strings.Replace(here, "//", "//user:secret@", 1)+"/?key=secret", c)
@@ -100,7 +100,7 @@ func TestRedirectElsewhere(t *testing.T) {
 func TestRedirectToPlainHTTP(t *testing.T) {
 	var there house
 	other := serve(t, there.ServeHTTP)
-	s := httptest.NewTLSServer(http.RedirectHandler(other, 307))
+	s := httptest.NewTLSServer(http.RedirectHandler(other, http.StatusTemporaryRedirect))
 	defer s.Close()
 	c := usual("POST")
 	c.TLS = s.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
