@@ -57,11 +57,13 @@ func setup(fs *flag.FlagSet, std program.Stdio) func(context.Context) error {
 		}
 		// net/http logs what servers send unasked for, on the default logger.
 		log.SetOutput(io.Discard)
+		fs.Visit(func(f *flag.Flag) { s.limited = s.limited || f.Name == "max-in-flight" })
 		return s.run(ctx, logger)
 	}
 }
 
 func (s *settings) run(ctx context.Context, log *slog.Logger) error {
+	s.fit()
 	err := s.check()
 	format, wrong := s.format()
 	endpoints, bad := s.endpoints(format, log)
@@ -109,6 +111,8 @@ func (s *settings) stream(st *stream, slowest time.Duration) (*stream, error) {
 		cfg.MaxBackoff = s.maxBackoff
 	}
 	cfg.Concurrency, cfg.BatchSize = s.concurrent, s.batch
+	// What waits for its turn too long is taken back by the daemon.
+	cfg.MaxInFlight = min(cfg.MaxInFlight, s.atOnce())
 	if s.batch > 1 {
 		cfg.BatchWait = s.batchWait
 	}

@@ -24,6 +24,7 @@ import (
 // the same.
 type settings struct {
 	consume consume.Settings
+	limited bool // max-in-flight was given
 
 	get, post      program.Each
 	headers        program.Each
@@ -111,6 +112,22 @@ func sections() []program.Section {
 	}
 	return append(own, new(consume.Settings).Sections()...)
 }
+
+// mostInFlight is how many messages a daemon gives a connection, unless it is set
+// otherwise.
+const mostInFlight = 2500
+
+// fit makes max-in-flight large enough for the requests at once, if nobody has said what
+// it is to be.
+func (s *settings) fit() {
+	if !s.limited {
+		s.consume.MaxInFlight = max(s.consume.MaxInFlight, min(s.atOnce(), mostInFlight))
+	}
+}
+
+// atOnce is how many messages have something to do: those in requests, and as many
+// that are next.
+func (s *settings) atOnce() int { return 2 * s.concurrent * s.batch }
 
 // check returns all that is wrong with the flags.
 func (s *settings) check() error {
