@@ -38,7 +38,7 @@ type settings struct {
 
 	sample      float64
 	batch       int
-	batchFormat string
+	batchFormat choice
 	batchWait   time.Duration
 
 	requeueDelay    time.Duration
@@ -65,6 +65,7 @@ func (s *settings) declare(fs *flag.FlagSet) {
 	s.consume.Declare(fs)
 	s.mode = choice{"hostpool", pool.Modes}
 	s.onRefused = choice{deadLetter, []string{drop, deadLetter, requeue}}
+	s.batchFormat.words = delivery.Formats
 	s.tls.Prefix = "http-client-"
 
 	fs.Var(&s.get, "get", "`URL` to GET for each message, with one %s where its body goes, escaped; only 200 is success."+
@@ -72,7 +73,7 @@ func (s *settings) declare(fs *flag.FlagSet) {
 	fs.Var(&s.post, "post", "`URL` to POST each message's body to; any 2xx is success. Time-outs as for get (may be given several times)")
 	fs.Var(&s.headers, "header", "`Name: value` to send with each request (may be given several times); what is secret is better kept in the environment or a config file")
 	fs.StringVar(&s.contentType, "content-type", defaultContentType, "Content-Type of what is posted; application/json with a batch-format of JSON")
-	fs.Var(&s.mode, "mode", "which of several URLs gets a message: `hostpool` (in turn, one that fails is left alone, longer each time), round-robin (in turn),"+
+	fs.Var(&s.mode, "mode", "`mode` by which one of several URLs gets a message: hostpool (in turn, one that fails is left alone, longer each time), round-robin (in turn),"+
 		" epsilon-greedy (mostly the fastest) or all (every one)")
 	fs.IntVar(&s.concurrent, "n", 100, "`requests` at once, for each topic")
 	fs.DurationVar(&s.connectTimeout, "http-client-connect-timeout", 2*time.Second, "longest time to connect, and for TLS")
@@ -85,15 +86,15 @@ func (s *settings) declare(fs *flag.FlagSet) {
 
 	fs.Float64Var(&s.sample, "sample", 1, "`share` of messages to send, such as 0.01; others are finished unsent")
 	fs.IntVar(&s.batch, "batch", 1, "most `messages` in a POST")
-	fs.StringVar(&s.batchFormat, "batch-format", "", "how messages are put into a POST: `newline` behind each body, json-array of bodies that are JSON,"+
+	fs.Var(&s.batchFormat, "batch-format", "`format` in which messages are put into a POST: newline behind each body, json-array of bodies that are JSON,"+
 		" or json: an array of objects with id, timestamp, attempts, topic and body (body_base64 if it is not UTF-8) (default newline with a batch, otherwise just the body)")
 	fs.DurationVar(&s.batchWait, "batch-wait", 100*time.Millisecond, "longest time that a message waits for others to share a POST with")
 
 	fs.DurationVar(&s.requeueDelay, "requeue-delay", 5*time.Second, "when a message comes again that could not be sent, times its attempts")
 	fs.DurationVar(&s.maxRequeueDelay, "max-requeue-delay", 5*time.Minute, "the longest such delay")
 	fs.DurationVar(&s.maxBackoff, "max-backoff", time.Minute, "longest pause in taking messages while every URL fails; pauses begin with 1s and double")
-	fs.Var(&s.onRefused, "on-refused", "what becomes of a message that is refused (4xx but 408, 425 and 429; a redirect of a POST by 301, 302 or 303):"+
-		" `dead-letter` (it goes to dead-letter-topic), drop or requeue")
+	fs.Var(&s.onRefused, "on-refused", "`what` becomes of a message that is refused (4xx but 408, 425 and 429; a redirect of a POST by 301, 302 or 303):"+
+		" dead-letter (it goes to dead-letter-topic), drop or requeue")
 	fs.StringVar(&s.letterTopic, "dead-letter-topic", "", "`topic` for refused messages (default the topic's name and "+refusedSuffix+")")
 	fs.Var(&s.letterDaemons, "dead-letter-qd-tcp-address", "`host:port` of a qd's TCP side for refused messages (may be given several times; default the one that a message came from)")
 
@@ -140,7 +141,7 @@ func (s *settings) check() error {
 	refuse(len(s.get)+len(s.post) == 0, "post or get: at least one is needed")
 	refuse(len(s.get) > 0 && len(s.post) > 0, "post and get: give only one of them")
 	refuse(len(s.get) > 0 && s.contentType != defaultContentType, "content-type: needs post, since a GET has no content")
-	refuse(len(s.get) > 0 && (s.batch > 1 || s.batchFormat != ""), "batch and batch-format: need post")
+	refuse(len(s.get) > 0 && (s.batch > 1 || s.batchFormat.value != ""), "batch and batch-format: need post")
 	refuse(s.concurrent < 1, "n %d: must be positive", s.concurrent)
 	refuse(s.connectTimeout <= 0, "http-client-connect-timeout %s: must be positive", s.connectTimeout)
 	refuse(s.requestTimeout <= 0, "http-client-request-timeout %s: must be positive", s.requestTimeout)
@@ -159,8 +160,8 @@ func (s *settings) check() error {
 // format is what a POST's body is made of.
 func (s *settings) format() (delivery.Format, error) {
 	switch {
-	case s.batchFormat != "":
-		return delivery.ParseFormat(s.batchFormat)
+	case s.batchFormat.value != "":
+		return delivery.ParseFormat(s.batchFormat.value)
 	case s.batch > 1:
 		return delivery.Newline, nil
 	}

@@ -73,7 +73,9 @@ func TestRedirects(t *testing.T) {
 }
 
 func TestRedirectsWithoutAnEnd(t *testing.T) {
-	address := serve(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, r.URL.Path, http.StatusTemporaryRedirect) })
+	address := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, r.URL.Path, http.StatusTemporaryRedirect)
+	})
 	want(t, open(t, address, usual("POST")).Send(t.Context(), nil, []byte("x")), Refused, "more than 10 redirects")
 }
 
@@ -81,7 +83,9 @@ func TestRedirectsWithoutAnEnd(t *testing.T) {
 func TestRedirectElsewhere(t *testing.T) {
 	var there house
 	other := strings.Replace(serve(t, there.ServeHTTP), "127.0.0.1", "localhost", 1)
-	here := serve(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, other+"/x", http.StatusTemporaryRedirect) })
+	here := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, other+"/x", http.StatusTemporaryRedirect)
+	})
 	c := usual("POST")
 	c.Header = http.Header{"X-Api-Key": {"secret"}, "Authorization": {"secret"}, "Cookie": {"secret"}}
 	e := open(t, strings.Replace(here, "//", "//user:secret@", 1)+"/?key=secret", c)
