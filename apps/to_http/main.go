@@ -111,7 +111,7 @@ func (s *settings) stream(st *stream, slowest time.Duration) (*stream, error) {
 		cfg.MaxBackoff = s.maxBackoff
 	}
 	cfg.Concurrency, cfg.BatchSize = s.concurrent, s.batch
-	// What waits for its turn too long is taken back by the daemon.
+	// What has to wait for a slow endpoint waits at the daemon, where it does not time out.
 	cfg.MaxInFlight = min(cfg.MaxInFlight, s.atOnce())
 	if s.batch > 1 {
 		cfg.BatchWait = s.batchWait

@@ -126,9 +126,8 @@ func (s *settings) fit() {
 	}
 }
 
-// atOnce is how many messages have something to do: those in requests, and as many
-// that are next.
-func (s *settings) atOnce() int { return 2 * s.concurrent * s.batch }
+// atOnce is how many messages can be in requests.
+func (s *settings) atOnce() int { return s.concurrent * s.batch }
 
 // check returns all that is wrong with the flags.
 func (s *settings) check() error {
