@@ -1,7 +1,8 @@
 package main
 
 import (
-	"io"
+	"sync"
+	"sync/atomic"
 
 	"github.com/millrace-mq/millrace/protocol"
 )
@@ -10,59 +11,48 @@ import (
 // take as one command. A larger record is a batch of its own.
 const maxBatchBytes = protocol.DefaultMaxBodySize / 5
 
-// batch is some records that are published together. It is not changed once it
-// is complete, so that several lanes can share it.
+// batch is some records of one topic that are published together. What is to be
+// published is not changed once it is complete, so that several sinks can share it.
 type batch struct {
+	topic  string
 	bodies [][]byte
-	lines  []int64 // where each body came from
-	bytes  int     // of the bodies as they are sent
+	lines  []int64  // where each body came from
+	kept   [][]byte // each record as it was read, if that is not its body
+	size   int      // bytes of the bodies as they are sent
+
+	left   atomic.Int64 // outcomes that are missing, over all sinks
+	mu     sync.Mutex   // guards failed
+	failed []bool       // by body: not acknowledged by some sink; nil while there is none
 }
 
 // fits reports whether a body of size bytes can join a batch of at most limit.
 func (b *batch) fits(size, limit int) bool {
 	n := len(b.bodies)
-	return n == 0 || n < limit && b.bytes+size+4 <= maxBatchBytes
+	return n == 0 || n < limit && b.size+size+4 <= maxBatchBytes
 }
 
 func (b *batch) add(body []byte, line int64) {
 	b.bodies = append(b.bodies, body)
 	b.lines = append(b.lines, line)
-	b.bytes += len(body) + 4
+	b.size += len(body) + 4
 }
 
-// from returns the batch without its first n records.
-func (b *batch) from(n int) *batch {
-	return &batch{bodies: b.bodies[n:], lines: b.lines[n:]}
+// part is some records of a batch that stand together in it.
+type part struct {
+	*batch
+	from, to int
 }
 
-// last returns the line of the last record.
-func (b *batch) last() int64 { return b.lines[len(b.lines)-1] }
+func (b *batch) whole() part { return part{b, 0, len(b.bodies)} }
 
-// batches splits a stream into batches of at most limit records and hands them
-// to emit, until the stream ends (nil) or fails, or emit returns false (nil). A
-// batch never waits for input: what is there when a read would be next, goes.
-func batches(r *records, limit int, emit func(*batch) bool) error {
-	b := &batch{}
-	for {
-		body, line, ok := r.take()
-		tooLong := len(body) > r.limit
-		if (!ok || tooLong || !b.fits(len(body), limit)) && len(b.bodies) > 0 {
-			if !emit(b) {
-				return nil
-			}
-			b = &batch{}
-		}
-		switch {
-		case tooLong:
-			return r.tooLong(line)
-		case ok:
-			b.add(body, line)
-			continue
-		}
-		if err := r.read(); err == io.EOF {
-			return nil
-		} else if err != nil {
-			return err
-		}
-	}
+func (p part) len() int { return p.to - p.from }
+
+func (p part) messages() [][]byte { return p.bodies[p.from:p.to] }
+
+func (p part) first() int64 { return p.lines[p.from] }
+
+// halves are what a part is divided into to find the record that a daemon refuses.
+func (p part) halves() (a, b part) {
+	middle := p.from + p.len()/2
+	return part{p.batch, p.from, middle}, part{p.batch, middle, p.to}
 }

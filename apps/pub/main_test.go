@@ -10,14 +10,29 @@ import (
 
 func TestRefusedFlags(t *testing.T) {
 	tests := map[string]struct{ args, want string }{
-		"nothing":   {"", "topic: is needed\npub: qd-tcp-address: at least one is needed"},
-		"topic":     {"--topic=a/b --nsqd-tcp-address=a:1", `topic "a/b": not a valid name`},
-		"address":   {"--topic=t --qd-tcp-address=nowhere", `"nowhere"`},
-		"delimiter": {"--topic=t --qd-tcp-address=a:1 --delimiter=ab", `delimiter "ab": must be one byte`},
-		"rate":      {"--topic=t --qd-tcp-address=a:1 --rate=-1", "rate -1"},
-		"batch":     {"--topic=t --qd-tcp-address=a:1 --batch=0", "batch 0"},
-		"patience":  {"--topic=t --qd-tcp-address=a:1 --retry-for=-1s", "retry-for -1s"},
-		"size":      {"--topic=t --qd-tcp-address=a:1 --max-msg-size=0", "max-msg-size 0"},
+		"nothing":                {"", "topic: is needed, or topic-field\npub: qd-tcp-address: at least one is needed, or lookupd-http-address"},
+		"topic":                  {"--topic=a/b --nsqd-tcp-address=a:1", `topic "a/b": not a valid name`},
+		"address":                {"--topic=t --qd-tcp-address=nowhere", `"nowhere"`},
+		"delimiter":              {`--topic=t --qd-tcp-address=a:1 --delimiter=\q`, `delimiter "\\q": \q: the escapes are`},
+		"hex":                    {`--topic=t --qd-tcp-address=a:1 --delimiter=a\xa`, `\x must be followed by two`},
+		"nothing between":        {`--topic=t --qd-tcp-address=a:1 --delimiter=`, `delimiter "": must not be empty`},
+		"delimiter of JSON":      {`--topic=t --qd-tcp-address=a:1 --delimiter=, --format=json`, "delimiter: is for format raw"},
+		"format":                 {`--topic=t --qd-tcp-address=a:1 --format=xml`, "must be raw, json or length-prefixed"},
+		"mode":                   {`--topic=t --qd-tcp-address=a:1 --mode=one`, "must be all or spread"},
+		"all that are not known": {`--topic=t --lookupd-http-address=a:1 --mode=all`, "mode all: needs to know every daemon"},
+		"field of bytes":         {`--topic-field=t --qd-tcp-address=a:1 --format=length-prefixed`, "topic-field: needs records that are JSON"},
+		"no file":                {`--topic=t --qd-tcp-address=a:1 --file=/nowhere/a`, "file: stat /nowhere/a: no such file"},
+		"a folder":               {`--topic=t --qd-tcp-address=a:1 --file=/`, "file /: is a directory"},
+		"failed":                 {`--topic=t --qd-tcp-address=a:1 --failed=/nowhere/a`, "failed: open /nowhere/a"},
+		"packed":                 {`--topic=t --qd-tcp-address=a:1 --failed=/tmp/a.gz`, "is written plainly"},
+		"defer":                  {`--topic=t --qd-tcp-address=a:1 --defer=-1s`, "defer -1s"},
+		"rates":                  {`--topic=t --qd-tcp-address=a:1 --rate=NaN`, "rate NaN"},
+		"option":                 {`--topic=t --qd-tcp-address=a:1 --producer-opt=nonsense`, "producer-opt \"nonsense\""},
+		"standard input twice":   {`--topic=t --qd-tcp-address=a:1 --file=- --file=-`, "can be read once"},
+		"rate":                   {"--topic=t --qd-tcp-address=a:1 --rate=-1", "rate -1"},
+		"batch":                  {"--topic=t --qd-tcp-address=a:1 --batch=0", "batch 0"},
+		"patience":               {"--topic=t --qd-tcp-address=a:1 --retry-for=-1s", "retry-for -1s"},
+		"size":                   {"--topic=t --qd-tcp-address=a:1 --max-msg-size=0", "max-msg-size 0"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -4,7 +4,7 @@ import "time"
 
 // pace spreads messages over time.
 type pace struct {
-	perSecond int       // 0 is as fast as possible
+	perSecond float64   // 0 is as fast as possible
 	next      time.Time // when the next message may leave
 }
 
@@ -17,7 +17,7 @@ func (p *pace) wait(n int, now time.Time) time.Duration {
 		p.next = now // what was not used is gone: no bursts
 	}
 	delay := p.next.Sub(now)
-	p.next = p.next.Add(time.Duration(n) * time.Second / time.Duration(p.perSecond))
+	p.next = p.next.Add(time.Duration(float64(n) / p.perSecond * float64(time.Second)))
 	return delay
 }
 
@@ -27,5 +27,15 @@ func (p *pace) batchLimit(limit int) int {
 	if p.perSecond == 0 {
 		return limit
 	}
-	return max(1, min(limit, p.perSecond/20))
+	return int(max(1, min(float64(limit), p.perSecond/20)))
+}
+
+// readLimit returns how many bytes are read at once, at most, 0 being as many as fit: at
+// a slow pace few, since what was read when Ctrl-C is pressed is published without
+// waiting any more.
+func (p *pace) readLimit() int {
+	if p.perSecond == 0 {
+		return 0
+	}
+	return int(max(1<<10, min(chunkSize, p.perSecond)))
 }

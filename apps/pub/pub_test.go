@@ -34,6 +34,7 @@ type daemon struct {
 	n                int
 	stored           []string
 	open             int // connections
+	last             *connection
 	unanswered, most int
 }
 
@@ -47,6 +48,7 @@ func (d *daemon) connect() (publisher, error) {
 	defer d.mu.Unlock()
 	d.open++
 	c := &connection{daemon: d, calls: make(chan func(), window), ended: make(chan struct{})}
+	d.last = c
 	go func() {
 		defer close(c.ended)
 		for call := range c.calls {
@@ -107,6 +109,10 @@ func (c *connection) answer(bodies [][]byte) error {
 	return err
 }
 
+func (c *connection) PublishDeferredAsync(ctx context.Context, topic string, _ time.Duration, body []byte, done func(error)) error {
+	return c.PublishManyAsync(ctx, topic, [][]byte{body}, done)
+}
+
 func (c *connection) Close() error {
 	close(c.calls)
 	<-c.ended
@@ -121,19 +127,33 @@ func (c *connection) Close() error {
 func pub(t *testing.T, ctx context.Context, in io.Reader, daemons ...*daemon) (said string, err error) {
 	t.Helper()
 	var stderr strings.Builder
-	p := &publishing{limit: 2, report: &report{out: &stderr}}
-	for i, d := range daemons {
-		l := newLane(fmt.Sprint("qd", i), "topic", 5, d.connect)
-		l.retryFor, l.warn = 10*time.Second, p.report.say
-		p.lanes = append(p.lanes, l)
-	}
-	err = p.run(ctx, newRecords(in, '\n', 1000))
+	p := publishingTo(in, &stderr, daemons...)
+	err = p.run(ctx)
 	for i, d := range daemons {
 		if d.open != 0 {
 			t.Errorf("%d connections to daemon %d are left open", d.open, i)
 		}
 	}
 	return stderr.String(), err
+}
+
+func publishingTo(in io.Reader, stderr io.Writer, daemons ...*daemon) *publishing {
+	inputs, err := newInputs(nil, in, "line")
+	if err != nil {
+		panic(err)
+	}
+	p := &publishing{ledger: new(ledger), report: &report{out: stderr}}
+	p.feed = &feed{
+		inputs: inputs, framing: framing{delim: []byte("\n"), limit: 1000}, limit: 2,
+		decoder: decoder{topic: "topic", limit: 1000}, topics: map[string]*batch{},
+	}
+	for i, d := range daemons {
+		p.sinks = append(p.sinks, newLane(delivery{
+			name: fmt.Sprint("qd", i), open: d.connect, window: 5, retryFor: 10 * time.Second,
+			warn: p.report.say, inputs: inputs, ledger: p.ledger,
+		}))
+	}
+	return p
 }
 
 func numbers(first, last int) (all []string) {
@@ -250,8 +270,8 @@ func TestDaemonStaysAway(t *testing.T) {
 		taken := len(well.stored)
 		wantStored(t, well, numbers(1, taken))
 		for _, want := range []string{
-			fmt.Sprintf("qd1: connection refused: %d messages, from line 5 on, were not acknowledged", taken-4),
-			fmt.Sprintf("the lines after %d were not published", taken),
+			fmt.Sprintf("qd1: connection refused: %d messages were not acknowledged: lines 5-%d", taken-4, taken),
+			fmt.Sprintf("what follows line %d was not published", taken),
 		} {
 			if !strings.Contains(err.Error(), want) {
 				t.Errorf("error %q lacks %q", err, want)
@@ -274,18 +294,21 @@ func TestRefusal(t *testing.T) {
 	t.Run("of a message", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			d := &daemon{fate: refuse(protocol.EBadMessage)}
-			_, err := pub(t, t.Context(), input(numbers(1, 9)), d)
-			if err == nil || !strings.Contains(err.Error(), "line 8 (9 bytes): refused: E_BAD_MESSAGE no: 2 messages, from line 8 on, were not acknowledged") {
+			said, err := pub(t, t.Context(), input(numbers(1, 20)), d)
+			if err == nil || err.Error() != "qd0: 1 messages were refused: line 8" {
 				t.Errorf("error %v", err)
 			}
-			wantStored(t, d, numbers(1, 7))
+			if want := "pub: qd0: line 8 (9 bytes): refused: E_BAD_MESSAGE no\n"; said != want {
+				t.Errorf("said %q, want %q", said, want)
+			}
+			wantStored(t, d, slices.Delete(numbers(1, 20), 7, 8))
 		})
 	})
 	t.Run("of the topic", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			d := &daemon{fate: refuse(protocol.EUnauthorized)}
 			_, err := pub(t, t.Context(), input(numbers(1, 9)), d)
-			if err == nil || !strings.Contains(err.Error(), "E_UNAUTHORIZED no: 3 messages, from line 7 on") {
+			if err == nil || !strings.Contains(err.Error(), "E_UNAUTHORIZED no: 3 messages were not acknowledged: lines 7-9") {
 				t.Errorf("error %v", err)
 			}
 			wantStored(t, d, numbers(1, 6))
@@ -339,18 +362,10 @@ func TestIdleConnectionLost(t *testing.T) {
 			fmt.Fprint(writer, "message 2\nmessage 3\n")
 			writer.Close()
 		}()
-		var last *connection
 		var said strings.Builder
-		p := &publishing{limit: 2, report: &report{out: &said}}
-		l := newLane("qd", "topic", 5, func() (publisher, error) {
-			c, err := d.connect()
-			last = c.(*connection)
-			return c, err
-		})
-		l.retryFor, l.warn = time.Second, p.report.say
-		p.lanes = []*lane{l}
-		time.AfterFunc(time.Minute, func() { d.mu.Lock(); last.broken = errDown; d.mu.Unlock() })
-		if err := p.run(t.Context(), newRecords(in, '\n', 1000)); err != nil || said.String() != "" {
+		p := publishingTo(in, &said, d)
+		time.AfterFunc(time.Minute, func() { d.mu.Lock(); d.last.broken = errDown; d.mu.Unlock() })
+		if err := p.run(t.Context()); err != nil || said.String() != "" {
 			t.Errorf("error %v, said %q", err, said.String())
 		}
 		wantStored(t, d, numbers(1, 3))
@@ -390,7 +405,7 @@ func TestInterruptWhileDaemonIsAway(t *testing.T) {
 		began := time.Now()
 		d := &daemon{dial: func() error { return errDown }}
 		_, err := pub(t, ctx, input(numbers(1, 2)), d)
-		if err == nil || !strings.Contains(err.Error(), "2 messages, from line 1 on, were not acknowledged") {
+		if err == nil || !strings.Contains(err.Error(), "2 messages were not acknowledged: lines 1-2") {
 			t.Errorf("error %v", err)
 		}
 		if took := time.Since(began); took != time.Second {
@@ -402,11 +417,14 @@ func TestInterruptWhileDaemonIsAway(t *testing.T) {
 func TestTooLongLineIsNamed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &daemon{}
-		_, err := pub(t, t.Context(), input(append(numbers(1, 3), strings.Repeat("x", 1001), "message 5")), d)
-		if err == nil || !strings.Contains(err.Error(), "line 4 is longer than") || !strings.Contains(err.Error(), "3 messages before that were published") {
+		said, err := pub(t, t.Context(), input(append(numbers(1, 3), strings.Repeat("x", 1001), "message 5")), d)
+		if err == nil || err.Error() != "1 records could not be published: line 4" {
 			t.Errorf("error %v", err)
 		}
-		wantStored(t, d, numbers(1, 3))
+		if !strings.HasPrefix(said, "pub: line 4: 1001 bytes are more than the 1000 of --max-msg-size") {
+			t.Errorf("said %q", said)
+		}
+		wantStored(t, d, append(numbers(1, 3), "message 5"))
 	})
 }
 
@@ -438,17 +456,18 @@ func TestProgress(t *testing.T) {
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			r.follow(ctx, func() int64 { return 1000 })
+			r.follow(ctx, func() state { return state{1000, 2500, 300, 1200} })
 		}()
 		time.Sleep(600 * time.Millisecond)
 		r.say("a word")
-		time.Sleep(1400 * time.Millisecond)
+		time.Sleep(1399 * time.Millisecond)
 		stop()
 		<-done
 		const clear = "\r\x1b[K"
-		want := clear + "1000 messages  2000/s  500ms" + clear + "pub: a word\n" +
-			clear + "1000 messages  0/s  1s" + clear + "1000 messages  0/s  1.5s" + clear + "1000 messages  500/s  2s\n"
-		if got := strings.Replace(out.String(), clear+"1000 messages  0/s  2s", "", 1); got != want {
+		want := clear + "1000 messages  2000/s  300 B of 1.2 kB (25%)  2s left" + clear + "pub: a word\n" +
+			clear + "1000 messages  0/s  300 B of 1.2 kB (25%)  3s left" + clear + "1000 messages  0/s  300 B of 1.2 kB (25%)  5s left" +
+			clear + "1000 messages, 2.5 kB, in 2s (500/s)\n"
+		if got := strings.Replace(out.String(), clear+"1000 messages  0/s  300 B of 1.2 kB (25%)  6s left", "", 1); got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
 	})

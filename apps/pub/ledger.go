@@ -1,0 +1,144 @@
+package main
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+)
+
+// ledger says what has become of records, and keeps those that were not
+// acknowledged.
+type ledger struct {
+	stored atomic.Int64 // messages that every sink acknowledged
+	bytes  atomic.Int64 // of their bodies
+	keep   *keeper      // nil if nobody wants them
+}
+
+// settle notes the outcome that one sink has had for part of a batch.
+func (l *ledger) settle(p part, acknowledged bool) {
+	if !acknowledged {
+		p.fail()
+	}
+	if p.left.Add(-int64(p.len())) == 0 {
+		l.finish(p.batch)
+	}
+}
+
+// fail notes that some sink has not acknowledged the part.
+func (p part) fail() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.failed == nil {
+		p.failed = make([]bool, len(p.bodies))
+	}
+	for i := p.from; i < p.to; i++ {
+		p.failed[i] = true
+	}
+}
+
+// finish is called once every sink has had its outcome for all of b.
+func (l *ledger) finish(b *batch) {
+	stored, size := 0, 0
+	for i, body := range b.bodies {
+		if b.failed == nil || !b.failed[i] {
+			stored++
+			size += len(body)
+			continue
+		}
+		if b.kept != nil {
+			body = b.kept[i]
+		}
+		l.keepRecord(body)
+	}
+	l.stored.Add(int64(stored))
+	l.bytes.Add(int64(size))
+}
+
+func (l *ledger) keepRecord(data []byte) {
+	if l.keep != nil {
+		l.keep.add(data)
+	}
+}
+
+// keeper is the file of the records that were not acknowledged. They are in it as
+// they were in the input, so that it can be one.
+type keeper struct {
+	path  string
+	delim []byte // empty: length-prefixed
+	fresh bool   // the file was made for it
+
+	mu   sync.Mutex // guards below, so that records do not mix
+	file *os.File
+	out  *bufio.Writer
+	n    int64
+	lost int64 // that could not be kept
+	err  error // why
+}
+
+// openKeeper opens the file to add to it: what an earlier run has left there may be
+// the only copy. It fails if the file is one of those that are read.
+func openKeeper(path string, delim []byte, inputs []string) (*keeper, error) {
+	before, err := os.Stat(path)
+	for _, name := range inputs {
+		if info, errInput := os.Stat(name); err == nil && errInput == nil && os.SameFile(before, info) {
+			return nil, fmt.Errorf("failed %q: is read with --file; name another one", path)
+		}
+	}
+	file, errOpen := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
+	if errOpen != nil {
+		return nil, fmt.Errorf("failed: %w", errOpen)
+	}
+	return &keeper{path: path, delim: delim, fresh: errors.Is(err, os.ErrNotExist), file: file, out: bufio.NewWriter(file)}, nil
+}
+
+func (k *keeper) add(data []byte) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.err != nil {
+		k.lost++
+		return
+	}
+	if len(k.delim) == 0 {
+		_, k.err = k.out.Write(binary.BigEndian.AppendUint32(nil, uint32(len(data))))
+	}
+	if k.err == nil {
+		_, k.err = k.out.Write(data)
+	}
+	if k.err == nil {
+		_, k.err = k.out.Write(k.delim)
+	}
+	k.n++
+}
+
+// miss notes that a record was not acknowledged and is not there to be kept.
+func (k *keeper) miss() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.lost++
+}
+
+// close writes what is left, and takes the file away if it was made for nothing.
+// kept says what is in the file, if anything is.
+func (k *keeper) close() (kept string, err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	err = errors.Join(k.err, k.out.Flush(), k.file.Sync(), k.file.Close())
+	switch {
+	case k.err != nil || k.n > 0 && err != nil:
+		return "", fmt.Errorf("not all that was not acknowledged is in %s: %w", k.path, err)
+	case k.n == 0 && k.fresh:
+		if err := os.Remove(k.path); err != nil {
+			return "", fmt.Errorf("failed: %w", err)
+		}
+	case k.n > 0:
+		kept = fmt.Sprintf("%s has the %d that were not acknowledged: publish them with --file", k.path, k.n)
+	}
+	if k.lost > 0 {
+		return kept, fmt.Errorf("%d records were too large to be kept in %s", k.lost, k.path)
+	}
+	return kept, nil
+}
