@@ -57,7 +57,7 @@ func (d *decoder) parse(record []byte) (message, error) {
 	named, wrong, err := d.object(record, &m)
 	switch {
 	case err != nil && (d.wrapped || d.topic == ""):
-		return message{}, fmt.Errorf("not a JSON object: %w", err)
+		return message{}, err
 	case err != nil:
 		named, wrong = "", nil // it goes where --topic says
 	case d.wrapped && m.body == nil:
@@ -89,47 +89,60 @@ func (d *decoder) choose(named string, wrong error) (string, error) {
 // object reads all of a record, and from it the topic's name and, if it is wrapped,
 // the body. wrong is why there is no name although the field is there.
 func (d *decoder) object(record []byte, m *message) (named string, wrong, err error) {
-	d.in.Reset(record)
-	d.json.Reset(&d.in)
-	if kind := d.json.PeekKind(); kind != '{' {
-		if _, err := d.json.ReadValue(); err != nil {
-			return "", nil, err
-		}
-		return "", nil, errors.New("it is of another kind")
-	}
-	if _, err := d.json.ReadToken(); err != nil {
-		return "", nil, err
-	}
-	for d.json.PeekKind() != '}' {
-		key, err := d.json.ReadToken()
-		if err != nil {
-			return "", nil, err
-		}
-		name := key.String() // before the next read, which ends key
-		value, err := d.json.ReadValue()
-		if err != nil {
-			return "", nil, err
-		}
-		if name == d.field && d.field != "" {
+	err = d.members(record, func(name string, value jsontext.Value) error {
+		if d.field != "" && name == d.field {
 			text, err := unquote(value)
-			named, wrong = string(text), nil
-			if err != nil {
+			if named = string(text); err != nil {
 				wrong = fmt.Errorf("the field %q %w", d.field, err)
 			}
 		}
 		if d.wrapped {
-			if err := m.unwrap(name, value); err != nil {
-				return "", nil, err
-			}
+			return m.unwrap(name, value)
+		}
+		return nil
+	})
+	return named, wrong, err
+}
+
+// members calls each with the members of a record that is an object, until that fails.
+func (d *decoder) members(record []byte, each func(name string, value jsontext.Value) error) error {
+	d.in.Reset(record)
+	d.json.Reset(&d.in)
+	start, err := d.json.ReadToken()
+	if err != nil {
+		return notAnObject(err)
+	}
+	if start.Kind() != '{' {
+		return notAnObject(errors.New("it is of another kind"))
+	}
+	for d.json.PeekKind() != '}' {
+		key, err := d.json.ReadToken()
+		if err != nil {
+			return notAnObject(err)
+		}
+		name := key.String() // before the next read, which ends key
+		value, err := d.json.ReadValue()
+		if err != nil {
+			return notAnObject(err)
+		}
+		if err := each(name, value); err != nil {
+			return err
 		}
 	}
 	if _, err := d.json.ReadToken(); err != nil {
-		return "", nil, err
+		return notAnObject(err)
 	}
 	if _, err := d.json.ReadToken(); err != io.EOF {
-		return "", nil, errors.New("something is behind it")
+		return notAnObject(errors.New("something is behind it"))
 	}
-	return named, wrong, nil
+	return nil
+}
+
+func notAnObject(err error) error {
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	return fmt.Errorf("not a JSON object: %w", err)
 }
 
 // unwrap takes the body from a member of the object that to_file writes.

@@ -128,17 +128,17 @@ func (k *keeper) close() (kept string, err error) {
 	defer k.mu.Unlock()
 	err = errors.Join(k.err, k.out.Flush(), k.file.Sync(), k.file.Close())
 	switch {
-	case k.err != nil || k.n > 0 && err != nil:
+	case err != nil:
 		return "", fmt.Errorf("not all that was not acknowledged is in %s: %w", k.path, err)
 	case k.n == 0 && k.fresh:
 		if err := os.Remove(k.path); err != nil {
 			return "", fmt.Errorf("failed: %w", err)
 		}
 	case k.n > 0:
-		kept = fmt.Sprintf("%s has the %d that were not acknowledged: publish them with --file", k.path, k.n)
+		kept = fmt.Sprintf("%s added to %s: publish them with --file", were(k.n, "record"), k.path)
 	}
 	if k.lost > 0 {
-		return kept, fmt.Errorf("%d records were too large to be kept in %s", k.lost, k.path)
+		return kept, fmt.Errorf("%s too large to be kept in %s", were(k.lost, "record"), k.path)
 	}
 	return kept, nil
 }

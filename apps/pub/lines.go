@@ -74,3 +74,11 @@ func (s *lineSet) tell(noun string, place func(span) string) string {
 	}
 	return text
 }
+
+// were says that there were n of something.
+func were(n int64, noun string) string {
+	if n == 1 {
+		return "1 " + noun + " was"
+	}
+	return fmt.Sprintf("%d %ss were", n, noun)
+}

@@ -62,7 +62,7 @@ func (p *publishing) refuse(record piece, err error) {
 func (p *publishing) outcome(end error, failures []error) error {
 	var errs []error
 	if p.bad.n > 0 {
-		errs = append(errs, fmt.Errorf("%d records could not be published: %s", p.bad.n, p.feed.inputs.tell(&p.bad)))
+		errs = append(errs, fmt.Errorf("%s not fit to be published: %s", were(p.bad.n, "record"), p.feed.inputs.tell(&p.bad)))
 	}
 	errs = append(errs, failures...)
 	lost := errors.Join(errs...)
@@ -86,5 +86,5 @@ func (p *publishing) sayHowFar() {
 		p.report.say("interrupted before anything was read")
 		return
 	}
-	p.report.say("interrupted after %s: %d messages were published", p.feed.inputs.where(p.feed.line), p.ledger.stored.Load())
+	p.report.say("interrupted after %s: %s published", p.feed.inputs.where(p.feed.line), were(p.ledger.stored.Load(), "message"))
 }

@@ -295,7 +295,7 @@ func TestRefusal(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			d := &daemon{fate: refuse(protocol.EBadMessage)}
 			said, err := pub(t, t.Context(), input(numbers(1, 20)), d)
-			if err == nil || err.Error() != "qd0: 1 messages were refused: line 8" {
+			if err == nil || err.Error() != "qd0: 1 message was refused: line 8" {
 				t.Errorf("error %v", err)
 			}
 			if want := "pub: qd0: line 8 (9 bytes): refused: E_BAD_MESSAGE no\n"; said != want {
@@ -418,7 +418,7 @@ func TestTooLongLineIsNamed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &daemon{}
 		said, err := pub(t, t.Context(), input(append(numbers(1, 3), strings.Repeat("x", 1001), "message 5")), d)
-		if err == nil || err.Error() != "1 records could not be published: line 4" {
+		if err == nil || err.Error() != "1 record was not fit to be published: line 4" {
 			t.Errorf("error %v", err)
 		}
 		if !strings.HasPrefix(said, "pub: line 4: 1001 bytes are more than the 1000 of --max-msg-size") {

@@ -109,9 +109,9 @@ func (d *delivery) outcome(cause error) error {
 	case d.lost.n == 0:
 		return nil
 	case cause == nil:
-		return fmt.Errorf("%s: %d messages were refused: %s", d.name, d.lost.n, d.inputs.tell(&d.lost))
+		return fmt.Errorf("%s: %s refused: %s", d.name, were(d.lost.n, "message"), d.inputs.tell(&d.lost))
 	}
-	return fmt.Errorf("%s: %w: %d messages were not acknowledged: %s", d.name, cause, d.lost.n, d.inputs.tell(&d.lost))
+	return fmt.Errorf("%s: %w: %s not acknowledged: %s", d.name, cause, were(d.lost.n, "message"), d.inputs.tell(&d.lost))
 }
 
 // verdict is what a failed publish says about those to come.
