@@ -29,11 +29,13 @@ type daemon struct {
 	// most publishes that one connection takes; those that follow fail unsent,
 	// while those before them are answered. 0 is no limit.
 	perConnection int
+	silent        bool // it answers nothing, until the connection is closed
 
 	mu               sync.Mutex // guards below
 	n                int
 	stored           []string
-	open             int // connections
+	topics           map[string]int // publishes to each
+	open             int            // connections
 	last             *connection
 	unanswered, most int
 }
@@ -68,8 +70,9 @@ type connection struct {
 	ended  chan struct{}
 
 	// Guarded by daemon.mu.
-	broken error
-	taken  int
+	broken  error
+	taken   int
+	unheard []func(error)
 }
 
 func (c *connection) PublishManyAsync(_ context.Context, topic string, bodies [][]byte, done func(error)) error {
@@ -81,6 +84,14 @@ func (c *connection) PublishManyAsync(_ context.Context, topic string, bodies []
 		return nil
 	}
 	c.taken++
+	if d.topics == nil {
+		d.topics = make(map[string]int)
+	}
+	d.topics[topic]++
+	if d.silent {
+		c.unheard = append(c.unheard, done)
+		return nil
+	}
 	d.unanswered++
 	d.most = max(d.most, d.unanswered)
 	c.calls <- func() { done(c.answer(bodies)) }
@@ -114,6 +125,9 @@ func (c *connection) PublishDeferredAsync(ctx context.Context, topic string, _ t
 }
 
 func (c *connection) Close() error {
+	for _, done := range c.unheard {
+		c.calls <- func() { done(&millrace.UncertainError{Address: "qd", Err: errDown}) }
+	}
 	close(c.calls)
 	<-c.ended
 	c.daemon.mu.Lock()
@@ -369,6 +383,101 @@ func TestIdleConnectionLost(t *testing.T) {
 			t.Errorf("error %v, said %q", err, said.String())
 		}
 		wantStored(t, d, numbers(1, 3))
+	})
+}
+
+// refuseBad is the fate of messages that say "bad".
+func refuseBad(_ int, bodies [][]byte) (bool, error) {
+	for _, b := range bodies {
+		if string(b) == "bad" {
+			return false, &protocol.Error{Code: protocol.EBadMessage, Text: "no"}
+		}
+	}
+	return true, nil
+}
+
+// A daemon that is there and does not answer is given up in the end.
+func TestNoAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		d := &daemon{perConnection: 2, silent: true}
+		said, err := pub(t, t.Context(), input(numbers(1, 40)), d)
+		if err == nil || !strings.Contains(err.Error(), "not acknowledged: lines 1-") {
+			t.Errorf("error %v", err)
+		}
+		if took := time.Since(began); took < 10*time.Second || took > 3*time.Minute {
+			t.Errorf("it took %s", took)
+		}
+		if !strings.Contains(said, "duplicates are possible") {
+			t.Errorf("said %q", said)
+		}
+	})
+}
+
+// Nor is it waited for long after Ctrl-C.
+func TestInterruptWithoutAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, interrupt := context.WithTimeout(t.Context(), time.Second)
+		defer interrupt()
+		began := time.Now()
+		_, err := pub(t, ctx, input(numbers(1, 4)), &daemon{silent: true})
+		if err == nil || !strings.Contains(err.Error(), "4 messages were not acknowledged: lines 1-4") {
+			t.Errorf("error %v", err)
+		}
+		if took := time.Since(began); took > time.Second+2*grace {
+			t.Errorf("it took %s", took)
+		}
+	})
+}
+
+// What was read when Ctrl-C was pressed is published, without waiting for its turn.
+func TestInterruptPublishesWhatWasRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, interrupt := context.WithTimeout(t.Context(), time.Second)
+		defer interrupt()
+		began := time.Now()
+		d := &daemon{}
+		var said strings.Builder
+		in, writer := io.Pipe()
+		p := publishingTo(in, &said, d)
+		p.feed.pace.perSecond = 0.1
+		go fmt.Fprint(writer, strings.Join(numbers(1, 9), "\n")+"\nhalf")
+		if err := p.run(ctx); err != nil || said.String() != "pub: interrupted after line 9: 9 messages were published\n" {
+			t.Errorf("error %v, said %q", err, said.String())
+		}
+		if took := time.Since(began); took > 2*time.Second {
+			t.Errorf("it took %s", took)
+		}
+		wantStored(t, d, numbers(1, 9))
+		writer.Close()
+	})
+}
+
+// Each topic has its messages in their order.
+func TestTopicOfEach(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &daemon{}
+		var lines []string
+		for n := range 100 {
+			lines = append(lines, fmt.Sprintf(`{"t":"topic%d","n":%d}`, n%7, 100+n))
+		}
+		var said strings.Builder
+		p := publishingTo(input(lines), &said, d)
+		p.feed.decoder.field = "t"
+		if err := p.run(t.Context()); err != nil || said.String() != "" {
+			t.Errorf("error %v, said %q", err, said.String())
+		}
+		slices.SortStableFunc(lines, func(a, b string) int { return strings.Compare(a[:12], b[:12]) })
+		slices.SortStableFunc(d.stored, func(a, b string) int { return strings.Compare(a[:12], b[:12]) })
+		wantStored(t, d, lines)
+		for topic, n := range d.topics {
+			if n == 0 || !strings.HasPrefix(topic, "topic") {
+				t.Errorf("%d messages to %q", n, topic)
+			}
+		}
+		if len(d.topics) != 7 {
+			t.Errorf("topics %v", d.topics)
+		}
 	})
 }
 
