@@ -55,6 +55,18 @@ func split(in io.Reader, frames framing, limit int) (p published, err error) {
 
 func delimited(delim string, limit int) framing { return framing{delim: []byte(delim), limit: limit} }
 
+// thinReader reads one byte at a time, and more of a stream that is long.
+type thinReader struct {
+	io.Reader
+	read int
+}
+
+func (r *thinReader) Read(b []byte) (int, error) {
+	n, err := r.Reader.Read(b[:min(len(b), 1+r.read/50)])
+	r.read += n
+	return n, err
+}
+
 func TestRecords(t *testing.T) {
 	long := strings.Repeat("x", 3*chunkSize)
 	tests := map[string]struct {
@@ -74,7 +86,7 @@ func TestRecords(t *testing.T) {
 		"longer than any chunk": {"a\n" + long + "\nb\n" + long, "\n", []string{"a", long, "b", long}, []int64{1, 2, 3, 4}},
 	}
 	readers := map[string]func(io.Reader) io.Reader{
-		"whole": func(r io.Reader) io.Reader { return r }, "byte by byte": iotest.OneByteReader,
+		"whole": func(r io.Reader) io.Reader { return r }, "few bytes": func(r io.Reader) io.Reader { return &thinReader{Reader: r} },
 		"end with the last bytes": iotest.DataErrReader,
 	}
 	for name, tt := range tests {
@@ -124,6 +136,14 @@ func readsOf(b []byte, n int) io.Reader {
 	return io.MultiReader(parts...)
 }
 
+// inReads returns b in reads of n bytes or, if n is 0, of few at first.
+func inReads(b []byte, n int) io.Reader {
+	if n == 0 {
+		return &thinReader{Reader: bytes.NewReader(b)}
+	}
+	return readsOf(b, n)
+}
+
 func TestBatches(t *testing.T) {
 	tests := map[string]struct {
 		in    io.Reader
@@ -165,8 +185,8 @@ func TestTooLong(t *testing.T) {
 		"unbounded": {"a\r\n\r\nb\r\n" + strings.Repeat("x", 3*chunkSize) + "\r\nc\r\n", []string{"a", "b", "c"}},
 	}
 	for name, tt := range tests {
-		for _, n := range []int{1, 7, 1 << 20} {
-			got, err := split(readsOf([]byte(tt.in), n), delimited("\r\n", 100), 200)
+		for _, n := range []int{0, 7_000, 1 << 20} {
+			got, err := split(inReads([]byte(tt.in), n), delimited("\r\n", 100), 200)
 			if err != nil || !slices.Equal(got.refused, []int64{4}) || !slices.Equal(got.bodies, tt.bodies) {
 				t.Errorf("%s in reads of %d: %q published, %v refused (%v)", name, n, got.bodies, got.refused, err)
 			}
@@ -197,8 +217,8 @@ func TestLengthPrefixed(t *testing.T) {
 		"text":               {[]byte("a line of text\n"), nil, nil, "ends within record 1"},
 	}
 	for name, tt := range tests {
-		for _, n := range []int{1, 7, 1 << 20} {
-			got, err := split(readsOf(tt.in, n), framing{limit: 1000}, 200)
+		for _, n := range []int{0, 7_000, 1 << 20} {
+			got, err := split(inReads(tt.in, n), framing{limit: 1000}, 200)
 			if tt.err == "" && err != nil || tt.err != "" && (err == nil || !strings.Contains(err.Error(), tt.err)) {
 				t.Errorf("%s in reads of %d: %v, want %q", name, n, err, tt.err)
 			}
