@@ -48,7 +48,7 @@ func (s *settings) connectToMany(daemons []string) (publisher, error) {
 	c.LookupInterval = 15 * time.Second
 	c.MaxConnections = 64
 	c.MaxInFlightBytes = 2 * windowBytes
-	c.RetryFor = max(s.retryFor, time.Nanosecond) // 0 would be for ever
+	c.RetryFor = max(s.retryFor, time.Second) // what it takes to find and to connect to one
 	c.CloseTimeout = time.Second
 	return millrace.NewWriter(c)
 }

@@ -52,16 +52,15 @@ func (l *ledger) finish(b *batch) {
 		if b.kept != nil {
 			body = b.kept[i]
 		}
-		l.keepRecord(body)
+		if l.keep != nil {
+			l.keep.add(body)
+		}
+	}
+	if b.failed != nil && l.keep != nil {
+		l.keep.flush()
 	}
 	l.stored.Add(int64(stored))
 	l.bytes.Add(int64(size))
-}
-
-func (l *ledger) keepRecord(data []byte) {
-	if l.keep != nil {
-		l.keep.add(data)
-	}
 }
 
 // keeper is the file of the records that were not acknowledged. They are in it as
@@ -114,6 +113,15 @@ func (k *keeper) add(data []byte) {
 	k.n++
 }
 
+// flush has the system know what was added, so that a kill does not lose it.
+func (k *keeper) flush() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.err == nil {
+		k.err = k.out.Flush()
+	}
+}
+
 // miss notes that a record was not acknowledged and is not there to be kept.
 func (k *keeper) miss() {
 	k.mu.Lock()
@@ -126,7 +134,14 @@ func (k *keeper) miss() {
 func (k *keeper) close() (kept string, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	err = errors.Join(k.err, k.out.Flush(), k.file.Sync(), k.file.Close())
+	err = k.err
+	if err == nil {
+		err = k.out.Flush()
+	}
+	if info, errStat := k.file.Stat(); errStat == nil && info.Mode().IsRegular() {
+		err = errors.Join(err, k.file.Sync())
+	}
+	err = errors.Join(err, k.file.Close())
 	switch {
 	case err != nil:
 		return "", fmt.Errorf("not all that was not acknowledged is in %s: %w", k.path, err)

@@ -96,7 +96,7 @@ func setup(fs *flag.FlagSet, std program.Stdio) func(context.Context) error {
 	program.Alias(fs, "nsqd-tcp-address", "qd-tcp-address")
 	fs.Var(&s.lookupds, "lookupd-http-address", "`host:port` of a lookupd's HTTP side: messages are spread over the qds that it lists (may be given several times)")
 	program.Alias(fs, "nsqlookupd-http-address", "lookupd-http-address")
-	fs.Var(&s.mode, "mode", "`all`: each message to every daemon; spread: to one of them, to another when that is away (default all; spread with lookupds)")
+	fs.Var(&s.mode, "mode", "`mode`: all, each message to every daemon, or spread, to one of them, to another when that is away (default all; spread with lookupds)")
 	fs.Var(&s.files, "file", "`path` to read instead of standard input, which is -; .gz and .zst are unpacked (may be given several times)")
 	fs.Var(&s.format, "format", "`format` of the input: raw, records with a delimiter behind each; json or length-prefixed, as to_file writes them")
 	fs.StringVar(&s.delimiter, "delimiter", `\n`, "`bytes` that end a raw record, with the escapes \\n \\r \\t \\0 \\xHH; the last may lack them, empty records are skipped")
@@ -152,18 +152,10 @@ func (s *settings) check(logTo io.Writer) error {
 		log = slog.New(slog.DiscardHandler)
 	}
 	s.log = log
-	refuse(slices.Contains(s.files[:], stdin) && slices.Index(s.files, stdin) != lastIndex(s.files, stdin), "file -: standard input can be read once")
+	named := slices.DeleteFunc(slices.Clone(s.files), func(name string) bool { return name == stdin })
+	refuse(len(s.files)-len(named) > 1, "file -: standard input can be read once")
 	errs = append(errs, s.configure())
 	return errors.Join(errs...)
-}
-
-func lastIndex(all []string, s string) int {
-	for i := len(all) - 1; i >= 0; i-- {
-		if all[i] == s {
-			return i
-		}
-	}
-	return -1
 }
 
 // configure makes the configuration that all Writers have in common.

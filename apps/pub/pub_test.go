@@ -2,12 +2,10 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,126 +13,6 @@ import (
 	millrace "github.com/millrace-mq/millrace/clients/go"
 	"github.com/millrace-mq/millrace/protocol"
 )
-
-var errDown = errors.New("connection refused")
-
-// daemon is a fake queue daemon, with the connections to it. Publishes are
-// answered in order, a millisecond after they came.
-type daemon struct {
-	// fate says what becomes of the n-th publish, counted from 0 over all
-	// connections: stored, and answered with the error. Nil is all well.
-	fate func(n int, bodies [][]byte) (stored bool, err error)
-	// dial, if set, is asked before each connection.
-	dial func() error
-	// most publishes that one connection takes; those that follow fail unsent,
-	// while those before them are answered. 0 is no limit.
-	perConnection int
-	silent        bool // it answers nothing, until the connection is closed
-
-	mu               sync.Mutex // guards below
-	n                int
-	stored           []string
-	topics           map[string]int // publishes to each
-	open             int            // connections
-	last             *connection
-	unanswered, most int
-}
-
-func (d *daemon) connect() (publisher, error) {
-	if d.dial != nil {
-		if err := d.dial(); err != nil {
-			return nil, err
-		}
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.open++
-	c := &connection{daemon: d, calls: make(chan func(), window), ended: make(chan struct{})}
-	d.last = c
-	go func() {
-		defer close(c.ended)
-		for call := range c.calls {
-			time.Sleep(time.Millisecond)
-			call()
-		}
-	}()
-	return c, nil
-}
-
-// connection fails like a Writer's: after the first error, every publish that
-// is on its way fails with it, unsent, and every one that still comes with
-// errLost. All are told in order.
-type connection struct {
-	daemon *daemon
-	calls  chan func()
-	ended  chan struct{}
-
-	// Guarded by daemon.mu.
-	broken  error
-	taken   int
-	unheard []func(error)
-}
-
-func (c *connection) PublishManyAsync(_ context.Context, topic string, bodies [][]byte, done func(error)) error {
-	d := c.daemon
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if c.broken != nil || d.perConnection > 0 && c.taken == d.perConnection {
-		c.calls <- func() { done(&millrace.UnavailableError{Topic: topic, Err: fmt.Errorf("connecting: %w", errLost)}) }
-		return nil
-	}
-	c.taken++
-	if d.topics == nil {
-		d.topics = make(map[string]int)
-	}
-	d.topics[topic]++
-	if d.silent {
-		c.unheard = append(c.unheard, done)
-		return nil
-	}
-	d.unanswered++
-	d.most = max(d.most, d.unanswered)
-	c.calls <- func() { done(c.answer(bodies)) }
-	return nil
-}
-
-func (c *connection) answer(bodies [][]byte) error {
-	d := c.daemon
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.unanswered--
-	if c.broken != nil {
-		return fmt.Errorf("not stored: %w", c.broken)
-	}
-	stored, err := true, error(nil)
-	if d.fate != nil {
-		stored, err = d.fate(d.n, bodies)
-	}
-	d.n++
-	if stored {
-		for _, b := range bodies {
-			d.stored = append(d.stored, string(b))
-		}
-	}
-	c.broken = err
-	return err
-}
-
-func (c *connection) PublishDeferredAsync(ctx context.Context, topic string, _ time.Duration, body []byte, done func(error)) error {
-	return c.PublishManyAsync(ctx, topic, [][]byte{body}, done)
-}
-
-func (c *connection) Close() error {
-	for _, done := range c.unheard {
-		c.calls <- func() { done(&millrace.UncertainError{Address: "qd", Err: errDown}) }
-	}
-	close(c.calls)
-	<-c.ended
-	c.daemon.mu.Lock()
-	defer c.daemon.mu.Unlock()
-	c.daemon.open--
-	return nil
-}
 
 // pub publishes in to the daemons in batches of 2 and returns what standard
 // error would say besides.
@@ -396,63 +274,6 @@ func refuseBad(_ int, bodies [][]byte) (bool, error) {
 	return true, nil
 }
 
-// A daemon that is there and does not answer is given up in the end.
-func TestNoAnswer(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		began := time.Now()
-		d := &daemon{perConnection: 2, silent: true}
-		said, err := pub(t, t.Context(), input(numbers(1, 40)), d)
-		if err == nil || !strings.Contains(err.Error(), "not acknowledged: lines 1-") {
-			t.Errorf("error %v", err)
-		}
-		if took := time.Since(began); took < 10*time.Second || took > 3*time.Minute {
-			t.Errorf("it took %s", took)
-		}
-		if !strings.Contains(said, "duplicates are possible") {
-			t.Errorf("said %q", said)
-		}
-	})
-}
-
-// Nor is it waited for long after Ctrl-C.
-func TestInterruptWithoutAnswer(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, interrupt := context.WithTimeout(t.Context(), time.Second)
-		defer interrupt()
-		began := time.Now()
-		_, err := pub(t, ctx, input(numbers(1, 4)), &daemon{silent: true})
-		if err == nil || !strings.Contains(err.Error(), "4 messages were not acknowledged: lines 1-4") {
-			t.Errorf("error %v", err)
-		}
-		if took := time.Since(began); took > time.Second+2*grace {
-			t.Errorf("it took %s", took)
-		}
-	})
-}
-
-// What was read when Ctrl-C was pressed is published, without waiting for its turn.
-func TestInterruptPublishesWhatWasRead(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, interrupt := context.WithTimeout(t.Context(), time.Second)
-		defer interrupt()
-		began := time.Now()
-		d := &daemon{}
-		var said strings.Builder
-		in, writer := io.Pipe()
-		p := publishingTo(in, &said, d)
-		p.feed.pace.perSecond = 0.1
-		go fmt.Fprint(writer, strings.Join(numbers(1, 9), "\n")+"\nhalf")
-		if err := p.run(ctx); err != nil || said.String() != "pub: interrupted after line 9: 9 messages were published\n" {
-			t.Errorf("error %v, said %q", err, said.String())
-		}
-		if took := time.Since(began); took > 2*time.Second {
-			t.Errorf("it took %s", took)
-		}
-		wantStored(t, d, numbers(1, 9))
-		writer.Close()
-	})
-}
-
 // Each topic has its messages in their order.
 func TestTopicOfEach(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -477,48 +298,6 @@ func TestTopicOfEach(t *testing.T) {
 		}
 		if len(d.topics) != 7 {
 			t.Errorf("topics %v", d.topics)
-		}
-	})
-}
-
-// Interactive input is published line by line, as it is typed. Ctrl-C publishes
-// what was taken, and no half line.
-func TestInterrupt(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, interrupt := context.WithCancel(t.Context())
-		in, writer := io.Pipe()
-		d := &daemon{}
-		go func() {
-			for _, text := range []string{"message 1\n", "message 2\nmess"} {
-				fmt.Fprint(writer, text)
-				time.Sleep(time.Second)
-			}
-			d.mu.Lock()
-			wantStored(t, d, numbers(1, 2))
-			d.mu.Unlock()
-			interrupt()
-		}()
-		said, err := pub(t, ctx, in, d)
-		if err != nil || said != "pub: interrupted after line 2: 2 messages were published\n" {
-			t.Errorf("error %v, said %q", err, said)
-		}
-		wantStored(t, d, numbers(1, 2))
-		writer.Close() // lets the reading goroutine go
-	})
-}
-
-func TestInterruptWhileDaemonIsAway(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, interrupt := context.WithTimeout(t.Context(), time.Second)
-		defer interrupt()
-		began := time.Now()
-		d := &daemon{dial: func() error { return errDown }}
-		_, err := pub(t, ctx, input(numbers(1, 2)), d)
-		if err == nil || !strings.Contains(err.Error(), "2 messages were not acknowledged: lines 1-2") {
-			t.Errorf("error %v", err)
-		}
-		if took := time.Since(began); took != time.Second {
-			t.Errorf("it took %s", took)
 		}
 	})
 }
