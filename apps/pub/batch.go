@@ -25,6 +25,12 @@ type batch struct {
 	failed []bool       // by body: not acknowledged by some sink; nil while there is none
 }
 
+// newBatch returns an empty batch with room for about n records.
+func newBatch(topic string, n int) *batch {
+	n += n / 8
+	return &batch{topic: topic, bodies: make([][]byte, 0, n), lines: make([]int64, 0, n)}
+}
+
 // fits reports whether a body of size bytes can join a batch of at most limit.
 func (b *batch) fits(size, limit int) bool {
 	n := len(b.bodies)

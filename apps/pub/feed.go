@@ -22,6 +22,7 @@ type feed struct {
 	open     []*batch          // that gather, oldest first
 	topics   map[string]*batch // the same, by topic
 	size     int               // bytes of all of them
+	usual    int               // records that the last one had
 	messages int64             // handed to the sinks
 	line     int64             // of the last record that was read
 }
@@ -78,7 +79,7 @@ func (f *feed) record(ctx context.Context, p piece) {
 	if len(m.body) == 0 {
 		return // as with an empty line, there is nothing to publish
 	}
-	b := f.topics[m.topic]
+	b := f.gathering(m.topic)
 	switch {
 	case b != nil && !b.fits(len(m.body), f.limit),
 		len(f.open) > 0 && f.size+len(m.body)+4 > maxBatchBytes: // of all topics together
@@ -86,7 +87,7 @@ func (f *feed) record(ctx context.Context, p piece) {
 		b = nil
 	}
 	if b == nil {
-		b = &batch{topic: m.topic}
+		b = newBatch(m.topic, f.usual)
 		f.open = append(f.open, b)
 		f.topics[m.topic] = b
 	}
@@ -97,11 +98,23 @@ func (f *feed) record(ctx context.Context, p piece) {
 	}
 }
 
+// gathering returns the batch for a topic, or nil.
+func (f *feed) gathering(topic string) *batch {
+	if len(f.open) == 1 { // of one topic, nearly always
+		if f.open[0].topic == topic {
+			return f.open[0]
+		}
+		return nil
+	}
+	return f.topics[topic]
+}
+
 // flush hands on what has gathered, at the pace that is asked for: at once, if ctx
 // has ended.
 func (f *feed) flush(ctx context.Context) {
 	for _, b := range f.open {
 		sleep(ctx, f.pace.wait(len(b.bodies), time.Now()))
+		f.usual = len(b.bodies)
 		b.left.Store(int64(len(b.bodies) * len(f.sinks)))
 		for _, s := range f.sinks {
 			s.input() <- b // received always, even by a sink that has failed

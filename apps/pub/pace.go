@@ -8,15 +8,19 @@ type pace struct {
 	next      time.Time // when the next message may leave
 }
 
+// slack is how far what was booked may lag behind: timers are late by as much as a
+// millisecond, which is a batch at a high rate.
+const slack = 10 * time.Millisecond
+
 // wait books n messages and returns how long they must wait.
 func (p *pace) wait(n int, now time.Time) time.Duration {
 	if p.perSecond == 0 {
 		return 0
 	}
-	if p.next.Before(now) {
-		p.next = now // what was not used is gone: no bursts
+	if earliest := now.Add(-slack); p.next.Before(earliest) {
+		p.next = earliest // what was not used is gone: no bursts
 	}
-	delay := p.next.Sub(now)
+	delay := max(0, p.next.Sub(now))
 	p.next = p.next.Add(time.Duration(float64(n) / p.perSecond * float64(time.Second)))
 	return delay
 }
