@@ -22,7 +22,7 @@ type feed struct {
 	open     []*batch          // that gather, oldest first
 	topics   map[string]*batch // the same, by topic
 	size     int               // bytes of all of them
-	usual    int               // records that the last one had
+	usual    int               // records that the next one will probably have
 	messages int64             // handed to the sinks
 	line     int64             // of the last record that was read
 }
@@ -88,6 +88,7 @@ func (f *feed) record(ctx context.Context, p piece) {
 	}
 	if b == nil {
 		b = newBatch(m.topic, f.usual)
+		f.usual = 0 // others that gather beside it are smaller
 		f.open = append(f.open, b)
 		f.topics[m.topic] = b
 	}
@@ -114,7 +115,7 @@ func (f *feed) gathering(topic string) *batch {
 func (f *feed) flush(ctx context.Context) {
 	for _, b := range f.open {
 		sleep(ctx, f.pace.wait(len(b.bodies), time.Now()))
-		f.usual = len(b.bodies)
+		f.usual = max(f.usual, len(b.bodies))
 		b.left.Store(int64(len(b.bodies) * len(f.sinks)))
 		for _, s := range f.sinks {
 			s.input() <- b // received always, even by a sink that has failed
