@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"time"
@@ -140,7 +141,10 @@ func (d *delivery) judge(err error) verdict {
 		}
 		return hopeless
 	}
+	_, unbelieved := errors.AsType[*tls.CertificateVerificationError](err)
 	switch {
+	case unbelieved:
+		return hopeless // waiting does not make a certificate another one
 	case refused && d.deferred > 0:
 		return hopeless // the delay is over the daemon's limit, which it has told
 	case refused:
