@@ -61,6 +61,27 @@ func (l *line) finishAll(messages []Message, u urgency) {
 	l.settleLocked(n)
 }
 
+// finishEach is finishAll for messages that were answered later.
+func (l *line) finishEach(messages []*Message) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	before, n := len(l.out), 0
+	out := slices.Grow(l.out, finLength*len(messages))
+	for _, m := range messages {
+		if m.answer() {
+			out = protocol.AppendFin(out, m.ID)
+			n++
+		}
+	}
+	if l.err != nil || n == 0 {
+		return
+	}
+	l.out = out
+	l.appendedLocked(before, now)
+	l.counts.finished += uint64(n)
+	l.settleLocked(n)
+}
+
 // requeueAll is finishAll for giving back. A negative delay is as in Message.Requeue.
 func (l *line) requeueAll(messages []Message, delay time.Duration, u urgency) {
 	l.mu.Lock()

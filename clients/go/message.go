@@ -70,6 +70,30 @@ func (m *Message) Touch() {
 	}
 }
 
+// Timeout is for how long the daemon that the message came from waits for its answer: if there
+// is none, nor a Touch, it delivers the message again. 0 if a program has made the message.
+func (m *Message) Timeout() time.Duration {
+	if m.line == nil {
+		return 0
+	}
+	return m.line.timeout
+}
+
+// FinishAll finishes messages, at less cost than one by one. Those that are neighbours and
+// came from the same daemon cost least.
+func FinishAll(messages []*Message) {
+	for len(messages) > 0 {
+		l, n := messages[0].line, 1
+		for n < len(messages) && messages[n].line == l {
+			n++
+		}
+		if l != nil {
+			l.finishEach(messages[:n])
+		}
+		messages = messages[n:]
+	}
+}
+
 // Clone returns a copy with a Body of its own, which is the caller's for good.
 // Answering it has no effect: it is the message itself that is answered.
 func (m *Message) Clone() *Message {

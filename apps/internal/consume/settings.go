@@ -113,6 +113,11 @@ func (s *Settings) Named() []string {
 	return slices.DeleteFunc(slices.Compact(names), func(t string) bool { return !s.matches(t) })
 }
 
+// Consumes reports whether a topic of this name would be consumed, if there is one.
+func (s *Settings) Consumes(topic string) bool {
+	return s.matches(topic) && (len(s.topics) == 0 || slices.Contains(s.topics, topic))
+}
+
 // Lookups are the lookupds that the flags name.
 func (s *Settings) Lookups() []string { return s.lookups }
 

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"sync"
+	"time"
+
+	millrace "github.com/millrace-mq/millrace/clients/go"
+)
+
+// parcel is messages that were delivered together.
+type parcel struct {
+	messages []*millrace.Message
+	timeout  time.Duration // the shortest of their daemons'
+	touched  time.Time     // or delivered
+}
+
+// held is what was delivered and not answered, in the order of delivery: it waits to be taken, or
+// somebody is at work on it. All of it is touched in time.
+type held struct {
+	mu      sync.Mutex // guards all below; not held across a call
+	some    sync.Cond  // something waits, or is closed
+	waiting []*parcel
+	taken   map[*parcel]struct{}
+	closed  bool
+}
+
+func newHeld() *held {
+	h := &held{taken: make(map[*parcel]struct{})}
+	h.some.L = &h.mu
+	return h
+}
+
+// usualTimeout is what a daemon has that does not tell.
+const usualTimeout = time.Minute
+
+// put adds messages, which are held's from now on.
+func (h *held) put(messages []*millrace.Message, now time.Time) {
+	p := &parcel{messages: messages, timeout: usualTimeout, touched: now}
+	for _, m := range messages {
+		if t := m.Timeout(); t > 0 {
+			p.timeout = min(p.timeout, t)
+		}
+	}
+	h.mu.Lock()
+	h.waiting = append(h.waiting, p)
+	h.mu.Unlock()
+	h.some.Signal()
+}
+
+// take waits for parcels and takes the oldest of them, one at least, and more as long as they
+// have most messages together. It returns none when there are none and held is closed.
+func (h *held) take(most int) []*parcel {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for len(h.waiting) == 0 {
+		if h.closed {
+			return nil
+		}
+		h.some.Wait()
+	}
+	n, messages := 1, len(h.waiting[0].messages)
+	for n < len(h.waiting) && messages+len(h.waiting[n].messages) <= most {
+		messages += len(h.waiting[n].messages)
+		n++
+	}
+	all := append([]*parcel(nil), h.waiting[:n]...)
+	clear(h.waiting[:n])
+	if h.waiting = h.waiting[n:]; len(h.waiting) == 0 {
+		h.waiting = nil
+	}
+	for _, p := range all {
+		h.taken[p] = struct{}{}
+	}
+	return all
+}
+
+// done forgets parcels that were taken, and answered.
+func (h *held) done(parcels []*parcel) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, p := range parcels {
+		delete(h.taken, p)
+	}
+}
+
+// close says that nothing is put any more.
+func (h *held) close() {
+	h.mu.Lock()
+	h.closed = true
+	h.mu.Unlock()
+	h.some.Broadcast()
+}
+
+// due returns what is to be touched at now, and takes it for touched. The messages may be
+// answered meanwhile.
+func (h *held) due(now time.Time) (messages []*millrace.Message) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	look := func(p *parcel) {
+		if now.Sub(p.touched) >= p.timeout/2 {
+			p.touched = now
+			messages = append(messages, p.messages...)
+		}
+	}
+	for p := range h.taken {
+		look(p)
+	}
+	for _, p := range h.waiting {
+		look(p)
+	}
+	return messages
+}
