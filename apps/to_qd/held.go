@@ -17,23 +17,30 @@ type parcel struct {
 // held is what was delivered and not answered, in the order of delivery: it waits to be taken, or
 // somebody is at work on it. All of it is touched in time.
 type held struct {
+	most int // messages, beyond which put waits
+
 	mu      sync.Mutex // guards all below; not held across a call
 	some    sync.Cond  // something waits, or is closed
+	room    sync.Cond  // count has come down
 	waiting []*parcel
 	taken   map[*parcel]struct{}
+	count   int // messages, of both
 	closed  bool
 }
 
-func newHeld() *held {
-	h := &held{taken: make(map[*parcel]struct{})}
-	h.some.L = &h.mu
+// newHeld returns a held for a source that has so many messages in flight at most. What was in
+// flight on a connection that broke is held on, and comes besides on the next one: so it takes
+// twice as many, but no more, however often that happens.
+func newHeld(inFlight int) *held {
+	h := &held{most: 2 * inFlight, taken: make(map[*parcel]struct{})}
+	h.some.L, h.room.L = &h.mu, &h.mu
 	return h
 }
 
 // usualTimeout is what a daemon has that does not tell.
 const usualTimeout = time.Minute
 
-// put adds messages, which are held's from now on.
+// put adds messages, which are held's from now on. It waits for room, which done makes.
 func (h *held) put(messages []*millrace.Message, now time.Time) {
 	p := &parcel{messages: messages, timeout: usualTimeout, touched: now}
 	for _, m := range messages {
@@ -42,7 +49,11 @@ func (h *held) put(messages []*millrace.Message, now time.Time) {
 		}
 	}
 	h.mu.Lock()
+	for h.count >= h.most {
+		h.room.Wait()
+	}
 	h.waiting = append(h.waiting, p)
+	h.count += len(messages)
 	h.mu.Unlock()
 	h.some.Signal()
 }
@@ -80,7 +91,9 @@ func (h *held) done(parcels []*parcel) {
 	defer h.mu.Unlock()
 	for _, p := range parcels {
 		delete(h.taken, p)
+		h.count -= len(p.messages)
 	}
+	h.room.Broadcast()
 }
 
 // close says that nothing is put any more.

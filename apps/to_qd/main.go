@@ -42,14 +42,13 @@ Ctrl-C or TERM takes nothing more, delivers what it has for --stop-timeout, give
 		{Does: "one topic in its order", Command: "to_qd --ordered --topic=ledger --qd-tcp-address=127.0.0.1:4150 --destination-qd-tcp-address=10.0.0.2:4150"},
 		{Does: "mirror a cluster, to move it", Command: "to_qd --mirror --lookupd-http-address=127.0.0.1:4161 --destination-lookupd-http-address=10.0.0.2:4161"},
 	},
-	Setup: setup,
+	Sections: new(settings).sections(),
+	Setup:    setup,
 }
 
 func main() {
 	itself.Main()
 }
-
-func init() { itself.Sections = new(settings).sections() }
 
 func setup(fs *flag.FlagSet, std program.Stdio) func(context.Context) error {
 	var s settings

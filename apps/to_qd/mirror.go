@@ -34,11 +34,8 @@ type mirror struct {
 	hosts   []string // HTTP addresses of its daemons, besides
 	own     string   // the channel that is consumed from, which is nobody else's
 	loops   *loops
-	every   time.Duration
+	every   time.Duration // how often the source is asked for channels that are new
 }
-
-// mirrorEvery is how often the source is asked for channels that are new.
-const mirrorEvery = 10 * time.Second
 
 func newMirror(t *transfer, secure *tls.Config) *mirror {
 	return &mirror{
@@ -46,7 +43,7 @@ func newMirror(t *transfer, secure *tls.Config) *mirror {
 			TLSClientConfig: secure, Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: 2, MaxConnsPerHost: 4,
 		}},
 		sources: t.from.Lookups(), lookups: t.lookups, hosts: t.channelHosts, own: t.from.Channel,
-		loops: t.loops, every: mirrorEvery,
+		loops: t.loops, every: t.from.Refresh(),
 	}
 }
 

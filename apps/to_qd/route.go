@@ -28,10 +28,11 @@ func (r *route) check(renames []string) error {
 		switch before, twice := r.renames[from]; {
 		case !ok || !protocol.ValidName(from) || !protocol.ValidName(to):
 			errs = append(errs, fmt.Errorf("rename %q: must be old=new, both valid names of topics", text))
-		case twice && before != to:
+		case !twice:
+			r.renames[from] = to
+		case before != to:
 			errs = append(errs, fmt.Errorf("rename %q: %s is renamed to %s already", text, from, before))
 		}
-		r.renames[from] = to
 	}
 	if _, err := r.fill("t"); err != nil {
 		errs = append(errs, fmt.Errorf("destination-topic %q: not a valid name, in which %s may stand for the source's topic", r.template, topicToken))

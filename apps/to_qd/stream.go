@@ -45,7 +45,7 @@ const grace = 5 * time.Second
 
 // newStream completes s, whose other fields are set, by a Reader.
 func newStream(s *stream, cfg millrace.ReaderConfig) (*stream, error) {
-	s.held = newHeld()
+	s.held = newHeld(cfg.MaxInFlight)
 	cfg.BatchHandler = millrace.BatchHandlerFunc(func(_ context.Context, batch []*millrace.Message) error {
 		s.held.put(batch, time.Now())
 		return millrace.ErrAnswerLater

@@ -107,7 +107,7 @@ func (t *transfer) open(topic string) (consume.Stream, error) {
 	if err := t.checkLoop(ctx, topic); err != nil {
 		return nil, err
 	}
-	cfg, err := t.from.Reader(topic, userAgent+program.Version, log)
+	cfg, err := t.from.Reader(topic, userAgent+program.Version, t.log)
 	if err != nil {
 		return nil, err
 	}

@@ -118,6 +118,9 @@ func (s *Settings) Consumes(topic string) bool {
 	return s.matches(topic) && (len(s.topics) == 0 || slices.Contains(s.topics, topic))
 }
 
+// Refresh is how often lookupds are asked for topics.
+func (s *Settings) Refresh() time.Duration { return s.refresh }
+
 // Lookups are the lookupds that the flags name.
 func (s *Settings) Lookups() []string { return s.lookups }
 
