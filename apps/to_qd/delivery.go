@@ -96,7 +96,7 @@ func (s *stream) publish(ctx context.Context, messages []*millrace.Message, bodi
 	failed := false
 	defer func() {
 		if failed {
-			s.away.end(s)
+			s.brake.end()
 		}
 	}()
 	for wait := firstRetry; ctx.Err() == nil; wait = min(2*wait, lastRetry) {
@@ -109,9 +109,9 @@ func (s *stream) publish(ctx context.Context, messages []*millrace.Message, bodi
 		case !ofMessages(err):
 			if !failed {
 				failed = true
-				s.away.begin(s)
+				s.brake.begin()
 			}
-			s.away.tell(s, err)
+			s.brake.tell(err)
 			if isUncertain(err) {
 				s.counts.uncertain.Add(int64(len(messages)))
 			}

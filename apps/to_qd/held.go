@@ -10,6 +10,7 @@ import (
 // parcel is messages that were delivered together.
 type parcel struct {
 	messages []*millrace.Message
+	bytes    int           // of their bodies
 	timeout  time.Duration // the shortest of their daemons'
 	touched  time.Time     // or delivered
 }
@@ -25,6 +26,7 @@ type held struct {
 	waiting []*parcel
 	taken   map[*parcel]struct{}
 	count   int // messages, of both
+	bytes   int // of their bodies
 	closed  bool
 }
 
@@ -44,6 +46,7 @@ const usualTimeout = time.Minute
 func (h *held) put(messages []*millrace.Message, now time.Time) {
 	p := &parcel{messages: messages, timeout: usualTimeout, touched: now}
 	for _, m := range messages {
+		p.bytes += len(m.Body)
 		if t := m.Timeout(); t > 0 {
 			p.timeout = min(p.timeout, t)
 		}
@@ -54,6 +57,7 @@ func (h *held) put(messages []*millrace.Message, now time.Time) {
 	}
 	h.waiting = append(h.waiting, p)
 	h.count += len(messages)
+	h.bytes += p.bytes
 	h.mu.Unlock()
 	h.some.Signal()
 }
@@ -92,8 +96,16 @@ func (h *held) done(parcels []*parcel) {
 	for _, p := range parcels {
 		delete(h.taken, p)
 		h.count -= len(p.messages)
+		h.bytes -= p.bytes
 	}
 	h.room.Broadcast()
+}
+
+// size returns how many bytes of bodies are held.
+func (h *held) size() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.bytes
 }
 
 // close says that nothing is put any more.

@@ -37,7 +37,7 @@ type stream struct {
 	loops func(ctx context.Context, address string) error
 
 	counts counts
-	away   away
+	brake  brake
 }
 
 // grace is for how long a Reader waits for answers after all had to be given.
@@ -48,13 +48,17 @@ func newStream(s *stream, cfg millrace.ReaderConfig) (*stream, error) {
 	s.held = newHeld(cfg.MaxInFlight)
 	cfg.BatchHandler = millrace.BatchHandlerFunc(func(_ context.Context, batch []*millrace.Message) error {
 		s.held.put(batch, time.Now())
+		s.brake.look()
 		return millrace.ErrAnswerLater
 	})
 	cfg.BatchSize = min(batchMessages, max(1, cfg.MaxInFlight/2))
 	cfg.ShutdownTimeout = s.patience + grace
 	var err error
-	s.reader, err = millrace.NewReader(cfg)
-	return s, err
+	if s.reader, err = millrace.NewReader(cfg); err != nil {
+		return nil, err
+	}
+	s.brake = brake{reader: s.reader, size: s.held.size, log: s.log}
+	return s, nil
 }
 
 // Run moves messages until ctx ends; then it asks for nothing more, publishes what it has, or
@@ -141,6 +145,7 @@ func (s *stream) work(ctx context.Context) error {
 	for parcels := s.held.take(batchMessages); parcels != nil; parcels = s.held.take(batchMessages) {
 		err := d.deliver(ctx, s, parcels)
 		s.held.done(parcels)
+		s.brake.look()
 		if err != nil {
 			return err
 		}
