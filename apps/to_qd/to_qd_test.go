@@ -3,11 +3,15 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/millrace-mq/millrace/internal/secure/securetest"
 	"github.com/millrace-mq/millrace/qd"
 )
 
@@ -72,7 +76,7 @@ func TestFaults(t *testing.T) {
 			all := numbered(60_000)
 			got := to.sink(t, "orders", "c")
 			source, destination := newBetween(t, from.tcp), newBetween(t, to.tcp)
-			r := start(t, "--topic=orders", "--max-in-flight=500", fmt.Sprintf("--ordered=%v", ordered), "--qd-tcp-address="+source.address, "--destination-qd-tcp-address="+destination.address)
+			r := start(t, "--topic=orders", "--max-in-flight=2500", fmt.Sprintf("--ordered=%v", ordered), "--qd-tcp-address="+source.address, "--destination-qd-tcp-address="+destination.address)
 			faults := []func(){
 				func() { destination.cut(false) },
 				func() { source.cut(false) },
@@ -95,10 +99,10 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// TestAway: while no destination is there, messages are held for much longer than the daemon's
+// TestAway: while no destination is there, messages are held for longer than the source's
 // timeout, and each of them arrives once.
 func TestAway(t *testing.T) {
-	from := startQD(t, func(s *qd.Settings) { s.MsgTimeout = time.Second })
+	from := startQD(t, func(s *qd.Settings) { s.MsgTimeout = 4 * time.Second })
 	to := startQD(t, nil)
 	destination := newBetween(t, to.tcp)
 	destination.cut(true)
@@ -111,7 +115,7 @@ func TestAway(t *testing.T) {
 	if before.InFlight == 0 {
 		t.Fatal("nothing is held")
 	}
-	time.Sleep(3 * time.Second) // three of the source's timeouts
+	time.Sleep(5 * time.Second) // longer than the source's timeout
 	if s := from.stats(t, "orders", "to_qd"); s.Timeouts+s.Requeues > 0 {
 		t.Errorf("%+v: what is held was delivered again", s)
 	}
@@ -281,7 +285,13 @@ func TestMirrorWaits(t *testing.T) {
 	from.publish(t, "orders", all...)
 	api := newBetween(t, to.http)
 	api.cut(true)
-	r := start(t, "--mirror", "--topic-refresh=100ms", "--lookupd-http-address="+l.http, "--destination-qd-tcp-address="+to.tcp, "--destination-qd-http-address="+api.address)
+	flags := []string{"--mirror", "--topic-refresh=100ms", "--lookupd-http-address=" + l.http, "--destination-qd-tcp-address=" + to.tcp, "--destination-qd-http-address=" + api.address}
+	for range 2 { // that it waits does not keep it from ending
+		r := start(t, flags...)
+		until(t, "it is told", func() bool { return strings.Contains(r.log.String(), "channels cannot be made") })
+		r.stop(t)
+	}
+	r := start(t, flags...)
 	until(t, "it is told", func() bool { return strings.Contains(r.log.String(), "channels cannot be made") })
 	var topics struct{ Topics []json.RawMessage }
 	if err := json.Unmarshal(call(t, "GET", to.http+"/stats?format=json", ""), &topics); err != nil || len(topics.Topics) > 0 {
@@ -289,5 +299,49 @@ func TestMirrorWaits(t *testing.T) {
 	}
 	api.cut(false)
 	until(t, "the channel has them", func() bool { return to.stats(t, "orders", "archive").Depth == 100 })
+	r.stop(t)
+}
+
+// TestSecrets: the destination has TLS and a secret of its own, which the source is not told. A right
+// that is missing there is waited for.
+func TestSecrets(t *testing.T) {
+	ca, err := securetest.NewAuthority("ca")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, key, root, err := ca.Write(t.TempDir(), "destination")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var may atomic.Bool
+	auth := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		topic := "^other$"
+		if may.Load() {
+			topic = "^orders$"
+		}
+		if r.URL.Query().Get("secret") != "theirs" {
+			topic = "^none$"
+		}
+		fmt.Fprintf(w, `{"ttl":1,"identity":"x","authorizations":[{"topic":%q,"channels":[".*"],"permissions":["publish"]}]}`, topic)
+	}))
+	defer auth.Close()
+	from := startQD(t, nil)
+	to := startQD(t, func(s *qd.Settings) {
+		s.TLSCert, s.TLSKey, s.TLSRequired = cert, key, "tcp-https"
+		s.AuthHTTPAddresses = []string{auth.URL}
+	})
+	from.channel(t, "orders", "to_qd")
+	to.channel(t, "orders", "archive")
+	from.publish(t, "orders", numbered(100)...)
+	_, port, _ := strings.Cut(to.tcp, ":")
+	r := start(t, "--topic=orders", "--qd-tcp-address="+from.tcp, "--destination-qd-tcp-address=localhost:"+port,
+		"--destination-tls-root-ca-file="+root, "--destination-auth-secret=theirs")
+	until(t, "it is told", func() bool { return strings.Contains(r.log.String(), "E_UNAUTHORIZED") })
+	if s := from.stats(t, "orders", "to_qd"); s.InFlight != 100 || s.Requeues > 0 {
+		t.Errorf("%+v", s)
+	}
+	may.Store(true)
+	until(t, "all have arrived", func() bool { return to.stats(t, "orders", "archive").Depth == 100 })
+	until(t, "the source has nothing left", func() bool { return from.empty(t, "orders", "to_qd") })
 	r.stop(t)
 }
