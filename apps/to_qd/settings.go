@@ -72,8 +72,7 @@ func (s *settings) declare(fs *flag.FlagSet) {
 	fs.StringVar(&s.refused, "refused", "", "what becomes of a message that the destination does not take: `requeue`, drop or stop (default requeue; with ordered, stop)")
 	fs.DurationVar(&s.stopTimeout, "stop-timeout", 10*time.Second, "for how long what was delivered is still published after Ctrl-C or TERM; the rest is given back")
 	fs.IntVar(&s.statusEvery, "status-every", 0, "log a line after so many `messages` of a topic")
-	mode := fs.String("mode", "", "")
-	_ = mode
+	fs.String("mode", "", "")
 	program.Obsolete(fs, "mode", "each message goes to a daemon that answers, the one that has least to do")
 	fs.StringVar(&s.logLevel, "log-level", "info", "`level` of what is logged: debug, info, warn, error or fatal")
 	program.ConfigFile(fs)
@@ -106,12 +105,14 @@ func (s *settings) check(fs *flag.FlagSet) error {
 	refuse(s.ordered && (len(s.daemons) != 1 || len(s.lookups) > 0), "ordered: needs exactly one destination-qd-tcp-address, since order is a daemon's")
 	refuse(s.mirror && len(s.lookups)+len(s.channelHosts) == 0, "mirror: needs a destination-lookupd-http-address, or each daemon's destination-qd-http-address, to make channels there")
 	refuse(s.mirror && len(s.from.Lookups()) == 0 && given("topic"), "mirror: needs a lookupd-http-address, since a lookupd knows which channels there are")
-	for flag, addresses := range map[string]program.Strings{"destination-qd-tcp-address": s.daemons, "destination-qd-http-address": s.channelHosts} {
+	hostPorts := func(flag string, addresses []string) {
 		for _, a := range addresses {
 			_, _, err := net.SplitHostPort(a)
 			refuse(err != nil, "%s %q: must be host:port", flag, a)
 		}
 	}
+	hostPorts("destination-qd-tcp-address", s.daemons)
+	hostPorts("destination-qd-http-address", s.channelHosts)
 	errs = append(errs, s.route.check(s.renames))
 	errs = append(errs, s.checkSelection())
 	switch s.refused {
