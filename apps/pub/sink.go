@@ -107,8 +107,10 @@ func (d *delivery) forfeit() {
 // outcome is what a sink's run ends with: why it gave up, if it did, and what was lost.
 func (d *delivery) outcome(cause error) error {
 	switch {
-	case d.lost.n == 0:
+	case d.lost.n == 0 && cause == nil:
 		return nil
+	case d.lost.n == 0:
+		return fmt.Errorf("%s: %w", d.name, cause)
 	case cause == nil:
 		return fmt.Errorf("%s: %s refused: %s", d.name, were(d.lost.n, "message"), d.inputs.tell(&d.lost))
 	}
