@@ -13,6 +13,7 @@ import (
 	"github.com/millrace-mq/millrace/apps/bench/clients"
 	"github.com/millrace-mq/millrace/apps/bench/load"
 	"github.com/millrace-mq/millrace/apps/bench/null"
+	"github.com/millrace-mq/millrace/apps/bench/pipeline"
 	"github.com/millrace-mq/millrace/apps/bench/registry"
 	"github.com/millrace-mq/millrace/apps/bench/report"
 	"github.com/millrace-mq/millrace/apps/bench/work"
@@ -59,6 +60,7 @@ func commands() (list []program.Command) {
 			(*work.Settings).Posting, (*work.Settings).Latencies, (*work.Settings).Idle)},
 		program.Command{Name: "layers", Synopsis: "publish, drain and both plainly and through TLS and compression in turn, bodies being JSON; the medians", Setup: layers},
 		program.Command{Name: "clients", Synopsis: "what our own clients, Go's and Python's, publish and consume, beside their goals; the medians", Setup: ownClients},
+		program.Command{Name: "pipeline", Synopsis: "what pub publishes and to_file writes to files, alone and at once; the medians", Setup: pipes},
 		program.Command{Name: "registry", Synopsis: "play a cluster's daemons to a lookupd: registering, memory, and lookups at a fixed rate while daemons come and go", Setup: lookups},
 		program.Command{Name: "disk", Synopsis: "what the disk takes and gives, without a broker", Setup: disk},
 		program.Command{Name: "null", Synopsis: "be a broker that only parses and answers: the ceiling for the others", Setup: serveNull},
@@ -151,6 +153,26 @@ func ownClients(fs *flag.FlagSet, std program.Stdio) func(context.Context) error
 			return report.JSON(std.Out, rows)
 		}
 		return clients.Table(std.Out, rows)
+	}
+}
+
+// pipes is the setup of the measurement of pub and to_file.
+func pipes(fs *flag.FlagSet, std program.Stdio) func(context.Context) error {
+	b := pipeline.Bench{Progress: std.Err}
+	b.Flags(fs)
+	asJSON := jsonFlag(fs)
+	return func(ctx context.Context) error {
+		if err := b.Validate(); err != nil {
+			return err
+		}
+		rows, err := b.Run(ctx)
+		if err != nil {
+			return interrupted(ctx, err)
+		}
+		if *asJSON {
+			return report.JSON(std.Out, rows)
+		}
+		return pipeline.Table(std.Out, rows)
 	}
 }
 

@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"sync"
 	"time"
 )
 
@@ -56,7 +54,7 @@ func (l Launch) Run(ctx context.Context, f func(context.Context, Target) error) 
 	}
 	defer clean()
 
-	var said tail
+	var said Tail
 	cmd := exec.Command(l.Command[0], args...)
 	cmd.Stdout, cmd.Stderr = &said, &said
 	if err := cmd.Start(); err != nil {
@@ -67,7 +65,7 @@ func (l Launch) Run(ctx context.Context, f func(context.Context, Target) error) 
 	go func() {
 		defer close(gone)
 		status := cmd.Wait()
-		cancel(fmt.Errorf("%s ended by itself (%v): %s", t.Name, cmd.ProcessState, said.line(status)))
+		cancel(fmt.Errorf("%s ended by itself (%v): %s", t.Name, cmd.ProcessState, said.Line(status)))
 	}()
 	defer func() {
 		_ = cmd.Process.Signal(os.Interrupt) // at SIGTERM, one of ours lets consumers finish first
@@ -172,34 +170,4 @@ func ready(ctx context.Context, t Target) error {
 		}
 	}
 	return nil
-}
-
-// tail keeps the end of what a broker writes, for the error if it dies.
-type tail struct {
-	mu   sync.Mutex
-	last []byte
-}
-
-func (t *tail) Write(b []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.last = append(t.last, b...)
-	if over := len(t.last) - 4096; over > 0 {
-		t.last = append(t.last[:0], t.last[over:]...)
-	}
-	return len(b), nil
-}
-
-// line returns the last line written, or else what status says.
-func (t *tail) line(status error) string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	text := bytes.TrimSpace(t.last)
-	if i := bytes.LastIndexByte(text, '\n'); i >= 0 {
-		text = text[i+1:]
-	}
-	if len(text) == 0 {
-		return fmt.Sprintf("it said nothing (%v)", status)
-	}
-	return string(text)
 }
