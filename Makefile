@@ -7,6 +7,7 @@ FUZZ ?= 10000x
 SOAK ?= 10
 BENCHFLAGS ?=
 CLIENTBENCHFLAGS ?=
+PIPELINEBENCHFLAGS ?=
 LEVELS ?= memory disk fsync
 PREFIX ?= /usr/local
 DESTDIR ?=
@@ -204,14 +205,16 @@ python: interpreter
 	elif [ "$$CI" = true ]; then echo 'the Python client needs python3, 3.10 or later'; exit 1; \
 	else echo 'skipped: the Python client needs python3, 3.10 or later'; fi
 
-# Every level has a table of its own, our own clients one at level disk, and the
-# disk a line.
+# Every level has a table of its own, our own clients and the helper programs one each
+# at level disk, and the disk a line.
 bench: build
 	@build/bench disk --dir .
 	@for level in $(LEVELS); do echo "## $$level"; \
 	build/bench all --start "build/qd --durability $$level" --tcp-address=127.0.0.1:24150 --http-address=127.0.0.1:24151 $(BENCHFLAGS) || exit 1; done
 	@echo '## clients'
 	@build/bench clients --start 'build/qd --durability disk' $(CLIENTBENCHFLAGS)
+	@echo '## pub and to_file'
+	@build/bench pipeline --start 'build/qd --durability disk' --dir build $(PIPELINEBENCHFLAGS)
 
 soak:
 	@echo 'sending text through the programs while qd is stopped and started, for $(SOAK) minutes; killing qd again and'

@@ -59,8 +59,8 @@ var folders = []folder{
 	{path: "apps/to_http/endpoint", mayNot: []string{"os"}}, // knows no messages, and no daemon
 	{path: "apps/pub", mayImport: []string{"apps/internal", "clients", "internal", "protocol"}, thirdParty: []string{compress, jsontext}},
 	{path: "apps/bench/load", mayImport: []string{"protocol"}, thirdParty: []string{snappy, compress}},
-	{path: "apps/bench/pipeline", mayImport: []string{"apps/bench", "internal", "protocol", "qd"}, thirdParty: []string{compress}}, // qd in tests
-	{path: "apps/bench/work", mayImport: []string{"apps/bench", "internal", "protocol"}, thirdParty: []string{snappy, compress}}, // in tests
+	{path: "apps/bench/pipeline", mayImport: []string{"apps/bench", "clients", "internal", "qd"}, thirdParty: []string{compress}}, // clients and qd in tests
+	{path: "apps/bench/work", mayImport: []string{"apps/bench", "internal", "protocol"}, thirdParty: []string{snappy, compress}},  // in tests
 
 	// Inside qd, too, arrows point down: to what is asked of a disk, to the core,
 	// and from the broker, which puts them together, to all of them.
