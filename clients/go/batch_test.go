@@ -270,6 +270,23 @@ func TestBatchWait(t *testing.T) {
 	}
 }
 
+// TestBatchWaitBesideAnIdleDaemon: the little credit of a daemon that has nothing does
+// not hold back the batches of one that has sent all that it may.
+func TestBatchWaitBesideAnIdleDaemon(t *testing.T) {
+	inBubble(t, func(t *testing.T, n *pipeNet) {
+		busy := startBroker(t, n.listen("q:1"))
+		startBroker(t, n.listen("q:2"))
+		var got batches
+		startReader(t, n, ReaderConfig{Addresses: []string{"q:1", "q:2"}, BatchHandler: &got, MaxInFlight: 1000, BatchSize: 1000, BatchWait: 20 * time.Second})
+		pass(time.Second)
+		busy.put("t", numbered(20_000)...)
+		pass(time.Second)
+		if n := len(got.bodies()); n < 19_000 {
+			t.Errorf("%d of 20000 messages were handled in a second, in batches of %v", n, got.sizes())
+		}
+	})
+}
+
 // TestBatchWaitLongerThanTheTimeout: what waits for company must not be taken back.
 func TestBatchWaitLongerThanTheTimeout(t *testing.T) {
 	inBubble(t, func(t *testing.T, n *pipeNet) {

@@ -182,13 +182,12 @@ func (l *line) setReadyLocked(n int) {
 	l.appendedLocked(before, now)
 }
 
-// usedUp reports whether the daemon can send nothing more before messages are
-// answered, and whether there are any.
-func (l *line) usedUp() (full, some bool) {
+// credit returns how many messages the daemon can send before some are answered, at
+// most 0 if none, and how many it could if all were.
+func (l *line) credit() (left, of int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	inFlight := l.inFlight - l.appetite.lost
-	return inFlight >= l.ready, inFlight > 0
+	return l.ready - (l.inFlight - l.appetite.lost), l.ready
 }
 
 // shortWhile is what a line's traffic is measured over.

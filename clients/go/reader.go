@@ -97,20 +97,24 @@ func (r *Reader) Starved() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.ContainsFunc(r.connected, func(l *line) bool {
-		full, some := l.usedUp()
-		return full && some
+		left, of := l.credit()
+		return left <= 0 && left < of
 	})
 }
 
-// usedUp reports whether no daemon can send anything more until messages are
-// answered.
+// usedUp reports whether daemons can send next to nothing more until messages are
+// answered. It need not be nothing: the credit of daemons that have no messages must
+// not make those of others wait.
 func (r *Reader) usedUp() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return !slices.ContainsFunc(r.connected, func(l *line) bool {
-		full, _ := l.usedUp()
-		return !full
-	})
+	left, total := 0, 0
+	for _, l := range r.connected {
+		n, of := l.credit()
+		left += max(n, 0)
+		total += of
+	}
+	return left <= total/8
 }
 
 func (r *Reader) requeueDelay(attempts uint16) time.Duration {
