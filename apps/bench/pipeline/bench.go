@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/millrace-mq/millrace/apps/bench/broker"
@@ -177,7 +178,7 @@ func (p *pass) startToFile() (*process, error) {
 	if p.format.flag != "" {
 		args = append(args, p.format.flag)
 	}
-	return start(p.ToFile, nil, args...)
+	return start(append(commandOr(p.ToFile, "to_file"), args...), nil)
 }
 
 // publish runs pub to its end. It ends early if to_file does, which is nil if it
@@ -188,18 +189,20 @@ func (p *pass) publish(ctx context.Context, file *process) (used broker.Usage, e
 		return used, err
 	}
 	defer func() { _ = in.Close() }()
-	pub, err := start(p.Pub, in, "--topic="+p.topic, "--nsqd-tcp-address="+p.broker.TCP)
+	pub, err := start(append(commandOr(p.Pub, "pub"), "--topic="+p.topic, "--nsqd-tcp-address="+p.broker.TCP), in)
 	if err != nil {
 		return used, err
 	}
+	var watching sync.WaitGroup
+	defer watching.Wait()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	if file != nil {
-		go func() {
+		watching.Go(func() {
 			if err := file.wait(ctx); ctx.Err() == nil {
 				cancel(unexpected(file, err))
 			}
-		}()
+		})
 	}
 	err = pub.wait(ctx)
 	if err != nil {

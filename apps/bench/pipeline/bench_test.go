@@ -207,7 +207,7 @@ func TestDuplicatesAreCounted(t *testing.T) {
 }
 
 func TestRefusedSettings(t *testing.T) {
-	b := Bench{Pub: " ", ToFile: "", Formats: []string{"lzw"}, Size: 5}
+	b := Bench{Pub: " ", ToFile: "\t", Formats: []string{"lzw"}, Size: 5}
 	err := b.Validate()
 	if err == nil || strings.Count(err.Error(), "\n") != 6 || !strings.Contains(err.Error(), "--files lzw: must be plain, gzip or zstd") {
 		t.Errorf("%v", err)

@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 
@@ -26,9 +25,8 @@ type process struct {
 	err  error         // how; to be read once done is closed
 }
 
-// start starts a command line with more arguments, and stdin, which may be nil.
-func start(command string, stdin *os.File, args ...string) (*process, error) {
-	words := append(strings.Fields(command), args...)
+// start starts a program with arguments, and stdin, which may be nil.
+func start(words []string, stdin *os.File) (*process, error) {
 	p := &process{name: filepath.Base(words[0]), cmd: exec.Command(words[0], words[1:]...), done: make(chan struct{})}
 	if stdin != nil {
 		p.cmd.Stdin = stdin

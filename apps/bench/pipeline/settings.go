@@ -47,10 +47,11 @@ func (b *Bench) chosen() (list []format) {
 // Flags declares the flags.
 func (b *Bench) Flags(fs *flag.FlagSet) {
 	b.Subject.Flags(fs)
-	fs.StringVar(&b.Pub, "pub", beside("pub"), "`command` that publishes its standard input; --topic and --nsqd-tcp-address are added")
-	fs.StringVar(&b.ToFile, "to-file", beside("to_file"),
-		"`command` that writes a topic to files; --topic, --channel, --nsqd-tcp-address, --output-dir and, for compressed files, --gzip or --zstd are added")
-	fs.Var(&b.Formats, "files", "how files are written: `plain`, gzip or zstd (may be given several times; default all)")
+	fs.StringVar(&b.Pub, "pub", "", "`command` that publishes its standard input; --topic and --nsqd-tcp-address are added (default the pub beside this program)")
+	fs.StringVar(&b.ToFile, "to-file", "",
+		"`command` that writes a topic to files; --topic, --channel, --nsqd-tcp-address, --output-dir and, for compressed files,"+
+			" --gzip or --zstd are added (default the to_file beside this program)")
+	fs.Var(&b.Formats, "files", "`format` of the files: plain, gzip or zstd (may be given several times; default all)")
 	fs.Int64Var(&b.Lines, "lines", 2_000_000, "`lines` in a pass")
 	fs.IntVar(&b.Size, "size", 100, "`bytes` of a line, without its newline")
 	fs.IntVar(&b.Rounds, "rounds", 3, "do everything this many `times` and show the medians")
@@ -58,13 +59,17 @@ func (b *Bench) Flags(fs *flag.FlagSet) {
 	fs.DurationVar(&b.Stall, "stall", 30*time.Second, "give up when nothing happens for this `duration`")
 }
 
-// beside is a program in the directory that this one is in.
-func beside(name string) string {
+// commandOr is the words of a command, or else the program of that name in the directory that
+// this one is in.
+func commandOr(command, name string) []string {
 	self, err := os.Executable()
-	if err != nil {
-		return name
+	switch {
+	case command != "":
+		return strings.Fields(command)
+	case err != nil:
+		return []string{name}
 	}
-	return filepath.Join(filepath.Dir(self), name)
+	return []string{filepath.Join(filepath.Dir(self), name)}
 }
 
 // Validate reports every setting that is out of range.
@@ -75,8 +80,8 @@ func (b *Bench) Validate() error {
 			errs = append(errs, fmt.Errorf(format, args...))
 		}
 	}
-	refuse(len(strings.Fields(b.Pub)) == 0, "--pub: the command is empty")
-	refuse(len(strings.Fields(b.ToFile)) == 0, "--to-file: the command is empty")
+	refuse(blank(b.Pub), "--pub: the command is empty")
+	refuse(blank(b.ToFile), "--to-file: the command is empty")
 	for _, name := range b.Formats {
 		refuse(!slices.ContainsFunc(formats, func(f format) bool { return f.name == name }), "--files %s: must be plain, gzip or zstd", name)
 	}
@@ -86,3 +91,6 @@ func (b *Bench) Validate() error {
 	refuse(b.Stall <= 0, "--stall %v: must be positive", b.Stall)
 	return errors.Join(errs...)
 }
+
+// blank reports whether a command was given that has no word.
+func blank(command string) bool { return command != "" && strings.TrimSpace(command) == "" }
