@@ -39,7 +39,7 @@ type lane struct {
 }
 
 // windowBytes bounds what is unanswered, beside the window.
-const windowBytes = 32 << 20
+const windowBytes = 8 << 20
 
 func newLane(d delivery) *lane {
 	d.in = make(chan *batch)
