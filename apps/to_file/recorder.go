@@ -3,6 +3,8 @@ package main
 import (
 	"sync"
 	"time"
+
+	"github.com/millrace-mq/millrace/apps/to_file/archive"
 )
 
 // Gaps between syncs of a stream that trickles. The first message after a
@@ -21,7 +23,7 @@ const requeueDelay = time.Second
 
 // lines is where a recorder puts messages: an archive.Archive.
 type lines interface {
-	Append(now time.Time, body []byte) error
+	Append(now time.Time, m archive.Record) error
 	Sync() error
 	Rotate(now time.Time, skipEmpty bool) error
 	Close() error
@@ -35,7 +37,7 @@ type answer interface {
 
 // record is a message on its way into a file.
 type record struct {
-	body []byte
+	archive.Record
 	answer
 }
 
@@ -164,7 +166,7 @@ func (r *recorder) write(batch []record) error {
 	r.pending = append(r.pending, batch...)
 	now := time.Now()
 	for _, m := range batch {
-		if err := r.lines.Append(now, m.body); err != nil {
+		if err := r.lines.Append(now, m.Record); err != nil {
 			return err
 		}
 	}

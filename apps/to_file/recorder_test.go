@@ -97,7 +97,7 @@ func (g *rig) start() {
 func (g *rig) send(first, last int) {
 	for n := first; n <= last; n++ {
 		m := message{g, n, fmt.Sprintf("message %d", n)}
-		g.rec.add(record{[]byte(m.body), m})
+		g.rec.add(record{archive.Record{Body: []byte(m.body)}, m})
 	}
 	synctest.Wait()
 }

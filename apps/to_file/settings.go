@@ -120,16 +120,18 @@ func (s *settings) stream(topic, hostname string, pid int, log *slog.Logger) (*s
 		Topic: topic, Host: archive.Host(s.hostIdentifier, hostname), PID: pid,
 		Revision: s.gzip || s.rotateSize > 0 || s.rotateInterval > 0 || s.moves(),
 	}
+	compression := archive.None
 	if s.gzip {
-		pattern.Suffix = ".gz"
+		compression = archive.Gzip
 	}
+	pattern.Suffix = compression.Suffix()
 	name, err := pattern.Name()
 	if err != nil {
 		return nil, err
 	}
 	files, err := archive.New(archive.Config{
 		Name: name, OutputDir: s.outputDir, WorkDir: s.workDir,
-		Gzip: s.gzip, GzipLevel: s.gzipLevel,
+		Compression: compression, Level: s.gzipLevel,
 		RotateSize: s.rotateSize, RotateInterval: s.rotateInterval, Log: log.With("topic", topic),
 	})
 	if err != nil {

@@ -32,7 +32,7 @@ func newStream(files *archive.Archive, cfg millrace.ReaderConfig, r *recorder) (
 	r.lines = files
 	r.wake = make(chan struct{}, 1)
 	cfg.Handler = millrace.HandlerFunc(func(_ context.Context, m *millrace.Message) error {
-		s.recorder.add(record{m.Body, m})
+		s.recorder.add(record{archive.Record{ID: m.ID, Timestamp: m.Timestamp, Attempts: m.Attempts, Topic: s.topic, Body: m.Body}, m})
 		return millrace.ErrAnswerLater
 	})
 	var err error

@@ -24,8 +24,10 @@ type Config struct {
 	OutputDir string // where finished files are; created when missing
 	WorkDir   string // where files are written until they are finished; "" is OutputDir
 
-	Gzip      bool
-	GzipLevel int // 1 (fast) to 9 (small)
+	Format      Format
+	Compression Compression
+	Level       int  // of compression, 1 (fast) to 9 (small) for Gzip, to 22 for Zstd
+	Sidecar     bool // beside each finished file, a FILE.json says what is in it
 
 	// A file ends once more than RotateSize bytes of lines were written to it,
 	// counted before compression, or once it has been open for longer than
@@ -35,6 +37,25 @@ type Config struct {
 
 	FS  FS           // the disk; nil is the operating system's
 	Log *slog.Logger // nil is silence
+}
+
+// NeedsRevision reports whether several files may want one name, so that it
+// must contain <REV>. It does not look at Name.
+func (c Config) NeedsRevision() bool {
+	return c.exclusive() || c.RotateSize > 0 || c.moves()
+}
+
+// exclusive reports whether a file that exists already is never appended to: a
+// compressed or a length-prefixed one may have been cut off anywhere by a
+// crash, one with an age limit has one beginning, and of one with a sidecar
+// everything in it must be known.
+func (c Config) exclusive() bool {
+	return c.Compression != None || c.Format == Length || c.RotateInterval > 0 || c.Sidecar
+}
+
+// moves reports whether finished files go from one directory to another.
+func (c Config) moves() bool {
+	return c.WorkDir != "" && filepath.Clean(c.WorkDir) != filepath.Clean(c.OutputDir)
 }
 
 // Archive writes the lines of one topic. After any of its methods has failed
@@ -75,9 +96,7 @@ func New(cfg Config) (*Archive, error) {
 		fs: cfg.FS, log: cfg.Log, name: cfg.Name,
 		output: filepath.Clean(cfg.OutputDir), work: filepath.Clean(cfg.WorkDir),
 		limits: rotation{size: cfg.RotateSize, interval: cfg.RotateInterval},
-		// A compressed file may have been cut off in a member by a crash, and a
-		// file with an age limit has one beginning: neither can be continued.
-		exclusive: cfg.Gzip || cfg.RotateInterval > 0,
+		exclusive: cfg.exclusive(),
 		nameAt:    -1 << 62,
 	}
 	var errs []error
@@ -87,15 +106,15 @@ func New(cfg Config) (*Archive, error) {
 	if cfg.RotateSize < 0 || cfg.RotateInterval < 0 {
 		errs = append(errs, errors.New("rotate-size and rotate-interval must not be negative"))
 	}
-	if !cfg.Name.hasRevision && (a.exclusive || cfg.RotateSize > 0 || a.moves()) {
+	if !cfg.Name.hasRevision && (cfg.NeedsRevision()) {
 		errs = append(errs, fmt.Errorf("filename-format %q: must contain <REV> with gzip, rotation or a work-dir,"+
 			" since several files may then want one name", cfg.Name.format))
 	}
-	if cfg.Gzip {
-		if cfg.GzipLevel < 1 || cfg.GzipLevel > 9 {
-			errs = append(errs, fmt.Errorf("gzip-level %d: must be 1 to 9", cfg.GzipLevel))
+	if cfg.Compression == Gzip {
+		if cfg.Level < 1 || cfg.Level > 9 {
+			errs = append(errs, fmt.Errorf("gzip-level %d: must be 1 to 9", cfg.Level))
 		} else {
-			a.gzip = newGzipLines(cfg.GzipLevel)
+			a.gzip = newGzipLines(cfg.Level)
 		}
 	}
 	return a, errors.Join(errs...)
@@ -104,10 +123,9 @@ func New(cfg Config) (*Archive, error) {
 // moves reports whether finished files go from one directory to another.
 func (a *Archive) moves() bool { return a.work != a.output }
 
-// Append adds body as a line to the file that is current at now, which it
-// opens or changes first where that is due. The line is not safe yet. Body is
-// not kept.
-func (a *Archive) Append(now time.Time, body []byte) error {
+// Append adds a message to the file that is current at now, which it opens or
+// changes first where that is due. It is not safe yet. The body is not kept.
+func (a *Archive) Append(now time.Time, m Record) error {
 	if a.err != nil {
 		return a.err
 	}
@@ -115,7 +133,7 @@ func (a *Archive) Append(now time.Time, body []byte) error {
 		a.err = a.rotate(now)
 	}
 	if a.err == nil {
-		a.err = a.file.append(body)
+		a.err = a.file.append(m.Body)
 	}
 	return a.err
 }

@@ -24,13 +24,13 @@ var noon = time.Date(2026, time.February, 3, 12, 0, 0, 0, time.UTC)
 // config is that of an archive on disk that writes /out/t<REV>.<hour>.
 func config(t *testing.T, disk archive.FS, change func(*archive.Config)) archive.Config {
 	t.Helper()
-	cfg := archive.Config{OutputDir: "/out", FS: disk, GzipLevel: 6}
+	cfg := archive.Config{OutputDir: "/out", FS: disk, Level: 6}
 	if change != nil {
 		change(&cfg)
 	}
 	p := archive.Pattern{Format: "<TOPIC><REV>.<DATETIME>", Datetime: "%H", Topic: "t"}
-	p.Revision = cfg.Gzip || cfg.RotateSize > 0 || cfg.RotateInterval > 0 || cfg.WorkDir != ""
-	if cfg.Gzip {
+	p.Revision = cfg.Compression == archive.Gzip || cfg.RotateSize > 0 || cfg.RotateInterval > 0 || cfg.WorkDir != ""
+	if cfg.Compression == archive.Gzip {
 		p.Suffix = ".gz"
 	}
 	var err error
@@ -51,6 +51,9 @@ func open(t *testing.T, disk archive.FS, change func(*archive.Config)) *archive.
 	}
 	return a
 }
+
+// rec is a message that says s.
+func rec(s string) archive.Record { return archive.Record{Body: []byte(s)} }
 
 func must(t *testing.T, err error) {
 	t.Helper()
@@ -78,9 +81,9 @@ func closed(t *testing.T, a *archive.Archive, disk *archivetest.Disk) {
 func TestSyncMakesLinesSafe(t *testing.T) {
 	disk := archivetest.NewDisk()
 	a := open(t, disk, func(c *archive.Config) { c.OutputDir = "/new/and/deep" })
-	must(t, a.Append(noon, []byte("one")))
+	must(t, a.Append(noon, rec("one")))
 	must(t, a.Sync())
-	must(t, a.Append(noon, []byte("two")))
+	must(t, a.Append(noon, rec("two")))
 	check(t, disk.AfterCrash(), map[string]string{"/new/and/deep/t.12": "one\n"})
 	must(t, a.Sync())
 	check(t, disk.AfterCrash(), map[string]string{"/new/and/deep/t.12": "one\ntwo\n"})
@@ -151,7 +154,7 @@ func TestRotation(t *testing.T) {
 				case "":
 					must(t, a.Close())
 				default:
-					must(t, a.Append(now, []byte(s.line)))
+					must(t, a.Append(now, rec(s.line)))
 				}
 			}
 			closed(t, a, disk)
@@ -209,7 +212,7 @@ func TestNothingIsOverwritten(t *testing.T) {
 				disk.Put(path, content)
 			}
 			a := open(t, disk, tt.change)
-			must(t, a.Append(noon, []byte("new")))
+			must(t, a.Append(noon, rec("new")))
 			closed(t, a, disk)
 			maps.Copy(want, tt.want)
 			if tt.want["/out/t-000000.12"] == "old\nnew\n" {
@@ -224,7 +227,7 @@ func TestNothingIsOverwritten(t *testing.T) {
 func TestNameTakenWhileWriting(t *testing.T) {
 	disk := archivetest.NewDisk()
 	a := open(t, disk, func(c *archive.Config) { c.WorkDir = "/work" })
-	must(t, a.Append(noon, []byte("ours")))
+	must(t, a.Append(noon, rec("ours")))
 	disk.Put("/out/t-000000.12", "theirs\n")
 	disk.Put("/out/t-000001.12", "theirs\n")
 	closed(t, a, disk)
@@ -249,11 +252,11 @@ func gunzip(t *testing.T, file string) (content string, err error) {
 
 func TestGzip(t *testing.T) {
 	disk := archivetest.NewDisk()
-	a := open(t, disk, func(c *archive.Config) { c.Gzip = true })
+	a := open(t, disk, func(c *archive.Config) { c.Compression = archive.Gzip })
 	want := ""
 	for i := range 3 {
 		line := fmt.Sprint("line ", i)
-		must(t, a.Append(noon, []byte(line)))
+		must(t, a.Append(noon, rec(line)))
 		must(t, a.Sync())
 		must(t, a.Sync())
 		want += line + "\n"
@@ -266,7 +269,7 @@ func TestGzip(t *testing.T) {
 		t.Errorf("%d members for 3 syncs with lines", n)
 	}
 	must(t, a.Close())
-	must(t, a.Append(noon, []byte("next")))
+	must(t, a.Append(noon, rec("next")))
 	closed(t, a, disk)
 	got, err := gunzip(t, disk.AfterCrash()["/out/t-000001.12.gz"])
 	if err != nil || got != "next\n" {
@@ -276,7 +279,7 @@ func TestGzip(t *testing.T) {
 
 func TestEmptyGzipFileIsOne(t *testing.T) {
 	disk := archivetest.NewDisk()
-	a := open(t, disk, func(c *archive.Config) { c.Gzip = true })
+	a := open(t, disk, func(c *archive.Config) { c.Compression = archive.Gzip })
 	must(t, a.Rotate(noon, false))
 	closed(t, a, disk)
 	if got, err := gunzip(t, disk.AfterCrash()["/out/t-000000.12.gz"]); err != nil || got != "" {
@@ -290,7 +293,7 @@ func TestEveryFault(t *testing.T) {
 	layouts := map[string]func(*archive.Config){
 		"plain": nil,
 		"moved": func(c *archive.Config) { c.WorkDir, c.RotateSize = "/work", 20 },
-		"gzip":  func(c *archive.Config) { c.WorkDir, c.RotateSize, c.Gzip = "/work", 20, true },
+		"gzip":  func(c *archive.Config) { c.WorkDir, c.RotateSize, c.Compression = "/work", 20, archive.Gzip },
 	}
 	for name, change := range layouts {
 		t.Run(name, func(t *testing.T) {
@@ -335,7 +338,7 @@ func writeSome(a *archive.Archive) (safe []string, err error) {
 	var written []string
 	for i := range 30 {
 		line := fmt.Sprintf("line %d", i)
-		if err := a.Append(noon.Add(time.Duration(i)*time.Minute*3), []byte(line)); err != nil {
+		if err := a.Append(noon.Add(time.Duration(i)*time.Minute*3), rec(line)); err != nil {
 			return safe, err
 		}
 		written = append(written, line)
@@ -368,7 +371,7 @@ func stopped(t *testing.T, a *archive.Archive, disk *archivetest.Disk, err error
 	t.Helper()
 	before := disk.Files()
 	for name, f := range map[string]func() error{
-		"Append": func() error { return a.Append(noon.Add(24*time.Hour), []byte("more")) },
+		"Append": func() error { return a.Append(noon.Add(24*time.Hour), rec("more")) },
 		"Sync":   a.Sync,
 		"Rotate": func() error { return a.Rotate(noon.Add(24*time.Hour), false) },
 		"Close":  a.Close,
@@ -389,17 +392,17 @@ func TestRefusedConfig(t *testing.T) {
 		want   string
 	}{
 		"no directory":     {func(c *archive.Config) { c.OutputDir = "" }, "output-dir"},
-		"level":            {func(c *archive.Config) { c.Gzip, c.GzipLevel = true, 10 }, "gzip-level 10"},
+		"level":            {func(c *archive.Config) { c.Compression, c.Level = archive.Gzip, 10 }, "gzip-level 10"},
 		"negative size":    {func(c *archive.Config) { c.RotateSize = -1 }, "negative"},
 		"no revision":      {func(c *archive.Config) { c.RotateSize = 1 }, "<REV>"},
 		"moved, no <REV>":  {func(c *archive.Config) { c.WorkDir = "/w" }, "<REV>"},
-		"gzipped, no<REV>": {func(c *archive.Config) { c.Gzip = true }, "<REV>"},
+		"gzipped, no<REV>": {func(c *archive.Config) { c.Compression = archive.Gzip }, "<REV>"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			n, err := archive.Pattern{Format: "x", Datetime: "", Revision: true}.Name()
 			must(t, err)
-			cfg := archive.Config{Name: n, OutputDir: "/out", GzipLevel: 6}
+			cfg := archive.Config{Name: n, OutputDir: "/out", Level: 6}
 			tt.change(&cfg)
 			if _, err := archive.New(cfg); err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("got %v, want an error with %q", err, tt.want)
@@ -415,13 +418,16 @@ func TestOnTheSystemsDisk(t *testing.T) {
 			a := open(t, nil, func(c *archive.Config) {
 				c.OutputDir = filepath.Join(dir, fmt.Sprint(gz), "out")
 				c.WorkDir = filepath.Join(dir, fmt.Sprint(gz), "work")
-				c.RotateSize, c.Gzip = 1<<20, gz
+				c.RotateSize = 1 << 20
+				if gz {
+					c.Compression = archive.Gzip
+				}
 			})
 			line := bytes.Repeat([]byte("x"), 99)
 			for range 30_000 {
-				must(t, a.Append(noon, line))
+				must(t, a.Append(noon, archive.Record{Body: line}))
 			}
-			must(t, a.Append(noon, bytes.Repeat(line, 30_000))) // longer than any buffer
+			must(t, a.Append(noon, archive.Record{Body: bytes.Repeat(line, 30_000)})) // longer than any buffer
 			must(t, a.Close())
 			finished, err := filepath.Glob(filepath.Join(dir, fmt.Sprint(gz), "out", "*"))
 			must(t, err)
