@@ -1,8 +1,9 @@
 // Package archive keeps the messages of one topic in files, a line each. It
 // names the files, ends them when a rotation is due, never writes over a file
-// that it did not begin, and says when lines are safe: once Sync or Close has
+// that it did not begin, and says when messages are safe: once Sync or Close has
 // returned nil, everything appended before is on the device, and so are the
-// directory entries that lead to it.
+// directory entries that lead to it. What a crash leaves half done, the next
+// start makes whole (Recover).
 //
 // The package has no clock and no goroutine: the caller says what time it is
 // and calls from one goroutine at a time. Its disk is the FS interface.
@@ -11,7 +12,6 @@ package archive
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"path/filepath"
 	"time"
@@ -58,23 +58,29 @@ func (c Config) moves() bool {
 	return c.WorkDir != "" && filepath.Clean(c.WorkDir) != filepath.Clean(c.OutputDir)
 }
 
-// Archive writes the lines of one topic. After any of its methods has failed
-// with a disk error, all of them return that error and write nothing more:
-// what the disk holds is then unknown beyond the last Sync.
+// Archive writes the messages of one topic. After any of its methods has failed
+// with an error of the disk other than ErrNoSpace, all of them return that error
+// and write nothing more: what the disk holds is then unknown beyond the last
+// Sync.
 type Archive struct {
-	fs        FS
-	log       *slog.Logger
-	name      Name
-	output    string
-	work      string
-	limits    rotation
-	exclusive bool // a file that exists already is never appended to
-	gzip      *gzipLines
+	fs          FS
+	log         *slog.Logger
+	name        Name
+	output      string
+	work        string
+	limits      rotation
+	exclusive   bool
+	format      Format
+	compression Compression
+	level       int
+	sidecar     bool
 
-	err  error // the first failure
-	file *openFile
-	rev  int    // revision of the latest file
-	base string // its name, revision left open
+	err   error // the first failure that is final
+	file  *openFile
+	ended *ended    // was written, and has not come to its place yet
+	now   time.Time // what the caller said last
+	rev   int       // revision of the latest file
+	base  string    // its name, revision left open
 
 	nameAt int64 // the Unix second that nameIs was computed for
 	nameIs string
@@ -83,9 +89,6 @@ type Archive struct {
 // New returns an Archive that has touched nothing yet. A Config that cannot
 // work is refused with every reason.
 func New(cfg Config) (*Archive, error) {
-	if cfg.WorkDir == "" {
-		cfg.WorkDir = cfg.OutputDir
-	}
 	if cfg.FS == nil {
 		cfg.FS = OS{}
 	}
@@ -94,30 +97,35 @@ func New(cfg Config) (*Archive, error) {
 	}
 	a := &Archive{
 		fs: cfg.FS, log: cfg.Log, name: cfg.Name,
-		output: filepath.Clean(cfg.OutputDir), work: filepath.Clean(cfg.WorkDir),
-		limits: rotation{size: cfg.RotateSize, interval: cfg.RotateInterval},
-		exclusive: cfg.exclusive(),
-		nameAt:    -1 << 62,
+		output: filepath.Clean(cfg.OutputDir), work: filepath.Clean(cfg.OutputDir),
+		limits:    rotation{size: cfg.RotateSize, interval: cfg.RotateInterval},
+		exclusive: cfg.exclusive(), format: cfg.Format, compression: cfg.Compression, level: cfg.Level, sidecar: cfg.Sidecar,
+		nameAt: -1 << 62,
 	}
-	var errs []error
-	if cfg.OutputDir == "" {
-		errs = append(errs, errors.New("output-dir: must not be empty"))
+	if cfg.moves() {
+		a.work = filepath.Clean(cfg.WorkDir)
 	}
-	if cfg.RotateSize < 0 || cfg.RotateInterval < 0 {
-		errs = append(errs, errors.New("rotate-size and rotate-interval must not be negative"))
-	}
-	if !cfg.Name.hasRevision && (cfg.NeedsRevision()) {
-		errs = append(errs, fmt.Errorf("filename-format %q: must contain <REV> with gzip, rotation or a work-dir,"+
-			" since several files may then want one name", cfg.Name.format))
-	}
-	if cfg.Compression == Gzip {
-		if cfg.Level < 1 || cfg.Level > 9 {
-			errs = append(errs, fmt.Errorf("gzip-level %d: must be 1 to 9", cfg.Level))
-		} else {
-			a.gzip = newGzipLines(cfg.Level)
+	return a, errors.Join(cfg.check()...)
+}
+
+func (c Config) check() (errs []error) {
+	refuse := func(wrong bool, format string, args ...any) {
+		if wrong {
+			errs = append(errs, fmt.Errorf(format, args...))
 		}
 	}
-	return a, errors.Join(errs...)
+	refuse(c.OutputDir == "", "output-dir: must not be empty")
+	refuse(c.RotateSize < 0 || c.RotateInterval < 0, "rotate-size and rotate-interval must not be negative")
+	refuse(!c.Name.hasRevision && c.NeedsRevision(), "filename-format %q: must contain <REV> with compression,"+
+		" length-prefixed messages, rotation, sidecars or a work-dir, since several files may then want one name", c.Name.format)
+	refuse(c.Format < 0 || int(c.Format) >= len(formatNames), "%s: no such format", c.Format)
+	if c.Compression < 0 || int(c.Compression) >= len(compressionNames) {
+		return append(errs, fmt.Errorf("%s: no such compression", c.Compression))
+	}
+	if err := c.Compression.checkLevel(c.Level); err != nil {
+		errs = append(errs, err)
+	}
+	return errs
 }
 
 // moves reports whether finished files go from one directory to another.
@@ -125,54 +133,105 @@ func (a *Archive) moves() bool { return a.work != a.output }
 
 // Append adds a message to the file that is current at now, which it opens or
 // changes first where that is due. It is not safe yet. The body is not kept.
+//
+// On ErrNoSpace neither this message nor any other that was appended since the
+// last Sync is in the file.
 func (a *Archive) Append(now time.Time, m Record) error {
 	if a.err != nil {
 		return a.err
 	}
+	a.now = now
 	if a.due(now) {
-		a.err = a.rotate(now)
+		if err := a.rotate(now); err != nil {
+			return a.failed(err)
+		}
 	}
-	if a.err == nil {
-		a.err = a.file.append(m.Body)
+	if err := a.file.append(&m); err != nil {
+		return a.undone(err)
 	}
-	return a.err
+	return nil
 }
 
-// Sync puts every line appended so far on the device. Compressed files end a
-// gzip member with it. Without new lines it does nothing.
+// Sync puts every message appended so far on the device. Compressed files end
+// a member with it. Without new messages it does nothing.
 func (a *Archive) Sync() error {
-	if a.err == nil && a.file != nil {
-		a.err = a.file.sync()
+	if a.err != nil || a.file == nil {
+		return a.err
 	}
-	return a.err
+	return a.failed(a.sync())
+}
+
+// sync is Sync; when there is no space, the file is as it was at the last one.
+func (a *Archive) sync() error {
+	if err := a.file.sync(); err != nil {
+		return a.undone(err)
+	}
+	return nil
+}
+
+// undone returns err, once the messages that it has caught are out of the file
+// if there was no space for them.
+func (a *Archive) undone(err error) error {
+	if isNoSpace(err) {
+		if cutErr := a.file.undo(); cutErr != nil && !isNoSpace(cutErr) {
+			err = fmt.Errorf("%w, after: %s", cutErr, err)
+		}
+	}
+	return a.failed(err)
 }
 
 // Rotate ends the current file if that is due at now and, unless skipEmpty is
 // set, begins the next one even though there is nothing to write to it.
 func (a *Archive) Rotate(now time.Time, skipEmpty bool) error {
-	switch {
-	case a.err != nil || !a.due(now):
-	case skipEmpty:
-		a.err = a.finish()
-	default:
-		a.err = a.rotate(now)
+	if a.err != nil {
+		return a.err
 	}
-	return a.err
+	a.now = now
+	switch {
+	case !a.due(now):
+		return nil
+	case skipEmpty:
+		return a.failed(a.finish())
+	}
+	return a.failed(a.rotate(now))
 }
 
 // Close syncs and ends the current file, if there is one; the next Append
-// begins or continues another. After a failure it only gives the file back to
-// the system and returns that failure.
+// begins or continues another. After ErrNoSpace it may be called again. After
+// another failure it only gives the file back to the system and returns that
+// failure.
 func (a *Archive) Close() error {
-	if a.err == nil {
-		a.err = a.finish()
+	err := a.err
+	if err == nil {
+		err = a.failed(a.finish())
 	}
-	if a.file != nil {
-		// What the disk holds is already in doubt and reported.
-		_ = a.file.f.Close()
+	if a.err != nil {
+		a.Abandon()
+	}
+	if err == nil {
+		a.tidy()
+	}
+	return err
+}
+
+// Abandon gives every file and lock back to the system without finishing
+// anything: what is unfinished is the next start's. It is for a program that
+// ends although Close has failed.
+func (a *Archive) Abandon() {
+	// What the disk holds is reported already, or is for the next start to see.
+	if f := a.file; f != nil {
+		f.empty()
+		f.dropMember()
+		_ = f.f.Close()
+		if f.marker != nil {
+			f.marker.leave()
+		}
 		a.file = nil
 	}
-	return a.err
+	if a.ended != nil {
+		a.ended.marker.leave()
+		a.ended = nil
+	}
 }
 
 // due reports whether a line of now belongs into another file than the open one.
@@ -200,103 +259,49 @@ func (a *Archive) rotate(now time.Time) error {
 	if err := a.finish(); err != nil {
 		return err
 	}
-	base := a.nameFor(now)
+	base, rev := a.nameFor(now), 0
 	if base == a.base {
-		a.rev++
-	} else {
-		a.base, a.rev = base, 0
+		rev = a.rev + 1
 	}
-	for ; ; a.rev++ {
-		f, err := a.begin(Revision(base, a.rev), now)
+	for ; ; rev++ {
+		f, err := a.begin(base, rev, now)
 		if errors.Is(err, errTaken) {
-			a.log.Debug("file exists already, taking the next revision", "file", Revision(base, a.rev))
+			a.log.Debug("file exists already, taking the next revision", "file", Revision(base, rev))
 			continue
 		}
 		if err != nil {
 			return err
 		}
-		a.file = f
+		a.file, a.base, a.rev = f, base, rev
 		a.log.Info("opened a file", "file", f.path)
 		return nil
 	}
 }
 
-// errTaken says that a file of this name cannot be ours to write.
-var errTaken = errors.New("name is taken")
-
-// begin opens the file called rel, which may exist already if it can be
-// continued, or returns errTaken.
-func (a *Archive) begin(rel string, now time.Time) (*openFile, error) {
-	if !filepath.IsLocal(rel) {
-		return nil, fmt.Errorf("file name %q: must lie below the output directory", rel)
-	}
-	path := filepath.Join(a.work, rel)
-	if a.moves() {
-		// A file that could never be moved under its own name is better not begun.
-		taken, err := a.fs.Exists(filepath.Join(a.output, rel))
-		if err != nil {
-			return nil, fmt.Errorf("look for a finished file: %w", err)
-		}
-		if taken {
-			return nil, errTaken
-		}
-	}
-	if err := a.makeDirs(filepath.Dir(path)); err != nil {
-		return nil, err
-	}
-	f, err := a.fs.Open(path, a.exclusive)
-	if errors.Is(err, fs.ErrExist) {
-		return nil, errTaken
-	}
-	if err != nil {
-		return nil, fmt.Errorf("open file: %w", err)
-	}
-	file, err := a.adopt(f, rel, path, now)
-	if err != nil {
-		_ = f.Close() // nothing of ours is in it
-		return nil, err
-	}
-	return file, nil
-}
-
-func (a *Archive) adopt(f File, rel, path string, now time.Time) (*openFile, error) {
-	size, err := f.Size()
-	if err != nil {
-		return nil, fmt.Errorf("open file: %w", err)
-	}
-	if a.limits.size > 0 && size > a.limits.size {
-		return nil, errTaken
-	}
-	file := &openFile{f: f, path: path, rel: rel, gzip: a.gzip,
-		state: state{name: a.base, opened: now, bytes: size}}
-	if err := file.mendTail(size); err != nil {
-		return nil, err
-	}
-	if a.gzip != nil {
-		a.gzip.begin(f)
-	}
-	if err := a.fs.SyncDir(filepath.Dir(path)); err != nil {
-		return nil, fmt.Errorf("sync directory of %s: %w", path, err)
-	}
-	return file, nil
-}
-
-// finish makes the open file safe, closes it, and moves it to the output
-// directory if it was written elsewhere.
+// finish makes the open file safe, closes it, and brings it to its place.
 func (a *Archive) finish() error {
-	if a.file == nil {
+	if f := a.file; f != nil {
+		if err := a.sync(); err != nil {
+			return err
+		}
+		if err := f.fill(); err != nil {
+			return a.undone(err)
+		}
+		a.file = nil
+		if f.marker != nil {
+			a.ended = f.ended(a.now)
+		}
+		// What it held is safe: that the disk is full does not matter any more.
+		if err := f.f.Close(); err != nil && !isNoSpace(err) {
+			return fmt.Errorf("end a file: %w", err)
+		}
+	}
+	if a.ended == nil {
 		return nil
 	}
-	if err := a.file.sync(); err != nil {
+	if err := a.settle(a.ended); err != nil {
 		return err
 	}
-	f := a.file
-	a.file = nil
-	if err := f.close(); err != nil {
-		return err
-	}
-	if !a.moves() {
-		return nil
-	}
-	return a.publish(f)
+	a.ended = nil
+	return nil
 }

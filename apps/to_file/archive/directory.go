@@ -7,78 +7,39 @@ import (
 	"path/filepath"
 )
 
-// Prepare creates the directories and tries in them what later has to work, so
-// that a wrong setting is known before the first message is taken.
+// Prepare creates the directories, tries in them what later has to work, so
+// that a wrong setting is known before the first message is taken, and makes
+// whole what earlier runs have left (Recover). After ErrNoSpace it may be
+// called again.
 func (a *Archive) Prepare() error {
-	if err := a.try(); err != nil {
-		a.err = err
+	if a.err != nil {
+		return a.err
 	}
-	return a.err
+	if err := a.try(); err != nil {
+		return a.failed(err)
+	}
+	return a.Recover()
 }
 
 func (a *Archive) try() error {
-	for _, dir := range []string{a.output, a.work} {
+	dirs := []string{a.output}
+	if a.moves() {
+		dirs = append(dirs, a.work)
+	}
+	for _, dir := range dirs {
 		if err := a.makeDirs(dir); err != nil {
 			return err
 		}
-	}
-	probe := fmt.Sprintf(".to_file-probe-%d", a.name.pid)
-	src, dst := filepath.Join(a.work, probe), filepath.Join(a.output, probe)
-	f, err := a.fs.Open(src, false)
-	if err != nil {
-		return fmt.Errorf("create a file in %s: %w", a.work, err)
-	}
-	if err := errors.Join(f.Close(), a.linkProbe(src, dst), a.fs.Remove(src)); err != nil {
-		return fmt.Errorf("try %s: %w", src, err)
+		probe := filepath.Join(dir, fmt.Sprintf(".to_file-probe-%s-%d", a.name.topic, a.name.pid))
+		f, err := a.fs.Open(probe, Continue)
+		if err != nil {
+			return fmt.Errorf("create a file in %s: %w", dir, err)
+		}
+		if err := errors.Join(f.Close(), a.fs.Remove(probe)); err != nil {
+			return fmt.Errorf("try %s: %w", probe, err)
+		}
 	}
 	return nil
-}
-
-func (a *Archive) linkProbe(src, dst string) error {
-	if !a.moves() {
-		return nil
-	}
-	if err := a.fs.Link(src, dst); err != nil && !errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("work-dir and output-dir must be on one file system that has hard links: %w", err)
-	}
-	return a.fs.Remove(dst)
-}
-
-// publish moves a finished file from the work directory to the output
-// directory under the first revision that is free there. A hard link, unlike a
-// rename, cannot replace a file that another process has just put there.
-func (a *Archive) publish(f *openFile) error {
-	rel := f.rel
-	for rev := a.rev; ; {
-		dst := filepath.Join(a.output, rel)
-		if err := a.makeDirs(filepath.Dir(dst)); err != nil {
-			return err
-		}
-		err := a.fs.Link(f.path, dst)
-		if errors.Is(err, fs.ErrExist) {
-			rev++
-			rel = Revision(f.state.name, rev)
-			continue
-		}
-		if err != nil {
-			return fmt.Errorf("move a finished file: %w", err)
-		}
-		// The old name goes when the new one is safe, and for good: were it to
-		// come back, and the finished file be taken away by then, a restart
-		// would finish it a second time.
-		err = a.fs.SyncDir(filepath.Dir(dst))
-		if err == nil {
-			err = a.fs.Remove(f.path)
-		}
-		if err == nil {
-			err = a.fs.SyncDir(filepath.Dir(f.path))
-		}
-		if err != nil {
-			return fmt.Errorf("move %s to %s: %w", f.path, dst, err)
-		}
-		a.log.Info("moved a finished file", "file", dst)
-		return nil
-	}
 }
 
 // makeDirs creates dir and what is missing above it.

@@ -1,9 +1,11 @@
 package archive
 
 import (
-	"bufio"
-	"compress/gzip"
+	"errors"
 	"fmt"
+	"hash"
+	"sync"
+	"time"
 )
 
 // flushSize is how many bytes of lines are gathered for one write. It is large
@@ -11,22 +13,71 @@ import (
 // enough to stay in a processor's cache.
 const flushSize = 256 << 10
 
-// openFile is a file that lines are appended to.
+// buffers are lent to files that have something to write: of a thousand
+// topics, most are quiet.
+var buffers = sync.Pool{New: func() any {
+	b := make([]byte, 0, flushSize+flushSize/4)
+	return &b
+}}
+
+// openFile is a file that messages are appended to.
 type openFile struct {
-	f         File
-	path, rel string
-	state     state
-	gzip      *gzipLines // nil for plain lines
-	lines     []byte     // whole lines not yet written
-	dirty     bool       // something was written, or is in lines, since the last sync
+	a      *Archive
+	f      File
+	path   string
+	id     identity
+	state  state
+	marker *marker // nil while another process has it: both write, as they did before there were markers
+
+	buf    *[]byte     // nil while lines is empty
+	lines  []byte      // whole messages not yet written, in buf's memory unless one was huge
+	member *compressor // nil between members
+	dirty  bool        // something was written, or is in lines, since the last sync
+
+	size  int64    // of the file, by what was written
+	now   progress // with all that was appended
+	safe  progress // as of the last sync
+	first stamped
+	last  stamped
+	sum   hash.Hash // of what was written; nil if no sidecar wants it, or it went astray
+
+	uncut bool // what is behind safe.Size has to go before anything else is written
 }
 
-// append adds a line. Writes always end with a line, so that two processes
+// stamped is a message's place in time, taken without allocating.
+type stamped struct {
+	id [16]byte
+	at time.Time
+}
+
+func (s stamped) stamp() *stamp {
+	if s.at.IsZero() {
+		return nil
+	}
+	return &stamp{ID: string(appendID(nil, s.id)), Timestamp: s.at}
+}
+
+// append adds a message. Writes always end with one, so that two processes
 // which append to one file do not mix within a line.
-func (o *openFile) append(body []byte) error {
-	o.lines = append(o.lines, body...)
-	o.lines = append(o.lines, '\n')
-	o.state.bytes += int64(len(body)) + 1
+func (o *openFile) append(m *Record) error {
+	if o.uncut {
+		if err := o.cut(); err != nil {
+			return err
+		}
+	}
+	if o.buf == nil {
+		o.buf = buffers.Get().(*[]byte)
+		o.lines = (*o.buf)[:0]
+	}
+	before := len(o.lines)
+	o.lines = o.a.format.append(o.lines, m)
+	n := int64(len(o.lines) - before)
+	o.state.bytes += n
+	o.now.Bytes += n
+	if o.now.Lines++; o.now.Lines == 1 {
+		o.first = stamped{m.ID, m.Timestamp}
+	}
+	o.last = stamped{m.ID, m.Timestamp}
 	o.dirty = true
 	if len(o.lines) < flushSize {
 		return nil
@@ -34,119 +85,198 @@ func (o *openFile) append(body []byte) error {
 	return o.flush()
 }
 
-func (o *openFile) flush() error {
+func (o *openFile) flush() (err error) {
 	if len(o.lines) == 0 {
 		return nil
 	}
-	var err error
-	if o.gzip != nil {
-		err = o.gzip.write(o.lines)
+	if o.a.compression == None {
+		_, err = o.Write(o.lines)
 	} else {
-		_, err = o.f.Write(o.lines)
+		if o.member == nil {
+			o.member = o.a.compression.member(o.a.level, o)
+		}
+		_, err = o.member.in.Write(o.lines)
 	}
 	if err != nil {
-		return fmt.Errorf("append lines: %w", err)
+		return fmt.Errorf("append to %s: %w", o.path, err)
 	}
-	if cap(o.lines) > 4*flushSize { // one huge message must not stay for ever
-		o.lines = nil
-	}
-	o.lines = o.lines[:0]
+	o.empty()
 	return nil
 }
 
+// Write appends to the file and counts.
+func (o *openFile) Write(p []byte) (int, error) {
+	n, err := o.f.Write(p)
+	o.size += int64(n)
+	if o.sum != nil {
+		o.sum.Write(p[:n])
+	}
+	return n, err
+}
+
+// empty forgets lines. Its memory is another's, but for that of a huge message,
+// which is nobody's.
+func (o *openFile) empty() {
+	if o.buf != nil {
+		buffers.Put(o.buf)
+	}
+	o.buf, o.lines = nil, nil
+}
+
+// endMember ends the open member, or writes an empty one if there is none.
+func (o *openFile) endMember() error {
+	if o.member == nil {
+		o.member = o.a.compression.member(o.a.level, o)
+	}
+	if err := o.member.end(); err != nil {
+		return fmt.Errorf("append to %s: %w", o.path, err)
+	}
+	o.dropMember()
+	return nil
+}
+
+func (o *openFile) dropMember() {
+	if o.member != nil {
+		o.a.compression.giveBack(o.a.level, o.member)
+		o.member = nil
+	}
+}
+
 func (o *openFile) sync() error {
+	if o.uncut {
+		if err := o.cut(); err != nil {
+			return err
+		}
+	}
 	if !o.dirty {
 		return nil
 	}
 	if err := o.flush(); err != nil {
 		return err
 	}
-	if o.gzip != nil {
-		if err := o.gzip.endMember(); err != nil {
-			return fmt.Errorf("append lines: %w", err)
+	if o.a.compression != None {
+		if err := o.endMember(); err != nil {
+			return err
 		}
 	}
 	if err := o.f.Sync(); err != nil {
-		return fmt.Errorf("make lines safe: %w", err)
+		return fmt.Errorf("make the lines in %s safe: %w", o.path, err)
 	}
+	return o.settle()
+}
+
+// settle takes note that all that was written is on the device.
+func (o *openFile) settle() error {
 	o.dirty = false
+	o.now.Size = o.size
+	if !o.a.exclusive {
+		// Others may have written too; theirs are whole as well.
+		size, err := o.f.Size()
+		if err != nil {
+			return fmt.Errorf("look at %s: %w", o.path, err)
+		}
+		o.size, o.now.Size = size, size
+	}
+	o.now.First, o.now.Last = o.first.stamp(), o.last.stamp()
+	o.safe = o.now
+	if o.marker == nil {
+		return nil
+	}
+	return o.marker.update(o.safe)
+}
+
+// undo forgets what was appended since the last sync, and cuts it off the
+// file, for the disk is full and the caller will bring it again.
+func (o *openFile) undo() error {
+	o.empty()
+	o.dropMember()
+	o.state.bytes -= o.now.Bytes - o.safe.Bytes
+	o.now = o.safe
+	o.dirty = false
+	if o.size == o.safe.Size {
+		return nil
+	}
+	// A sum cannot go back; if it is wanted, the file is read for it.
+	o.sum = nil
+	o.uncut = true
+	return o.cut()
+}
+
+// cut does undo's work on the file. Until it has succeeded, nothing is written.
+func (o *openFile) cut() error {
+	err := o.truncate()
+	if err == nil && !o.a.exclusive {
+		err = o.mendTail()
+	}
+	if err != nil {
+		return fmt.Errorf("cut off what is not safe in %s: %w", o.path, err)
+	}
+	o.uncut = false
 	return nil
 }
 
-// close ends a file that was synced.
-func (o *openFile) close() error {
-	if o.gzip != nil && o.gzip.members == 0 {
-		// No bytes at all would not be a gzip file; an empty member is.
-		err := o.gzip.endMember()
-		if err == nil {
-			err = o.f.Sync()
-		}
-		if err != nil {
-			return fmt.Errorf("append lines: %w", err)
+func (o *openFile) truncate() error {
+	if o.a.exclusive {
+		o.size = o.safe.Size
+		return o.f.Truncate(o.safe.Size)
+	}
+	// What others have written since the last sync must stay. Then ours stays as
+	// well, and comes twice.
+	alone, err := o.f.Lock(true)
+	if err == nil && alone {
+		var size int64
+		if size, err = o.f.Size(); err == nil && size == o.size {
+			err = o.f.Truncate(o.safe.Size)
 		}
 	}
-	if err := o.f.Close(); err != nil {
-		return fmt.Errorf("end a file: %w", err)
+	_, lockErr := o.f.Lock(false) // others may begin again
+	return errors.Join(err, lockErr)
+}
+
+// fill makes a compressed file of nothing one: no bytes at all would be none,
+// but an empty member is.
+func (o *openFile) fill() error {
+	if o.a.compression == None || o.size > 0 {
+		return nil
 	}
-	return nil
+	o.dirty = true
+	return o.sync()
+}
+
+// ended is what is to be done with the file once it is closed.
+func (o *openFile) ended(now time.Time) *ended {
+	e := &ended{dir: o.a.work, id: o.id, now: o.safe, marker: o.marker}
+	e.now.Closed = now
+	if o.sum != nil {
+		e.sum = sumOf(o.sum)
+	}
+	return e
 }
 
 // mendTail ends the last line of a file that is continued. A process that was
 // killed in a write can leave half a line; it was never FINished, so it comes
-// again whole, and must not be glued to its own beginning.
-func (o *openFile) mendTail(size int64) error {
-	if size == 0 || o.gzip != nil {
+// again whole, and must not be glued to its own beginning. Only plain lines are
+// continued.
+func (o *openFile) mendTail() error {
+	size, err := o.f.Size()
+	if err != nil {
+		return fmt.Errorf("look at %s: %w", o.path, err)
+	}
+	o.size, o.safe.Size, o.now.Size = size, size, size
+	if size == 0 {
 		return nil
 	}
 	var last [1]byte
 	if _, err := o.f.ReadAt(last[:], size-1); err != nil {
-		return fmt.Errorf("read the end of a file: %w", err)
+		return fmt.Errorf("read the end of %s: %w", o.path, err)
 	}
-	if last[0] != '\n' {
-		o.lines = append(o.lines, '\n')
-		o.state.bytes++
-		o.dirty = true
+	if last[0] == '\n' {
+		return nil
 	}
+	if _, err := o.Write([]byte("\n")); err != nil {
+		return fmt.Errorf("end a line in %s: %w", o.path, err)
+	}
+	o.state.bytes++
+	o.dirty = true
 	return nil
-}
-
-// gzipLines compresses lines into members: each can be read alone, and all of
-// them after one another are a gzip file.
-type gzipLines struct {
-	out     *bufio.Writer // the compressor writes a few hundred bytes at a time
-	member  *gzip.Writer
-	open    bool // member has a beginning and no end
-	members int  // ended in this file
-}
-
-func newGzipLines(level int) *gzipLines {
-	g := &gzipLines{out: bufio.NewWriterSize(nil, flushSize/4)}
-	g.member, _ = gzip.NewWriterLevel(g.out, level) // fails for wrong levels only
-	return g
-}
-
-func (g *gzipLines) begin(f File) {
-	g.out.Reset(f)
-	g.open, g.members = false, 0
-}
-
-func (g *gzipLines) write(lines []byte) error {
-	if !g.open {
-		g.member.Reset(g.out)
-		g.open = true
-	}
-	_, err := g.member.Write(lines)
-	return err
-}
-
-func (g *gzipLines) endMember() error {
-	if !g.open {
-		g.member.Reset(g.out)
-	}
-	if err := g.member.Close(); err != nil {
-		return err
-	}
-	g.open = false
-	g.members++
-	return g.out.Flush()
 }

@@ -1,8 +1,13 @@
 package archive
 
 import (
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/hex"
 	"fmt"
+	"strconv"
 	"time"
+	"unicode/utf8"
 )
 
 // Format is how messages lie in a file.
@@ -41,6 +46,9 @@ func ParseFormat(name string) (Format, error) {
 	return 0, fmt.Errorf("format %q: must be raw, json or length-prefixed", name)
 }
 
+// lines reports whether every message ends with a newline.
+func (f Format) lines() bool { return f != Length }
+
 // Record is a message on its way into a file. Only JSON keeps more of it than
 // its body; a sidecar names ID and Timestamp of the first and the last.
 type Record struct {
@@ -48,5 +56,97 @@ type Record struct {
 	Timestamp time.Time // when it was published
 	Attempts  uint16
 	Topic     string
-	Body      []byte // may be anything, also empty
+	Body      []byte // may be anything; at most 4 GiB - 1 with Length
+}
+
+// append adds m to dst. It does not allocate while dst has room.
+func (f Format) append(dst []byte, m *Record) []byte {
+	switch f {
+	case JSON:
+		return appendJSON(dst, m)
+	case Length:
+		dst = binary.BigEndian.AppendUint32(dst, uint32(len(m.Body)))
+		return append(dst, m.Body...)
+	}
+	dst = append(dst, m.Body...)
+	return append(dst, '\n')
+}
+
+func appendJSON(dst []byte, m *Record) []byte {
+	dst = append(dst, `{"id":"`...)
+	dst = appendID(dst, m.ID)
+	dst = append(dst, `","timestamp":`...)
+	dst = strconv.AppendInt(dst, m.Timestamp.UnixNano(), 10)
+	dst = append(dst, `,"attempts":`...)
+	dst = strconv.AppendUint(dst, uint64(m.Attempts), 10)
+	dst = append(dst, `,"topic":"`...)
+	dst = append(dst, m.Topic...) // a valid name has nothing to escape
+	if utf8.Valid(m.Body) {
+		dst = append(dst, `","body":"`...)
+		dst = appendText(dst, m.Body)
+	} else {
+		dst = append(dst, `","body_base64":"`...)
+		dst = base64.StdEncoding.AppendEncode(dst, m.Body)
+	}
+	return append(dst, "\"}\n"...)
+}
+
+// appendID adds an ID, whose sixteen bytes are hexadecimal unless a daemon is
+// out of its mind: then they are written so that the line stays JSON.
+func appendID(dst []byte, id [16]byte) []byte {
+	if !utf8.Valid(id[:]) {
+		return hex.AppendEncode(dst, id[:])
+	}
+	return appendText(dst, id[:])
+}
+
+// plain are the bytes that stand for themselves in a JSON string. 0xe2 may
+// begin U+2028 or U+2029, which some readers take for ends of lines.
+var plain = func() (t [256]bool) {
+	for c := range t {
+		t[c] = c >= ' ' && c != '"' && c != '\\' && c != 0xe2
+	}
+	return t
+}()
+
+const hexDigits = "0123456789abcdef"
+
+// appendText adds s, which is UTF-8, as the inside of a JSON string.
+func appendText(dst, s []byte) []byte {
+	start := 0
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		if plain[c] {
+			continue
+		}
+		if c == 0xe2 {
+			if i+2 >= len(s) || s[i+1] != 0x80 || s[i+2]&^1 != 0xa8 {
+				continue
+			}
+			dst = append(dst, s[start:i]...)
+			dst = append(dst, `\u202`...)
+			dst = append(dst, hexDigits[s[i+2]&0xf])
+			i += 2
+			start = i + 1
+			continue
+		}
+		dst = append(dst, s[start:i]...)
+		dst = appendEscape(dst, c)
+		start = i + 1
+	}
+	return append(dst, s[start:]...)
+}
+
+func appendEscape(dst []byte, c byte) []byte {
+	switch c {
+	case '"', '\\':
+		return append(dst, '\\', c)
+	case '\n':
+		return append(dst, `\n`...)
+	case '\r':
+		return append(dst, `\r`...)
+	case '\t':
+		return append(dst, `\t`...)
+	}
+	return append(dst, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&0xf])
 }

@@ -3,6 +3,8 @@ package archive
 import (
 	"errors"
 	"fmt"
+	"regexp"
+	"strings"
 	"time"
 )
 
@@ -28,6 +30,33 @@ func checkStrftime(format string) error {
 		}
 	}
 	return nil
+}
+
+// shapes are what each letter may be rendered as.
+var shapes = map[byte]string{
+	'A': "[A-Z][a-z]+", 'a': "[A-Z][a-z]+", 'B': "[A-Z][a-z]+", 'b': "[A-Z][a-z]+",
+	'Y': "[0-9]{4,}", 'p': "[AP]M", 'Z': "[A-Za-z0-9+-]+", 'z': "[+-][0-9]{4}",
+}
+
+// matchStrftime returns a regular expression for what appendStrftime renders.
+func matchStrftime(format string) string {
+	var b strings.Builder
+	for i := 0; i < len(format); i++ {
+		if format[i] != '%' || i+1 == len(format) {
+			b.WriteString(regexp.QuoteMeta(format[i : i+1]))
+			continue
+		}
+		i++
+		switch shape, ok := shapes[format[i]]; {
+		case ok:
+			b.WriteString(shape)
+		case layouts[format[i]] != "":
+			b.WriteString("[0-9]{2}")
+		default:
+			b.WriteString(regexp.QuoteMeta(format[i : i+1]))
+		}
+	}
+	return b.String()
 }
 
 // appendStrftime appends t as format says. Each letter is rendered alone, so

@@ -1,6 +1,6 @@
 // Package archivetest is a disk in memory for tests of what writes archives:
-// any of its operations can be made to fail, and it can be crashed, after
-// which only what was synced is left.
+// any of its operations can be made to fail, it can be full, its processes can
+// be killed, and its power can be cut, after which only what was synced is left.
 package archivetest
 
 import (
@@ -9,7 +9,10 @@ import (
 	"io/fs"
 	"maps"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
+	"syscall"
 
 	"github.com/millrace-mq/millrace/apps/to_file/archive"
 )
@@ -21,16 +24,23 @@ type Disk struct {
 	// It runs with the disk locked and must not use it. Set it before use.
 	Fail func(op, path string) error
 
+	// NoLinks makes Link fail as on FAT. OtherDevice, if set, is a directory on
+	// a file system of its own.
+	NoLinks     bool
+	OtherDevice string
+
 	mu      sync.Mutex
 	live    map[string]*inode // as a running process sees it
-	durable map[string]*inode // directory entries that would survive a crash
+	durable map[string]*inode // directory entries that would survive a power cut
 	open    int
 }
 
 type inode struct {
 	dir    bool
 	data   []byte
-	synced int // how much of data would survive a crash
+	device []byte // what would survive a power cut
+	shared int    // how many have locked it with others
+	alone  bool   // whether one has locked it alone
 }
 
 // NewDisk returns an empty disk.
@@ -48,28 +58,34 @@ func (d *Disk) Put(path, content string) {
 	for _, m := range []map[string]*inode{d.live, d.durable} {
 		m[filepath.Dir(path)] = &inode{dir: true}
 	}
-	d.live[path] = &inode{data: []byte(content), synced: len(content)}
+	d.live[path] = &inode{data: []byte(content), device: []byte(content)}
 	d.durable[path] = d.live[path]
 }
 
-// Files returns the content of every file, by path.
+// Files returns the content of every file, by path, but for those that are
+// hidden, or in a hidden directory.
 func (d *Disk) Files() map[string]string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return contents(d.live, func(n *inode) int { return len(n.data) })
+	return contents(d.live, func(n *inode) []byte { return n.data })
 }
 
 // AfterCrash returns what Files would if the machine lost its power now.
 func (d *Disk) AfterCrash() map[string]string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	return contents(d.kept(), func(n *inode) []byte { return n.device })
+}
+
+// kept returns the entries that would survive a power cut.
+func (d *Disk) kept() map[string]*inode {
 	kept := map[string]*inode{}
 	for path, n := range d.durable {
 		if d.reachable(path) {
 			kept[path] = n
 		}
 	}
-	return contents(kept, func(n *inode) int { return n.synced })
+	return kept
 }
 
 // reachable reports whether every directory above path is durable.
@@ -84,15 +100,60 @@ func (d *Disk) reachable(path string) bool {
 	}
 }
 
-func contents(entries map[string]*inode, length func(*inode) int) map[string]string {
+func contents(entries map[string]*inode, data func(*inode) []byte) map[string]string {
 	files := map[string]string{}
 	for path, n := range entries {
-		if !n.dir {
-			files[path] = string(n.data[:length(n)])
+		if !n.dir && !hidden(path) {
+			files[path] = string(data(n))
 		}
 	}
 	return files
 }
+
+// Killed returns the disk as the next process finds it if all of this one's
+// were killed now. This one may be used on, as if that had not happened.
+func (d *Disk) Killed() *Disk {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.next(d.live, func(n *inode) []byte { return n.data })
+}
+
+// PowerCut returns the disk as the next process finds it if the machine lost
+// its power now, with what was synced and nothing else.
+func (d *Disk) PowerCut() *Disk {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.next(d.kept(), func(n *inode) []byte { return n.device })
+}
+
+func (d *Disk) next(entries map[string]*inode, data func(*inode) []byte) *Disk {
+	next := &Disk{NoLinks: d.NoLinks, OtherDevice: d.OtherDevice, live: map[string]*inode{}}
+	copies := map[*inode]*inode{} // names of one file stay names of one file
+	for path, n := range entries {
+		if copies[n] == nil {
+			content := string(data(n))
+			copies[n] = &inode{dir: n.dir, data: []byte(content), device: []byte(content)}
+		}
+		next.live[path] = copies[n]
+	}
+	next.durable = maps.Clone(next.live)
+	return next
+}
+
+// Hidden returns the paths of hidden files and of those in hidden directories.
+func (d *Disk) Hidden() (paths []string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for path, n := range d.live {
+		if !n.dir && hidden(path) {
+			paths = append(paths, path)
+		}
+	}
+	slices.Sort(paths)
+	return paths
+}
+
+func hidden(path string) bool { return strings.Contains(path, "/.") }
 
 // OpenFiles returns the number of files that are open.
 func (d *Disk) OpenFiles() int {
@@ -134,23 +195,44 @@ func (d *Disk) Mkdir(path string) error {
 
 func (d *Disk) enter(op, path string, n *inode) error {
 	if d.live[path] != nil {
-		return &fs.PathError{Op: op, Path: path, Err: fs.ErrExist}
+		return &fs.PathError{Op: op, Path: path, Err: syscall.EEXIST}
 	}
 	if d.live[filepath.Dir(path)] == nil {
-		return &fs.PathError{Op: op, Path: path, Err: fs.ErrNotExist}
+		return &fs.PathError{Op: op, Path: path, Err: syscall.ENOENT}
 	}
 	d.live[path] = n
 	return nil
 }
 
+// List implements archive.FS.
+func (d *Disk) List(dir string) (files, dirs []string, err error) {
+	if err := d.begin("list", dir); err != nil {
+		return nil, nil, err
+	}
+	defer d.mu.Unlock()
+	for path, n := range d.live {
+		switch {
+		case path == dir || filepath.Dir(path) != dir:
+		case n.dir:
+			dirs = append(dirs, filepath.Base(path))
+		default:
+			files = append(files, filepath.Base(path))
+		}
+	}
+	return files, dirs, nil
+}
+
 // Open implements archive.FS.
-func (d *Disk) Open(path string, exclusive bool) (archive.File, error) {
+func (d *Disk) Open(path string, mode archive.Mode) (archive.File, error) {
 	if err := d.begin("open", path); err != nil {
 		return nil, err
 	}
 	defer d.mu.Unlock()
 	n := d.live[path]
-	if n == nil || exclusive {
+	if n == nil && mode == archive.Existing {
+		return nil, &fs.PathError{Op: "open", Path: path, Err: syscall.ENOENT}
+	}
+	if n == nil || mode == archive.Create {
 		n = &inode{}
 		if err := d.enter("open", path, n); err != nil {
 			return nil, err
@@ -160,16 +242,79 @@ func (d *Disk) Open(path string, exclusive bool) (archive.File, error) {
 	return &file{disk: d, path: path, node: n}, nil
 }
 
+// Lock implements archive.FS.
+func (d *Disk) Lock(path string) (archive.LockFile, error) {
+	if err := d.begin("lock", path); err != nil {
+		return nil, err
+	}
+	defer d.mu.Unlock()
+	n := d.live[path]
+	if n == nil {
+		n = &inode{}
+		if err := d.enter("lock", path, n); err != nil {
+			return nil, err
+		}
+	}
+	if n.alone {
+		return nil, &fs.PathError{Op: "lock", Path: path, Err: archive.ErrLocked}
+	}
+	n.alone = true
+	d.open++
+	return &file{disk: d, path: path, node: n, alone: true}, nil
+}
+
 // Link implements archive.FS.
 func (d *Disk) Link(from, to string) error {
 	if err := d.begin("link", from); err != nil {
 		return err
 	}
 	defer d.mu.Unlock()
-	if d.live[from] == nil {
-		return &fs.PathError{Op: "link", Path: from, Err: fs.ErrNotExist}
+	switch {
+	case d.live[from] == nil:
+		return &fs.PathError{Op: "link", Path: from, Err: syscall.ENOENT}
+	case d.onOther(from) != d.onOther(to):
+		return &fs.PathError{Op: "link", Path: from, Err: syscall.EXDEV}
+	case d.NoLinks:
+		return &fs.PathError{Op: "link", Path: from, Err: syscall.EPERM}
 	}
 	return d.enter("link", to, d.live[from])
+}
+
+// Rename implements archive.FS. A power cut finds old and new name each as it
+// was synced, but never neither.
+func (d *Disk) Rename(from, to string) error {
+	if err := d.begin("rename", from); err != nil {
+		return err
+	}
+	defer d.mu.Unlock()
+	if d.onOther(from) != d.onOther(to) {
+		return &fs.PathError{Op: "rename", Path: from, Err: syscall.EXDEV}
+	}
+	n := d.live[from]
+	if n == nil {
+		return &fs.PathError{Op: "rename", Path: from, Err: syscall.ENOENT}
+	}
+	if err := d.enter("rename", to, n); err != nil {
+		return err
+	}
+	delete(d.live, from)
+	return nil
+}
+
+func (d *Disk) onOther(path string) bool {
+	return d.OtherDevice != "" && strings.HasPrefix(path, d.OtherDevice+"/")
+}
+
+// Same implements archive.FS.
+func (d *Disk) Same(a, b string) (bool, error) {
+	if err := d.begin("stat", a); err != nil {
+		return false, err
+	}
+	defer d.mu.Unlock()
+	if d.live[a] == nil || d.live[b] == nil {
+		return false, &fs.PathError{Op: "stat", Path: a, Err: syscall.ENOENT}
+	}
+	return d.live[a] == d.live[b], nil
 }
 
 // Remove implements archive.FS.
@@ -179,9 +324,24 @@ func (d *Disk) Remove(path string) error {
 	}
 	defer d.mu.Unlock()
 	if d.live[path] == nil {
-		return &fs.PathError{Op: "remove", Path: path, Err: fs.ErrNotExist}
+		return &fs.PathError{Op: "remove", Path: path, Err: syscall.ENOENT}
 	}
 	delete(d.live, path)
+	return nil
+}
+
+// RemoveDir implements archive.FS.
+func (d *Disk) RemoveDir(dir string) error {
+	if err := d.begin("rmdir", dir); err != nil {
+		return err
+	}
+	defer d.mu.Unlock()
+	for path := range d.live {
+		if filepath.Dir(path) == dir {
+			return &fs.PathError{Op: "rmdir", Path: dir, Err: syscall.ENOTEMPTY}
+		}
+	}
+	delete(d.live, dir)
 	return nil
 }
 
@@ -202,11 +362,14 @@ func (d *Disk) SyncDir(dir string) error {
 	return nil
 }
 
+// file is an open file or a lock.
 type file struct {
 	disk   *Disk
 	path   string
 	node   *inode
 	closed bool
+	shared bool // how it has locked the node
+	alone  bool
 }
 
 func (f *file) begin(op string) error {
@@ -221,15 +384,28 @@ func (f *file) begin(op string) error {
 }
 
 func (f *file) Write(p []byte) (int, error) {
-	if err := f.begin("write"); err != nil {
+	err := f.begin("write")
+	if err != nil {
 		f.disk.mu.Lock()
-		defer f.disk.mu.Unlock()
-		f.node.data = append(f.node.data, p[:len(p)/2]...)
-		return len(p) / 2, err
+		p = p[:len(p)/2]
 	}
 	defer f.disk.mu.Unlock()
 	f.node.data = append(f.node.data, p...)
-	return len(p), nil
+	return len(p), err
+}
+
+func (f *file) WriteAt(p []byte, at int64) (int, error) {
+	err := f.begin("write")
+	if err != nil {
+		f.disk.mu.Lock()
+		p = p[:len(p)/2]
+	}
+	defer f.disk.mu.Unlock()
+	if short := int(at) + len(p) - len(f.node.data); short > 0 {
+		f.node.data = append(f.node.data, make([]byte, short)...)
+	}
+	copy(f.node.data[at:], p)
+	return len(p), err
 }
 
 func (f *file) ReadAt(p []byte, off int64) (int, error) {
@@ -255,25 +431,68 @@ func (f *file) Size() (int64, error) {
 	return int64(len(f.node.data)), nil
 }
 
+func (f *file) Truncate(size int64) error {
+	if err := f.begin("truncate"); err != nil {
+		return err
+	}
+	defer f.disk.mu.Unlock()
+	f.node.data = f.node.data[:size]
+	return nil
+}
+
+// Lock implements archive.File. Where it would wait, it panics: a test has one
+// goroutine.
+func (f *file) Lock(alone bool) (bool, error) {
+	if err := f.begin("flock"); err != nil {
+		return false, err
+	}
+	defer f.disk.mu.Unlock()
+	f.unlock()
+	switch n := f.node; {
+	case alone && (n.alone || n.shared > 0):
+		return false, nil
+	case alone:
+		f.alone, n.alone = true, true
+	case n.alone:
+		panic("waits for ever for " + f.path)
+	default:
+		f.shared = true
+		n.shared++
+	}
+	return true, nil
+}
+
+func (f *file) unlock() {
+	if f.alone {
+		f.node.alone = false
+	}
+	if f.shared {
+		f.node.shared--
+	}
+	f.alone, f.shared = false, false
+}
+
 func (f *file) Sync() error {
 	if err := f.begin("sync"); err != nil {
 		return err
 	}
 	defer f.disk.mu.Unlock()
-	f.node.synced = len(f.node.data)
+	f.node.device = append(f.node.device[:0], f.node.data...)
 	return nil
 }
 
 func (f *file) Close() error {
 	// Like the system's close, it gives the file back even when it fails.
-	err := f.begin("close")
+	err := f.disk.begin("close", f.path)
 	if err != nil {
 		f.disk.mu.Lock()
 	}
 	defer f.disk.mu.Unlock()
-	if !f.closed {
-		f.closed = true
-		f.disk.open--
+	if f.closed {
+		return fs.ErrClosed
 	}
+	f.closed = true
+	f.unlock()
+	f.disk.open--
 	return err
 }

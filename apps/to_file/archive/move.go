@@ -1,0 +1,228 @@
+package archive
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+// ended is a file that is written and closed, and not yet where it belongs.
+// Whatever is done with it can be done again from the beginning: after a crash,
+// or when there was no space.
+type ended struct {
+	dir       string // that it was written in
+	id        identity
+	now       progress
+	marker    *marker
+	sum       string // SHA-256; "" if the file has to be read for it
+	recovered bool
+}
+
+// settle brings a file to its place, with its sidecar, and drops its marker.
+func (a *Archive) settle(e *ended) error {
+	path := filepath.Join(e.dir, e.id.File)
+	if e.dir != a.output {
+		var err error
+		if path, err = a.move(e, path); err != nil {
+			return err
+		}
+	}
+	if e.id.Sidecar {
+		if err := a.describe(e, path); err != nil {
+			return err
+		}
+	}
+	return e.marker.drop()
+}
+
+// describe writes the sidecar of the file at path, unless somebody has taken
+// the file away.
+func (a *Archive) describe(e *ended, path string) error {
+	there, err := a.fs.Exists(path)
+	if err != nil || !there {
+		return err
+	}
+	if e.sum == "" {
+		if e.sum, err = a.sha256Of(path); err != nil {
+			return fmt.Errorf("read a finished file: %w", err)
+		}
+	}
+	return a.writeSidecar(path, Sidecar{
+		Topic: e.id.Topic, Format: e.id.Format, Compression: e.id.Compression,
+		Lines: e.now.Lines, Bytes: e.now.Bytes, CompressedBytes: e.now.Size, First: e.now.First, Last: e.now.Last,
+		Opened: e.id.Opened, Closed: e.now.Closed, SHA256: e.sum, Recovered: e.recovered,
+	})
+}
+
+// move moves a finished file from the work directory to the output directory
+// under the first revision that is free there, and returns where it is. Nothing
+// is ever replaced.
+func (a *Archive) move(e *ended, from string) (string, error) {
+	if e.now.Part != "" { // of a copy that a crash or a full disk has ended
+		if err := a.discard(filepath.Join(a.output, e.now.Part)); err != nil {
+			return "", fmt.Errorf("move %s: %w", from, err)
+		}
+	}
+	there, err := a.fs.Exists(from)
+	if err != nil {
+		return "", fmt.Errorf("move a finished file: %w", err)
+	}
+	if !there || e.now.Copied {
+		if there {
+			err = a.forget(from)
+		}
+		return filepath.Join(a.output, e.now.Final), err
+	}
+	rel := e.id.File
+	for rev := e.id.Revision; ; {
+		to := filepath.Join(a.output, rel)
+		err := a.moveTo(e, from, to, rel)
+		if err == nil {
+			a.log.Info("moved a finished file", "file", to)
+			return to, nil
+		}
+		if !errors.Is(err, fs.ErrExist) {
+			return "", fmt.Errorf("move %s to %s: %w", from, to, err)
+		}
+		rev++
+		rel = Revision(e.id.Name, rev)
+	}
+}
+
+// moveTo moves a file to a name, or returns fs.ErrExist. A hard link, unlike a
+// rename, cannot replace a file that another process has just put there.
+func (a *Archive) moveTo(e *ended, from, to, rel string) error {
+	if taken, err := a.fs.Exists(to); err != nil {
+		return err
+	} else if taken {
+		same, err := a.fs.Same(from, to)
+		if err != nil {
+			return err
+		}
+		if !same {
+			return fs.ErrExist
+		}
+	}
+	if err := a.makeDirs(filepath.Dir(to)); err != nil {
+		return err
+	}
+	e.now.Final = rel
+	if err := e.marker.promise(e.now); err != nil {
+		return err
+	}
+	err := a.fs.Link(from, to)
+	switch {
+	case err == nil:
+	case errors.Is(err, fs.ErrExist):
+		// A crash, or a failure, had come between the link and the removal.
+		if same, sameErr := a.fs.Same(from, to); sameErr != nil || !same {
+			return errors.Join(err, sameErr)
+		}
+	case errors.Is(err, syscall.EXDEV):
+		return a.copyTo(e, from, to)
+	case noLinks(err):
+		if err := a.fs.Rename(from, to); errors.Is(err, syscall.EXDEV) {
+			return a.copyTo(e, from, to)
+		} else if err != nil {
+			return err
+		}
+		return errors.Join(a.fs.SyncDir(filepath.Dir(to)), a.fs.SyncDir(filepath.Dir(from)))
+	default:
+		return err
+	}
+	// The old name goes when the new one is safe, and for good: were it to come
+	// back, and the finished file be taken away by then, a restart would finish
+	// it a second time.
+	if err := a.fs.SyncDir(filepath.Dir(to)); err != nil {
+		return err
+	}
+	return a.forget(from)
+}
+
+// noLinks reports whether a file system knows no hard links, as FAT and many
+// network file systems do not.
+func noLinks(err error) bool {
+	return errors.Is(err, syscall.EPERM) || errors.Is(err, errors.ErrUnsupported)
+}
+
+// forget removes a file for good.
+func (a *Archive) forget(path string) error {
+	if err := a.fs.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return a.fs.SyncDir(filepath.Dir(path))
+}
+
+// partSuffix ends the names of files that are not whole yet.
+const partSuffix = ".part"
+
+// copyTo moves a file to another file system: what is not whole has a hidden
+// name of its own, which the marker remembers.
+func (a *Archive) copyTo(e *ended, from, to string) error {
+	tmp := filepath.Join(filepath.Dir(to), "."+filepath.Base(to)+"."+strings.ToLower(rand.Text()[:8])+partSuffix)
+	part, err := filepath.Rel(a.output, tmp)
+	if err != nil {
+		return err
+	}
+	e.now.Part = part
+	if err := e.marker.promise(e.now); err != nil {
+		return err
+	}
+	err = a.copyFile(from, tmp)
+	if err == nil {
+		err = a.place(tmp, to)
+	}
+	if err != nil {
+		return errors.Join(err, a.discard(tmp)) // frees the space, too
+	}
+	if err := a.fs.SyncDir(filepath.Dir(to)); err != nil {
+		return err
+	}
+	// Without this, a crash would let the next start copy it a second time.
+	e.now.Part, e.now.Copied = "", true
+	if err := e.marker.promise(e.now); err != nil {
+		return err
+	}
+	return a.forget(from)
+}
+
+func (a *Archive) copyFile(from, to string) error {
+	src, err := a.fs.Open(from, Existing)
+	if err != nil {
+		return err
+	}
+	dst, err := a.fs.Open(to, Create)
+	if err != nil {
+		return errors.Join(err, src.Close())
+	}
+	_, err = io.CopyBuffer(struct{ io.Writer }{dst}, reader(src), make([]byte, flushSize))
+	if err == nil {
+		err = dst.Sync()
+	}
+	return errors.Join(err, dst.Close(), src.Close())
+}
+
+// place gives a file of ours its name, which must not exist.
+func (a *Archive) place(tmp, to string) error {
+	err := a.fs.Link(tmp, to)
+	if noLinks(err) {
+		return a.fs.Rename(tmp, to)
+	}
+	if err != nil {
+		return err
+	}
+	return a.fs.Remove(tmp)
+}
+
+// discard removes what an earlier attempt may have left.
+func (a *Archive) discard(path string) error {
+	if err := a.fs.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
