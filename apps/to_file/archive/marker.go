@@ -46,6 +46,7 @@ type identity struct {
 // after every sync, but not itself synced: after a power cut it may be an older
 // one, which is as true.
 type progress struct {
+	Turn  int    `json:"turn"`  // of two places for it, which are written by turns; the higher counts
 	Size  int64  `json:"size"`  // of the file; this much is on the device and whole
 	Lines int64  `json:"lines"` // messages in that
 	Bytes int64  `json:"bytes"` // of the messages, before compression
@@ -69,12 +70,13 @@ type marker struct {
 	fs   FS
 	path string
 	file LockFile
+	turn int // of the last progress that was written
 }
 
-// Both parts have a block of the disk to themselves, so that no write of the
-// second can harm the first.
+// A marker has three parts, each with a block of the disk to itself, so that
+// no write of one can harm another: the identity, and two for the progress, one
+// of which is always whole.
 const (
-	progressAt   = 4096
 	partSize     = 4096
 	partOverhead = 10 // CRC in hexadecimal, blank, newline
 )
@@ -115,7 +117,7 @@ func (a *Archive) lockMarkerAt(path string) (*marker, error) {
 
 // begin writes what the marker says first, and puts it on the device.
 func (m *marker) begin(id identity) error {
-	err := errors.Join(m.write(0, id), m.write(progressAt, progress{}))
+	err := errors.Join(m.write(0, id), m.writeProgress(progress{}), m.writeProgress(progress{}))
 	if err == nil {
 		err = m.file.Sync()
 	}
@@ -142,10 +144,21 @@ func (m *marker) write(at int64, part any) error {
 	return err
 }
 
+func (m *marker) writeProgress(p progress) error {
+	p.Turn = m.turn + 1
+	if err := m.write(progressAt(p.Turn), p); err != nil {
+		return err // the other one must not be touched before this one is whole
+	}
+	m.turn++
+	return nil
+}
+
+func progressAt(turn int) int64 { return partSize * int64(1+turn%2) }
+
 // update writes p. That there is no space for it is no error: what is there is
 // true as well.
 func (m *marker) update(p progress) error {
-	if err := m.write(progressAt, p); err != nil && !isNoSpace(err) {
+	if err := m.writeProgress(p); err != nil && !isNoSpace(err) {
 		return fmt.Errorf("note how far a file has come: %w", err)
 	}
 	return nil
@@ -153,7 +166,7 @@ func (m *marker) update(p progress) error {
 
 // promise writes p and puts it on the device.
 func (m *marker) promise(p progress) error {
-	err := m.write(progressAt, p)
+	err := m.writeProgress(p)
 	if err == nil {
 		err = m.file.Sync()
 	}
@@ -171,10 +184,15 @@ func (m *marker) read() (id identity, p progress, err error) {
 	if err := m.readPart(0, &id); err != nil {
 		return id, p, err
 	}
-	if err := m.readPart(progressAt, &p); errors.Is(err, errBlank) {
-		p = progress{} // torn by a power cut: the file is looked through from its beginning
-	} else if err != nil {
-		return id, p, err
+	for turn := range 2 {
+		var q progress
+		err := m.readPart(progressAt(turn), &q)
+		if err != nil && !errors.Is(err, errBlank) {
+			return id, p, err
+		}
+		if err == nil && q.Turn > m.turn {
+			p, m.turn = q, q.Turn
+		}
 	}
 	return id, p, nil
 }

@@ -63,20 +63,18 @@ func (a *Archive) describe(e *ended, path string) error {
 // under the first revision that is free there, and returns where it is. Nothing
 // is ever replaced.
 func (a *Archive) move(e *ended, from string) (string, error) {
-	if e.now.Part != "" { // of a copy that a crash or a full disk has ended
-		if err := a.discard(filepath.Join(a.output, e.now.Part)); err != nil {
-			return "", fmt.Errorf("move %s: %w", from, err)
-		}
-	}
 	there, err := a.fs.Exists(from)
+	if err == nil && e.now.Part != "" {
+		err = a.endCopy(e, from)
+	}
+	if err == nil && e.now.Copied && there {
+		err = a.forget(from)
+	}
 	if err != nil {
-		return "", fmt.Errorf("move a finished file: %w", err)
+		return "", fmt.Errorf("move %s: %w", from, err)
 	}
 	if !there || e.now.Copied {
-		if there {
-			err = a.forget(from)
-		}
-		return filepath.Join(a.output, e.now.Final), err
+		return filepath.Join(a.output, e.now.Final), nil
 	}
 	rel := e.id.File
 	for rev := e.id.Revision; ; {
@@ -97,16 +95,18 @@ func (a *Archive) move(e *ended, from string) (string, error) {
 // moveTo moves a file to a name, or returns fs.ErrExist. A hard link, unlike a
 // rename, cannot replace a file that another process has just put there.
 func (a *Archive) moveTo(e *ended, from, to, rel string) error {
-	if taken, err := a.fs.Exists(to); err != nil {
+	taken, err := a.fs.Exists(to)
+	if err != nil {
 		return err
-	} else if taken {
-		same, err := a.fs.Same(from, to)
-		if err != nil {
+	}
+	if taken {
+		// A crash, or a failure, may have come between the link and the removal.
+		if same, err := a.fs.Same(from, to); err != nil {
 			return err
-		}
-		if !same {
+		} else if !same {
 			return fs.ErrExist
 		}
+		return a.forgetMoved(from, to)
 	}
 	if err := a.makeDirs(filepath.Dir(to)); err != nil {
 		return err
@@ -115,29 +115,25 @@ func (a *Archive) moveTo(e *ended, from, to, rel string) error {
 	if err := e.marker.promise(e.now); err != nil {
 		return err
 	}
-	err := a.fs.Link(from, to)
-	switch {
-	case err == nil:
-	case errors.Is(err, fs.ErrExist):
-		// A crash, or a failure, had come between the link and the removal.
-		if same, sameErr := a.fs.Same(from, to); sameErr != nil || !same {
-			return errors.Join(err, sameErr)
+	err = a.fs.Link(from, to)
+	if noLinks(err) {
+		if err = a.fs.Rename(from, to); err == nil {
+			return errors.Join(a.fs.SyncDir(filepath.Dir(to)), a.fs.SyncDir(filepath.Dir(from)))
 		}
+	}
+	switch {
 	case errors.Is(err, syscall.EXDEV):
 		return a.copyTo(e, from, to)
-	case noLinks(err):
-		if err := a.fs.Rename(from, to); errors.Is(err, syscall.EXDEV) {
-			return a.copyTo(e, from, to)
-		} else if err != nil {
-			return err
-		}
-		return errors.Join(a.fs.SyncDir(filepath.Dir(to)), a.fs.SyncDir(filepath.Dir(from)))
-	default:
+	case err != nil:
 		return err
 	}
-	// The old name goes when the new one is safe, and for good: were it to come
-	// back, and the finished file be taken away by then, a restart would finish
-	// it a second time.
+	return a.forgetMoved(from, to)
+}
+
+// forgetMoved removes the old name of a file. It goes when the new one is safe,
+// and for good: were it to come back, and the finished file be taken away by
+// then, a restart would finish it a second time.
+func (a *Archive) forgetMoved(from, to string) error {
 	if err := a.fs.SyncDir(filepath.Dir(to)); err != nil {
 		return err
 	}
@@ -165,6 +161,9 @@ const partSuffix = ".part"
 // name of its own, which the marker remembers.
 func (a *Archive) copyTo(e *ended, from, to string) error {
 	tmp := filepath.Join(filepath.Dir(to), "."+filepath.Base(to)+"."+strings.ToLower(rand.Text()[:8])+partSuffix)
+	if e.now.Part != "" { // the name of an earlier attempt will do: every revision is in one directory
+		tmp = filepath.Join(a.output, e.now.Part)
+	}
 	part, err := filepath.Rel(a.output, tmp)
 	if err != nil {
 		return err
@@ -189,6 +188,31 @@ func (a *Archive) copyTo(e *ended, from, to string) error {
 		return err
 	}
 	return a.forget(from)
+}
+
+// endCopy clears up after a copy that was cut off, and finds out whether it was
+// whole by then, and in its place: it was made because there was no file of that
+// name, so one with the same content is it.
+func (a *Archive) endCopy(e *ended, from string) error {
+	if err := a.discard(filepath.Join(a.output, e.now.Part)); err != nil {
+		return err
+	}
+	to := filepath.Join(a.output, e.now.Final)
+	for _, path := range []string{from, to} {
+		if there, err := a.fs.Exists(path); err != nil || !there {
+			return err
+		}
+	}
+	was, err := a.sha256Of(from)
+	if err != nil {
+		return err
+	}
+	is, err := a.sha256Of(to)
+	if err != nil || is != was {
+		return err
+	}
+	e.now.Copied = true
+	return a.fs.SyncDir(filepath.Dir(to))
 }
 
 func (a *Archive) copyFile(from, to string) error {

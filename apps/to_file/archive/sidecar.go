@@ -38,18 +38,20 @@ type Sidecar struct {
 // writeSidecar puts a sidecar beside the file at path, unless there is
 // something of that name already. It appears whole or not at all.
 func (a *Archive) writeSidecar(path string, s Sidecar) error {
-	to := path + sidecarSuffix
-	if there, err := a.fs.Exists(to); there || err != nil {
-		return err
-	}
 	s.Name = filepath.Base(path)
 	text, err := json.MarshalIndent(s, "", "  ")
 	if err != nil {
 		return err
 	}
-	dir := filepath.Dir(path)
+	dir, to := filepath.Dir(path), path+sidecarSuffix
 	tmp := filepath.Join(dir, "."+s.Name+sidecarSuffix+partSuffix)
-	err = a.discard(tmp)
+	if err := a.discard(tmp); err != nil {
+		return fmt.Errorf("write the sidecar of %s: %w", path, err)
+	}
+	there, err := a.fs.Exists(to)
+	if there {
+		return a.fs.SyncDir(dir) // a crash may have come before that
+	}
 	if err == nil {
 		err = a.writeNew(tmp, append(text, '\n'))
 	}

@@ -4,7 +4,7 @@
 package archivetest
 
 import (
-	"fmt"
+	"errors"
 	"io"
 	"io/fs"
 	"maps"
@@ -20,8 +20,9 @@ import (
 // Disk is an archive.FS in memory. It starts with the directories "/" and ".".
 type Disk struct {
 	// Fail, if set, is asked before every operation; what it returns is the
-	// operation's error. A write that fails has written half of its bytes.
-	// It runs with the disk locked and must not use it. Set it before use.
+	// operation's error. A write that fails has written half of its bytes, unless
+	// it fails with ErrKilled. Fail runs with the disk locked and must not use it.
+	// Set it before use.
 	Fail func(op, path string) error
 
 	// NoLinks makes Link fail as on FAT. OtherDevice, if set, is a directory on
@@ -33,6 +34,18 @@ type Disk struct {
 	live    map[string]*inode // as a running process sees it
 	durable map[string]*inode // directory entries that would survive a power cut
 	open    int
+}
+
+// ErrKilled is for Fail to return for all that comes after the moment at which
+// a process is to be killed: the process does not notice, and does nothing.
+var ErrKilled = errors.New("killed")
+
+// half is what a failed write has written.
+func half(p []byte, err error) []byte {
+	if errors.Is(err, ErrKilled) {
+		return nil
+	}
+	return p[:len(p)/2]
 }
 
 type inode struct {
@@ -387,7 +400,7 @@ func (f *file) Write(p []byte) (int, error) {
 	err := f.begin("write")
 	if err != nil {
 		f.disk.mu.Lock()
-		p = p[:len(p)/2]
+		p = half(p, err)
 	}
 	defer f.disk.mu.Unlock()
 	f.node.data = append(f.node.data, p...)
@@ -398,7 +411,7 @@ func (f *file) WriteAt(p []byte, at int64) (int, error) {
 	err := f.begin("write")
 	if err != nil {
 		f.disk.mu.Lock()
-		p = p[:len(p)/2]
+		p = half(p, err)
 	}
 	defer f.disk.mu.Unlock()
 	if short := int(at) + len(p) - len(f.node.data); short > 0 {
@@ -414,7 +427,7 @@ func (f *file) ReadAt(p []byte, off int64) (int, error) {
 	}
 	defer f.disk.mu.Unlock()
 	if off < 0 || off >= int64(len(f.node.data)) {
-		return 0, fmt.Errorf("read %s at %d: %w", f.path, off, io.EOF)
+		return 0, io.EOF
 	}
 	n := copy(p, f.node.data[off:])
 	if n < len(p) {
