@@ -245,7 +245,7 @@ func unpack(path, content string) (string, error) {
 		if content == "" {
 			return "", io.ErrUnexpectedEOF
 		}
-		r, err = zstd.NewReader(strings.NewReader(content))
+		r, err = zstd.NewReader(strings.NewReader(content), zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true))
 	default:
 		return content, nil
 	}
