@@ -50,11 +50,11 @@ type stamped struct {
 	at time.Time
 }
 
-func (s stamped) stamp() *stamp {
+func (s stamped) stamp() *Stamp {
 	if s.at.IsZero() {
 		return nil
 	}
-	return &stamp{ID: string(appendID(nil, s.id)), Timestamp: s.at}
+	return &Stamp{ID: string(appendID(nil, s.id)), Timestamp: s.at.UnixNano()}
 }
 
 // append adds a message. Writes always end with one, so that two processes

@@ -50,8 +50,8 @@ type progress struct {
 	Size  int64  `json:"size"`  // of the file; this much is on the device and whole
 	Lines int64  `json:"lines"` // messages in that
 	Bytes int64  `json:"bytes"` // of the messages, before compression
-	First *stamp `json:"first,omitempty"`
-	Last  *stamp `json:"last,omitempty"`
+	First *Stamp `json:"first,omitempty"`
+	Last  *Stamp `json:"last,omitempty"`
 
 	Closed time.Time `json:"closed,omitzero"`  // when the file was finished
 	Final  string    `json:"final,omitempty"`  // the name that it is to have below the output directory
@@ -59,10 +59,10 @@ type progress struct {
 	Copied bool      `json:"copied,omitempty"` // it is there, and was copied
 }
 
-// stamp is a message's place in time.
-type stamp struct {
-	ID        string    `json:"id"`
-	Timestamp time.Time `json:"timestamp"`
+// Stamp is a message's place in time.
+type Stamp struct {
+	ID        string `json:"id"`
+	Timestamp int64  `json:"timestamp"` // ns since the Unix epoch, as in the lines of JSON
 }
 
 // marker is an open, locked marker.

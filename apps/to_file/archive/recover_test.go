@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -261,5 +262,46 @@ func TestRecoverOnTheSystemsDisk(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// From memory to a disk: finished files are copied.
+func TestMoveToAnotherFileSystem(t *testing.T) {
+	work, err := os.MkdirTemp("/dev/shm", "archive")
+	if err != nil {
+		t.Skip(err)
+	}
+	defer os.RemoveAll(work)
+	out := t.TempDir()
+	probe := filepath.Join(work, "probe")
+	must(t, os.WriteFile(probe, nil, 0o600))
+	if err := os.Link(probe, filepath.Join(out, "probe")); !errors.Is(err, syscall.EXDEV) {
+		t.Skip("the temporary directory is in memory")
+	}
+	must(t, os.Remove(probe))
+	a := open(t, nil, func(c *archive.Config) {
+		c.OutputDir, c.WorkDir, c.RotateSize, c.Sidecar = out, work, 1<<20, true
+	})
+	for i := range 200_000 {
+		must(t, a.Append(noon, rec(fmt.Sprintf("%015d", i))))
+	}
+	must(t, a.Close())
+	total := 0
+	for rev := range 4 {
+		path := filepath.Join(out, fmt.Sprintf("t-%06d.12", rev))
+		b, err := os.ReadFile(path)
+		must(t, err)
+		side, err := os.ReadFile(path + ".json")
+		must(t, err)
+		n := bytes.Count(b, []byte("\n"))
+		checkSidecar(t, map[string]string{path: string(b), path + ".json": string(side)}, path, n)
+		total += n
+	}
+	left, err := os.ReadDir(work)
+	must(t, err)
+	there, err := os.ReadDir(out)
+	must(t, err)
+	if total != 200_000 || len(left) != 0 || len(there) != 8 {
+		t.Errorf("%d lines in %d files, left %v", total, len(there), left)
 	}
 }

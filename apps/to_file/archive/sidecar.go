@@ -24,10 +24,10 @@ type Sidecar struct {
 	Lines           int64     `json:"lines"`            // messages in the file
 	Bytes           int64     `json:"bytes"`            // of these, before compression
 	CompressedBytes int64     `json:"compressed_bytes"` // the file's length
-	First           *stamp    `json:"first,omitempty"`  // messages, as they came in; missing in an empty file
-	Last            *stamp    `json:"last,omitempty"`
-	Opened          time.Time `json:"opened"`
-	Closed          time.Time `json:"closed"`
+	First           *Stamp    `json:"first,omitempty"`  // messages, as they came in; missing in an empty file
+	Last            *Stamp    `json:"last,omitempty"`
+	Opened          time.Time `json:"opened,omitzero"`
+	Closed          time.Time `json:"closed,omitzero"`
 	SHA256          string    `json:"sha256"` // of the file as it is
 	// Recovered says that a crash had cut the file off. Lines behind the last
 	// sync that was noted are then counted by their newlines, and Last may be an
