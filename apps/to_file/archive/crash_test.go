@@ -65,8 +65,8 @@ func TestEveryCrash(t *testing.T) {
 	for name, layout := range layouts {
 		for _, f := range []archive.Format{archive.Raw, archive.JSON, archive.Length} {
 			for _, c := range []archive.Compression{archive.None, archive.Gzip, archive.Zstd} {
-				if f == archive.JSON && c != archive.None || f == archive.Length && c == archive.Gzip {
-					continue // compressed, they are as the others are
+				if f != archive.Raw && (c == archive.Zstd || name != "in place" && name != "described, copied") {
+					continue // what differs between formats does not differ between layouts
 				}
 				change := func(cfg *archive.Config) {
 					if layout.change != nil {

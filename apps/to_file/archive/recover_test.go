@@ -146,22 +146,31 @@ func TestRecoverLeavesOpenFilesAlone(t *testing.T) {
 	}
 }
 
-// A plain file without <REV> may be two processes'. That of the two which has
-// died must not take the other's lines away.
+// A plain file without <REV> may be two processes'. When one of them has died in
+// a line, that is not cut off while the other may be writing behind it: it is
+// ended.
 func TestRecoverOfAFileThatAnotherWrites(t *testing.T) {
 	disk := archivetest.NewDisk()
 	a, b := open(t, disk, nil), open(t, disk, nil)
-	must(t, a.Append(noon, rec("a1")))
-	must(t, a.Sync())
+	must(t, a.Append(noon, rec("a1"))) // has the marker now
 	must(t, b.Append(noon, rec("b1")))
 	must(t, b.Sync())
-	a.Abandon()
+	disk.Fail = func(op, path string) error {
+		if op == "write" && path == "/out/t.12" {
+			return syscall.EIO
+		}
+		return nil
+	}
+	if err := a.Close(); !errors.Is(err, syscall.EIO) {
+		t.Fatalf("Close: %v", err)
+	}
+	disk.Fail = nil
 	c := open(t, disk, nil) // b has it open
-	must(t, b.Append(noon, rec("b2")))
-	must(t, b.Sync())
 	must(t, c.Append(noon, rec("c1")))
+	must(t, c.Sync())
+	must(t, b.Append(noon, rec("b2")))
 	closed2(t, b, c, disk)
-	check(t, disk.AfterCrash(), map[string]string{"/out/t.12": "a1\nb1\nb2\nc1\n"})
+	check(t, disk.AfterCrash(), map[string]string{"/out/t.12": "b1\na\nc1\nb2\n"})
 }
 
 // Settings that have changed do not keep a start from finishing what was begun
@@ -304,4 +313,40 @@ func TestMoveToAnotherFileSystem(t *testing.T) {
 	if total != 200_000 || len(left) != 0 || len(there) != 8 {
 		t.Errorf("%d lines in %d files, left %v", total, len(there), left)
 	}
+}
+
+// With <REV>, two processes have a file each, even if files could be continued.
+func TestTwoProcessesTakeTwoRevisions(t *testing.T) {
+	disk := archivetest.NewDisk()
+	change := func(c *archive.Config) { c.RotateSize = 100 }
+	a, b := open(t, disk, change), open(t, disk, change)
+	must(t, a.Append(noon, rec("a")))
+	must(t, b.Append(noon, rec("b")))
+	closed2(t, a, b, disk)
+	check(t, disk.AfterCrash(), map[string]string{"/out/t-000000.12": "a\n", "/out/t-000001.12": "b\n"})
+}
+
+// Two processes have one file, and both die, one of them in a line.
+func TestRecoverOfAFileOfTwo(t *testing.T) {
+	disk := archivetest.NewDisk()
+	a, b := open(t, disk, nil), open(t, disk, nil)
+	must(t, a.Append(noon, rec("a1")))
+	must(t, b.Append(noon, rec("b1")))
+	must(t, a.Sync())
+	disk.Fail = func(op, path string) error {
+		if op == "write" && path == "/out/t.12" {
+			return syscall.EIO
+		}
+		return nil
+	}
+	if err := b.Sync(); !errors.Is(err, syscall.EIO) {
+		t.Fatalf("Sync: %v", err)
+	}
+	disk.Fail = nil
+	if b.Close() == nil {
+		t.Fatal("a failure is forgotten")
+	}
+	next := disk.Killed()
+	closed(t, open(t, next, nil), next)
+	check(t, next.AfterCrash(), map[string]string{"/out/t.12": "a1\n"})
 }

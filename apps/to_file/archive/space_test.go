@@ -172,31 +172,36 @@ func TestFullDiskCutsOff(t *testing.T) {
 // Two processes without <REV> write to one file. What one has made safe is not
 // cut off because the other's disk quota is used up.
 func TestFullDiskKeepsOthersLines(t *testing.T) {
-	disk := archivetest.NewDisk()
-	full := false
-	disk.Fail = func(op, path string) error {
-		if full && op == "write" && path == "/out/t.12" {
-			full = false
-			return syscall.EDQUOT
+	for _, gone := range []bool{false, true} {
+		disk := archivetest.NewDisk()
+		full := false
+		disk.Fail = func(op, path string) error {
+			if full && op == "write" && path == "/out/t.12" {
+				full = false
+				return syscall.EDQUOT
+			}
+			return nil
 		}
-		return nil
-	}
-	a, b := open(t, disk, nil), open(t, disk, nil)
-	must(t, a.Append(noon, rec("a1")))
-	must(t, a.Sync())
-	must(t, b.Append(noon, rec("b1")))
-	must(t, b.Sync())
-	must(t, a.Append(noon, rec("a2")))
-	full = true
-	if err := a.Sync(); !errors.Is(err, archive.ErrNoSpace) {
-		t.Fatalf("Sync: %v", err)
-	}
-	must(t, a.Append(noon, rec("a3")))
-	closed2(t, a, b, disk)
-	lines := strings.Split(disk.AfterCrash()["/out/t.12"], "\n")
-	for _, want := range []string{"a1", "b1", "a3"} {
-		if !slices.Contains(lines, want) {
-			t.Errorf("%q is not among %q", want, lines)
+		a, b := open(t, disk, nil), open(t, disk, nil)
+		must(t, a.Append(noon, rec("a1")))
+		must(t, a.Sync())
+		must(t, b.Append(noon, rec("b1")))
+		must(t, b.Sync())
+		if gone {
+			must(t, b.Close())
+		}
+		must(t, a.Append(noon, rec("a2")))
+		full = true
+		if err := a.Sync(); !errors.Is(err, archive.ErrNoSpace) {
+			t.Fatalf("Sync: %v", err)
+		}
+		must(t, a.Append(noon, rec("a3")))
+		closed2(t, a, b, disk)
+		lines := strings.Split(disk.AfterCrash()["/out/t.12"], "\n")
+		for _, want := range []string{"a1", "b1", "a3"} {
+			if !slices.Contains(lines, want) {
+				t.Errorf("%q is not among %q; the other is gone: %t", want, lines, gone)
+			}
 		}
 	}
 }
