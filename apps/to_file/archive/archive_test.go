@@ -300,7 +300,7 @@ func TestEveryFault(t *testing.T) {
 		"plain":     nil,
 		"moved":     func(c *archive.Config) { c.WorkDir, c.RotateSize = "/work", 20 },
 		"gzip":      func(c *archive.Config) { c.WorkDir, c.RotateSize, c.Compression = "/work", 20, archive.Gzip },
-		"described": func(c *archive.Config) { c.Sidecar, c.RotateSize, c.Compression = true, 20, archive.Zstd },
+		"described": func(c *archive.Config) { c.Sidecar, c.RotateSize = true, 20 },
 	}
 	for name, change := range layouts {
 		t.Run(name, func(t *testing.T) {
