@@ -65,7 +65,7 @@ func TestEveryCrash(t *testing.T) {
 	for name, layout := range layouts {
 		for _, f := range []archive.Format{archive.Raw, archive.JSON, archive.Length} {
 			for _, c := range []archive.Compression{archive.None, archive.Gzip, archive.Zstd} {
-				if every := name == "in place" || name == "described, copied"; !every && (f != archive.Raw || c == archive.Zstd) {
+				if name != "in place" && (f != archive.Raw || c == archive.Zstd) {
 					continue // what differs between formats does not differ between layouts
 				}
 				change := func(cfg *archive.Config) {
