@@ -293,3 +293,24 @@ func TestNoneOfThoseNamed(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// Many topics ask lookupds seldomer than few, but never seldomer than each minute because of that.
+func TestLookupInterval(t *testing.T) {
+	tests := []struct {
+		flag string
+		nth  int
+		want time.Duration
+	}{
+		{"2s", 1, 2 * time.Second},
+		{"2s", 20, 2 * time.Second},
+		{"2s", 300, 30 * time.Second},
+		{"2s", 100_000, time.Minute},
+		{"5m", 100_000, 5 * time.Minute},
+	}
+	for _, tt := range tests {
+		s := parse(t, "--topic=t", "--lookupd-http-address=127.0.0.1:4161", "--lookupd-poll-interval="+tt.flag)
+		if got := s.LookupInterval(tt.nth); got != tt.want {
+			t.Errorf("topic %d with %s is asked for every %v, want %v", tt.nth, tt.flag, got, tt.want)
+		}
+	}
+}

@@ -17,7 +17,7 @@ import (
 	millrace "github.com/millrace-mq/millrace/clients/go"
 )
 
-// askFor is how long a lookupd may take to list its topics.
+// askFor is how long a lookupd may take to list its topics, unless the settings say.
 const askFor = 5 * time.Second
 
 // maxListing bounds such a list, in bytes: a hundred thousand topics are about seven
@@ -26,13 +26,14 @@ const maxListing = 64 << 20
 
 // lister asks lookupds which topics there are.
 type lister struct {
-	http  *http.Client
-	bases []*url.URL
+	http     *http.Client
+	bases    []*url.URL
+	patience time.Duration // with an answer
 }
 
 // newLister returns a lister of the lookupds, which are given as host:port or as URLs.
 func newLister(lookups []string, secure *tls.Config, dial millrace.Dialer) (*lister, error) {
-	l := &lister{http: &http.Client{Transport: &http.Transport{
+	l := &lister{patience: askFor, http: &http.Client{Transport: &http.Transport{
 		DialContext: dial, TLSClientConfig: secure, Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: 1,
 	}}}
 	var errs []error
@@ -79,7 +80,7 @@ func (l *lister) ask(ctx context.Context) (all listing) {
 }
 
 func (l *lister) askOne(ctx context.Context, base *url.URL) ([]string, error) {
-	ctx, cancel := context.WithTimeout(ctx, askFor)
+	ctx, cancel := context.WithTimeout(ctx, l.patience)
 	defer cancel()
 	u := base.JoinPath("topics").String()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, u, nil)

@@ -1,10 +1,12 @@
 package consume
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"sync"
 	"time"
 
@@ -108,10 +110,15 @@ func (r *running) follow(ctx context.Context) error {
 	if err := r.settings.Link.Reader(&cfg, r.log); err != nil {
 		return err
 	}
-	l, err := newLister(r.settings.lookups, cfg.LookupTLS, r.settings.dial)
+	dial := r.settings.dial
+	if dial == nil {
+		dial = (&net.Dialer{Timeout: cmp.Or(r.settings.ConnectTimeout, askFor)}).DialContext
+	}
+	l, err := newLister(r.settings.lookups, cfg.LookupTLS, dial)
 	if err != nil {
 		return err
 	}
+	l.patience = cmp.Or(r.settings.RequestTimeout, askFor)
 	defer l.close()
 	again := time.NewTimer(0)
 	defer again.Stop()
