@@ -14,13 +14,6 @@ import (
 	"github.com/millrace-mq/millrace/internal/program"
 )
 
-// itself is what the program says of itself.
-var itself = program.Program{
-	Name:     "to_file",
-	Synopsis: "keep the messages of topics in files, a line each",
-	Setup:    setup,
-}
-
 func main() {
 	itself.Main()
 }
@@ -28,8 +21,9 @@ func main() {
 func setup(fs *flag.FlagSet, std program.Stdio) func(context.Context) error {
 	var s settings
 	s.declare(fs)
+	program.ConfigFile(fs)
 	return func(ctx context.Context) error {
-		log, _, err := program.Logger(std.Err, s.logLevel)
+		log, _, err := program.Logger(program.Prefixed(std.Err, s.logPrefix), s.logLevel)
 		if err != nil {
 			return err
 		}
@@ -37,13 +31,22 @@ func setup(fs *flag.FlagSet, std program.Stdio) func(context.Context) error {
 		if err != nil {
 			return err
 		}
-		streams, err := s.streams(host, os.Getpid(), log)
+		o, err := s.opener(host, os.Getpid(), log)
 		if err != nil {
 			return err
 		}
-		hangups := make(chan os.Signal, 1)
-		signal.Notify(hangups, syscall.SIGHUP)
-		defer signal.Stop(hangups)
-		return run(ctx, streams, hangups)
+		signals := make(chan os.Signal, 1)
+		signal.Notify(signals, syscall.SIGHUP)
+		followed := make(chan struct{})
+		go func() {
+			defer close(followed)
+			o.hangups.follow(signals)
+		}()
+		defer func() {
+			signal.Stop(signals)
+			close(signals)
+			<-followed
+		}()
+		return s.consume.Run(ctx, log, o.open)
 	}
 }

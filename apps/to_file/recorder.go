@@ -1,156 +1,146 @@
 package main
 
 import (
-	"sync"
+	"context"
+	"errors"
+	"log/slog"
 	"time"
 
 	"github.com/millrace-mq/millrace/apps/to_file/archive"
+	millrace "github.com/millrace-mq/millrace/clients/go"
 )
 
-// Gaps between syncs of a stream that trickles. The first message after a
-// pause is synced at once; those that follow share a sync, so that a slow
-// stream does not keep the device busy, nor make a gzip member of every line.
+// How long a disk that was full is left alone until it is tried again. It grows
+// twofold while the disk stays full, or is full again with the next batch.
 const (
-	plainGap = 100 * time.Millisecond
-	gzipGap  = time.Second
+	firstPause = 500 * time.Millisecond
+	longPause  = 5 * time.Second
 )
 
-const never = time.Duration(1<<63 - 1)
-
-// requeueDelay is how long messages that could not be written stay away. It
-// keeps them from coming straight back to a program that is ending.
-const requeueDelay = time.Second
+// tellAgain is how often it is logged that the disk is still full.
+const tellAgain = 10 * time.Minute
 
 // lines is where a recorder puts messages: an archive.Archive.
 type lines interface {
+	Prepare() error
 	Append(now time.Time, m archive.Record) error
 	Sync() error
 	Rotate(now time.Time, skipEmpty bool) error
 	Close() error
+	Abandon()
 }
 
-// answer is how a message is answered: a millrace.Message.
-type answer interface {
-	Finish()
-	Requeue(delay time.Duration)
+// valve lets messages come, or keeps them back: a millrace.Reader.
+type valve interface {
+	Pause()
+	Resume()
 }
 
-// record is a message on its way into a file.
-type record struct {
-	archive.Record
-	answer
-}
-
-// recorder stands between the connections, which hand messages over with add
-// as fast as they come, and the files, which its run writes. A message is
-// finished once a sync that came after it has returned.
-//
-// While the disk syncs some of what may be in flight, the rest is on its way
-// from the daemons: hence a mailbox, and enough is half of that.
+// recorder stands between the reader, which hands batches over with record and
+// waits, and the files, which its run alone touches. While one batch is written
+// and synced, the reader gathers the next, which is all that came meanwhile: so
+// a sync is shared by the more messages the longer it takes.
 type recorder struct {
+	topic     string
 	lines     lines
-	interval  time.Duration // a sync comes at least this often
-	gap       time.Duration // and for lack of more messages, not more often than this
+	room      func(bytes int) error // whether the disk has room again; ErrNoSpace if not
+	valve     valve
+	turns     turns         // shared with other recorders
+	interval  time.Duration // how often a file's end is looked for that no message brings
 	skipEmpty bool
-	enough    int         // a sync comes at once when this many messages wait for it
-	starved   func() bool // whether some daemon sends nothing more before messages are answered
+	log       *slog.Logger
 
-	wake chan struct{} // arrived has become non-empty
+	batches chan []*millrace.Message
+	written chan error    // what became of each batch
+	over    chan struct{} // closed when run takes no more batches
 
-	mu      sync.Mutex // guards arrived; never held across I/O
-	arrived []record
-
-	// Owned by run.
-	batch    []record  // what was taken from arrived last
-	pending  []record  // written, not yet known to be synced
-	lastSync time.Time // when the last sync ended
+	pause time.Duration // the next one; owned by run
 }
 
-// add hands a message over. It never blocks; what may be in flight bounds how
-// much is waiting.
-func (r *recorder) add(m record) {
-	r.mu.Lock()
-	first := len(r.arrived) == 0
-	r.arrived = append(r.arrived, m)
-	r.mu.Unlock()
-	if first {
-		select {
-		case r.wake <- struct{}{}:
-		default:
-		}
+// make completes a recorder.
+func (r *recorder) make() *recorder {
+	r.batches, r.written, r.over = make(chan []*millrace.Message), make(chan error), make(chan struct{})
+	r.pause = firstPause
+	return r
+}
+
+// errOver answers batches that come when the files are closed.
+var errOver = errors.New("the files are closed")
+
+// record returns nil once the batch is on the device. Otherwise none of it is
+// to be counted as written.
+func (r *recorder) record(batch []*millrace.Message) error {
+	select {
+	case r.batches <- batch:
+		return <-r.written
+	case <-r.over:
+		return errOver
 	}
 }
 
-// take returns what has arrived since the last take, in order. It is valid
-// until the next one.
-func (r *recorder) take() []record {
-	clear(r.batch) // lets go of the bodies
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.batch, r.arrived = r.arrived, r.batch[:0]
-	return r.batch
+// HandleBatch implements millrace.BatchHandler: what is not written goes back.
+func (r *recorder) HandleBatch(_ context.Context, batch []*millrace.Message) error {
+	if r.record(batch) != nil { // run tells why
+		for _, m := range batch {
+			m.Requeue(-1)
+		}
+	}
+	return nil
 }
 
 // signals tell a recorder about the world around it.
 type signals struct {
-	hangup   <-chan struct{} // each value: close the file, so that it can be moved away
-	stopping <-chan struct{} // closed when the program is to end: sync without delay
-	ended    <-chan struct{} // closed when no more messages come
+	hangup <-chan struct{} // each value: close the file, so that it can be moved away
+	ended  <-chan struct{} // closed when no more messages come
 }
 
-// run records messages until ended is closed, or until the disk fails, which
-// is the error it returns. What is not finished by then is requeued.
+// run writes what is handed over until ended is closed, or until the disk fails,
+// which is the error it returns.
 func (r *recorder) run(s signals) error {
-	err := r.record(s)
-	if err != nil {
-		_ = r.lines.Close() // gives the file back; the error is known
-	}
-	for _, m := range r.pending {
-		m.Requeue(requeueDelay)
-	}
-	r.pending = nil
-	return err
-}
-
-// requeueRest sends back what comes in after run has failed, until ended is
-// closed.
-func (r *recorder) requeueRest(ended <-chan struct{}) {
+	defer close(r.over)
+	defer r.lines.Abandon()
 	for {
-		for _, m := range r.take() {
-			m.Requeue(requeueDelay)
+		err := r.serve(s)
+		switch {
+		case !errors.Is(err, archive.ErrNoSpace):
+			return err
+		case ended(s):
+			// All is answered. What is finished and could not be moved is where the
+			// next start finds it.
+			r.log.Warn("the disk is full, the last file is left as it is until the next start", "error", err)
+			return nil
 		}
-		select {
-		case <-r.wake:
-		case <-ended:
-			return
-		}
-	}
-}
-
-func (r *recorder) record(s signals) error {
-	tick := time.NewTicker(r.interval)
-	defer tick.Stop()
-	idle := time.NewTimer(0)
-	defer idle.Stop()
-	stopping := s.stopping
-	for {
-		if err := r.write(r.take()); err != nil {
+		if err := r.waitForRoom(s, err); err != nil {
 			return err
 		}
-		idle.Reset(r.idleFor(stopping == nil))
+	}
+}
+
+func ended(s signals) bool {
+	select {
+	case <-s.ended:
+		return true
+	default:
+		return false
+	}
+}
+
+// serve is run until something fails.
+func (r *recorder) serve(s signals) error {
+	tick := time.NewTicker(r.interval)
+	defer tick.Stop()
+	for {
 		var err error
 		select {
-		case <-r.wake:
-		case <-idle.C:
-			err = r.syncIfPending()
+		case batch := <-r.batches:
+			err = r.turns.do(func() error { return r.write(batch) })
+			r.written <- err
 		case <-tick.C:
-			err = r.onTick()
+			err = r.turns.do(func() error { return r.lines.Rotate(time.Now(), r.skipEmpty) })
 		case <-s.hangup:
-			err = r.closeFile()
-		case <-stopping:
-			stopping = nil
+			err = r.turns.do(r.lines.Close)
 		case <-s.ended:
-			return r.closeFile()
+			return r.turns.do(r.lines.Close)
 		}
 		if err != nil {
 			return err
@@ -158,72 +148,72 @@ func (r *recorder) record(s signals) error {
 	}
 }
 
-// write appends the batch, and syncs if enough messages wait for that.
-func (r *recorder) write(batch []record) error {
-	if len(batch) == 0 {
-		return nil
-	}
-	r.pending = append(r.pending, batch...)
+// write appends the batch and makes it safe.
+func (r *recorder) write(batch []*millrace.Message) error {
 	now := time.Now()
 	for _, m := range batch {
-		if err := r.lines.Append(now, m.Record); err != nil {
+		err := r.lines.Append(now, archive.Record{ID: m.ID, Timestamp: m.Timestamp, Attempts: m.Attempts, Topic: r.topic, Body: m.Body})
+		if err != nil {
 			return err
 		}
 	}
-	if len(r.pending) >= r.enough {
-		return r.sync()
-	}
-	return nil
-}
-
-// idleFor returns how long to wait for more messages before those pending are
-// synced.
-func (r *recorder) idleFor(stopping bool) time.Duration {
-	switch {
-	case len(r.pending) == 0:
-		return never
-	case stopping || r.starved():
-		return 0
-	}
-	return max(0, r.gap-time.Since(r.lastSync))
-}
-
-func (r *recorder) syncIfPending() error {
-	if len(r.pending) == 0 {
-		return nil
-	}
-	return r.sync()
-}
-
-// sync makes what was appended safe and finishes its messages.
-func (r *recorder) sync() error {
 	if err := r.lines.Sync(); err != nil {
 		return err
 	}
-	r.finish()
-	r.lastSync = time.Now()
+	r.pause = firstPause
 	return nil
 }
 
-func (r *recorder) finish() {
-	for i, m := range r.pending {
-		m.Finish()
-		r.pending[i] = record{}
+// waitForRoom keeps messages back until a full disk has room, or ended is closed. The disk
+// is tried with a file of its own, and not with messages: each of their attempts
+// would count. What was on its way goes back, where another program may have it.
+func (r *recorder) waitForRoom(s signals, full error) error {
+	since, told := time.Now(), time.Now()
+	r.valve.Pause()
+	r.log.Warn("the disk is full, consuming nothing until it has room", "topic", r.topic, "error", full)
+	size := leastRoom
+	for {
+		size = r.refuse(s, size)
+		if ended(s) {
+			return nil
+		}
+		err := r.turns.do(func() error { return r.room(size) })
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, archive.ErrNoSpace) {
+			return err
+		}
+		if time.Since(told) >= tellAgain {
+			r.log.Warn("the disk is still full, nothing is consumed", "topic", r.topic, "for", time.Since(since).Round(time.Second), "error", err)
+			told = time.Now()
+		}
 	}
-	r.pending = r.pending[:0]
-}
-
-func (r *recorder) onTick() error {
-	if err := r.lines.Rotate(time.Now(), r.skipEmpty); err != nil {
-		return err
-	}
-	return r.syncIfPending()
-}
-
-func (r *recorder) closeFile() error {
-	if err := r.lines.Close(); err != nil {
-		return err
-	}
-	r.finish()
+	r.log.Info("the disk has room again, consuming goes on", "topic", r.topic, "after", time.Since(since).Round(time.Millisecond))
+	r.valve.Resume()
 	return nil
+}
+
+// refuse answers batches with ErrNoSpace for as long as a pause is, or until ended
+// is closed. It returns how many bytes the largest had, size at least: there must be room
+// for as much before it is sent again.
+func (r *recorder) refuse(s signals, size int) int {
+	pause := time.NewTimer(r.pause)
+	defer pause.Stop()
+	r.pause = min(2*r.pause, longPause)
+	for {
+		select {
+		case batch := <-r.batches:
+			bytes := 0
+			for _, m := range batch {
+				bytes += len(m.Body)
+			}
+			size = max(size, bytes)
+			r.written <- archive.ErrNoSpace
+		case <-pause.C:
+			return size
+		case <-s.ended:
+			return size
+		}
+	}
 }

@@ -2,13 +2,13 @@ package main
 
 import (
 	"context"
+	"flag"
 	"log/slog"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
-
-	"flag"
-	"os"
 
 	"github.com/millrace-mq/millrace/internal/program"
 )
@@ -27,22 +27,29 @@ func parse(t *testing.T, args ...string) *settings {
 func TestSettingsRefused(t *testing.T) {
 	const ok = "--topic=t --lookupd-http-address=127.0.0.1:4161 "
 	tests := map[string]struct{ args, want string }{
-		"nothing":          {"", "topic: at least one is needed\nlookupd-http-address or qd-tcp-address: at least one is needed"},
-		"both addresses":   {ok + "--qd-tcp-address=127.0.0.1:4150", "give only one of them"},
-		"topic name":       {ok + "--topic=a/b", `topic "a/b": not a valid name`},
-		"channel name":     {ok + "--channel=a/b", `"a/b" is not a valid name`},
-		"max-in-flight":    {ok + "--max-in-flight=0", "max-in-flight 0"},
-		"sync-interval":    {ok + "--sync-interval=0", "sync-interval 0s"},
-		"poll interval":    {ok + "--lookupd-poll-interval=-1s", "lookupd-poll-interval -1s"},
-		"one name for two": {ok + "--topic=u --filename-format=x", "must contain <TOPIC>"},
-		"no revision":      {ok + "--gzip --filename-format=x", "must contain <REV>"},
-		"gzip level":       {ok + "--gzip --gzip-level=0", "gzip-level 0"},
-		"date":             {ok + "--datetime-format=%Q", "%Q is unknown"},
-		"output directory": {ok + "--output-dir=", "output-dir"},
+		"nothing":              {"", "topic: at least one is needed, or a topic-pattern\nlookupd-http-address or qd-tcp-address: at least one is needed"},
+		"both addresses":       {ok + "--qd-tcp-address=127.0.0.1:4150", "give only one of them"},
+		"topic name":           {ok + "--topic=a/b", `topic "a/b": not a valid name`},
+		"channel name":         {ok + "--channel=a/b", `channel "a/b": not a valid name`},
+		"max-in-flight":        {ok + "--max-in-flight=0", "max-in-flight 0"},
+		"sync-interval":        {ok + "--sync-interval=0", "sync-interval 0s"},
+		"poll interval":        {ok + "--lookupd-poll-interval=-1s", "lookupd-poll-interval -1s"},
+		"one name for two":     {ok + "--topic=u --filename-format=x", "must contain <TOPIC>"},
+		"no revision":          {ok + "--gzip --filename-format=x", "must contain <REV>"},
+		"no topic in the name": {"--topic-pattern=x --lookupd-http-address=127.0.0.1:4161 --filename-format=x", "must contain <TOPIC>"},
+		"pattern":              {ok + "--topic-pattern=(", `topic-pattern "("`},
+		"no lookupd":           {"--topic-pattern=x --qd-tcp-address=127.0.0.1:4150", "needs a lookupd-http-address"},
+		"two compressions":     {ok + "--gzip --zstd", "give only one"},
+		"zstd level":           {ok + "--zstd --zstd-level=0", "zstd-level 0"},
+		"option":               {ok + "--consumer-opt=frob,1", `consumer-opt "frob,1": there is no such option`},
+		"connect":              {ok + "--http-client-connect-timeout=0", "http-client-connect-timeout 0s"},
+		"gzip level":           {ok + "--gzip --gzip-level=0", "gzip-level 0"},
+		"date":                 {ok + "--datetime-format=%Q", "%Q is unknown"},
+		"output directory":     {ok + "--output-dir=", "output-dir"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			_, err := parse(t, strings.Fields(tt.args)...).streams("host.example.com", 1, slog.New(slog.DiscardHandler))
+			_, err := parse(t, strings.Fields(tt.args)...).opener("host.example.com", 1, slog.New(slog.DiscardHandler))
 			if err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("got %v, want an error with %q", err, tt.want)
 			}
@@ -52,8 +59,8 @@ func TestSettingsRefused(t *testing.T) {
 
 func TestNSQsSpellings(t *testing.T) {
 	s := parse(t, "--nsqd-tcp-address=a:1,b:2", "--nsqlookupd-http-address=c:3", "--nsqlookupd-http-address=d:4")
-	if s.daemons.String() != "a:1,b:2" || s.lookupds.String() != "c:3,d:4" {
-		t.Errorf("daemons %v, lookupds %v", s.daemons, s.lookupds)
+	if !slices.Equal(s.consume.Daemons(), []string{"a:1", "b:2"}) || !slices.Equal(s.consume.Lookups(), []string{"c:3", "d:4"}) {
+		t.Errorf("daemons %q, lookupds %q", s.consume.Daemons(), s.consume.Lookups())
 	}
 }
 
@@ -70,4 +77,24 @@ func TestUnusableDirectory(t *testing.T) {
 	if status != 1 || strings.Count(stderr.String(), "\n") != 1 || !strings.Contains(stderr.String(), "not a directory") {
 		t.Errorf("status %d, standard error %q", status, stderr.String())
 	}
+}
+
+// --help lists every flag where it belongs, and none that is not there.
+func TestSections(t *testing.T) {
+	fs := flag.NewFlagSet("to_file", flag.ContinueOnError)
+	itself.Setup(fs, program.Stdio{})
+	listed := map[string]bool{}
+	for _, s := range itself.Sections {
+		for _, name := range s.Flags {
+			listed[name] = true
+			if fs.Lookup(name) == nil {
+				t.Errorf("%q lists --%s, which there is not", s.Title, name)
+			}
+		}
+	}
+	fs.VisitAll(func(f *flag.Flag) {
+		if !listed[f.Name] && !strings.HasPrefix(f.Name, "nsq") {
+			t.Errorf("--%s is in no section", f.Name)
+		}
+	})
 }

@@ -1,120 +1,116 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"fmt"
-	"log/slog"
-	"os"
 	"sync"
 	"time"
 
+	"github.com/millrace-mq/millrace/apps/internal/consume"
 	"github.com/millrace-mq/millrace/apps/to_file/archive"
 	millrace "github.com/millrace-mq/millrace/clients/go"
 )
 
+// How long the messages of a stream that trickles wait for company, so that it does
+// not keep the device busy, nor make a gzip member of every line.
+const (
+	plainGap  = 100 * time.Millisecond
+	packedGap = 500 * time.Millisecond
+)
+
+// requeueDelay is how long messages that could not be written stay away, unless an
+// option says otherwise. It keeps them from coming straight back to a program that
+// is ending.
+const requeueDelay = time.Second
+
 // stream is one topic on its way from the daemons into files.
 type stream struct {
-	topic    string
-	files    *archive.Archive
 	reader   *millrace.Reader
 	recorder *recorder
-	log      *slog.Logger
-	hangup   chan struct{}
+	hangups  *hangups
 }
 
-// aWhile is how long finding a daemon may take unremarked.
-const aWhile = 3 * time.Second
-
-// newStream completes r and cfg, and connects them.
-func newStream(files *archive.Archive, cfg millrace.ReaderConfig, r *recorder) (*stream, error) {
-	s := &stream{topic: cfg.Topic, files: files, recorder: r, log: cfg.Log, hangup: make(chan struct{}, 1)}
-	r.lines = files
-	r.wake = make(chan struct{}, 1)
-	cfg.Handler = millrace.HandlerFunc(func(_ context.Context, m *millrace.Message) error {
-		s.recorder.add(record{archive.Record{ID: m.ID, Timestamp: m.Timestamp, Attempts: m.Attempts, Topic: s.topic, Body: m.Body}, m})
-		return millrace.ErrAnswerLater
-	})
+// newStream completes cfg and r, and connects them.
+func newStream(cfg millrace.ReaderConfig, gap time.Duration, r *recorder, h *hangups) (*stream, error) {
+	s := &stream{recorder: r.make(), hangups: h}
+	cfg.BatchHandler = r
+	// The larger a batch, the fewer syncs; while it is written, the rest of what may be in
+	// flight is on its way, and daemons that are idle keep a little credit.
+	cfg.BatchSize = max(1, cfg.MaxInFlight*3/4)
+	cfg.BatchWait = min(gap, r.interval)
+	cfg.RequeueDelay = cmp.Or(cfg.RequeueDelay, requeueDelay)
 	var err error
 	s.reader, err = millrace.NewReader(cfg)
 	if err != nil {
 		return nil, err
 	}
-	r.enough = max(1, cfg.MaxInFlight/2)
-	r.starved = s.reader.Starved
+	r.valve = s.reader
 	return s, nil
 }
 
-// run consumes until ctx ends or the disk fails.
-func (s *stream) run(ctx context.Context) error {
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
+// Run implements consume.Stream: it consumes until ctx ends or the disk fails.
+func (s *stream) Run(ctx context.Context) error {
+	hangup := s.hangups.join()
+	defer s.hangups.leave(hangup)
 	ended := make(chan struct{})
+	if err := s.prepare(ctx); err != nil || ctx.Err() != nil {
+		return err
+	}
+	reading, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	var consumed error
 	wg.Go(func() {
 		defer close(ended)
-		consumed = s.reader.Run(ctx)
+		consumed = s.reader.Run(reading)
 	})
-	wg.Go(func() { s.sayIfAlone(ctx) })
-	err := s.recorder.run(signals{hangup: s.hangup, stopping: ctx.Done(), ended: ended})
-	if err != nil {
-		stop()
-		s.recorder.requeueRest(ended)
-	}
+	wg.Go(func() {
+		defer stop()
+		s.drain(ctx, ended)
+	})
+	wg.Go(func() { consume.SayIfAlone(reading, s.reader, s.recorder.topic, s.recorder.log) })
+	err := s.recorder.run(signals{hangup: hangup, ended: ended})
+	stop()
 	<-ended
-	if err = errors.Join(err, consumed); err != nil {
-		return fmt.Errorf("topic %s: %w", s.topic, err)
-	}
-	return nil
+	return errors.Join(err, consumed)
 }
 
-// sayIfAlone tells once, after a while without any daemon, that this is being
-// waited for: a topic may not exist yet, or its name be mistyped.
-func (s *stream) sayIfAlone(ctx context.Context) {
-	t := time.NewTimer(aWhile)
-	defer t.Stop()
+// handLength is for how long what is in hand is written at the end. What is left then
+// goes back.
+const handLength = 5 * time.Second
+
+// drain waits until ctx ends, and then until what has been delivered is written: the
+// reader alone would give back what still waits for company.
+func (s *stream) drain(ctx context.Context, ended <-chan struct{}) {
 	select {
-	case <-t.C:
-		if s.reader.Stats().Connections == 0 {
-			s.log.Warn("no daemon with this topic was found yet, waiting for one", "topic", s.topic)
-		}
 	case <-ctx.Done():
+	case <-ended:
+		return
+	}
+	s.reader.Pause()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(handLength); s.reader.Stats().InFlight > 0 && time.Now().Before(end); {
+		select {
+		case <-tick.C:
+		case <-ended:
+			return
+		}
 	}
 }
 
-// run consumes all streams until ctx ends; then it drains them and returns nil.
-// When one fails, all end, and it returns why. A hangup closes all files, so
-// that they can be moved away.
-func run(ctx context.Context, streams []*stream, hangups <-chan os.Signal) error {
-	for _, s := range streams {
-		if err := s.files.Prepare(); err != nil {
+// prepare tries what has to work before a message is taken. A disk that is full is
+// waited for.
+func (s *stream) prepare(ctx context.Context) error {
+	for {
+		err := s.recorder.turns.do(s.recorder.lines.Prepare)
+		if !errors.Is(err, archive.ErrNoSpace) {
+			return err
+		}
+		if err := s.recorder.waitForRoom(signals{ended: ctx.Done()}, err); err != nil || ctx.Err() != nil {
 			return err
 		}
 	}
-	ctx, stop := context.WithCancel(ctx)
-	defer stop()
-	var wg sync.WaitGroup
-	errs := make([]error, len(streams))
-	for i, s := range streams {
-		wg.Go(func() {
-			defer stop()
-			errs[i] = s.run(ctx)
-		})
-	}
-	for ctx.Err() == nil {
-		select {
-		case <-ctx.Done():
-		case <-hangups:
-			for _, s := range streams {
-				select {
-				case s.hangup <- struct{}{}:
-				default: // one is waiting already
-				}
-			}
-		}
-	}
-	wg.Wait()
-	return errors.Join(errs...)
 }

@@ -49,6 +49,8 @@ func TestCheckFile(t *testing.T) {
 		{"apps/standalone/x.go", `import ("` + m + `qd"; "` + m + `lookupd")`, ""},
 		{"apps/to_file/x.go", `import "` + m + `apps/to_file/archive"`, ""},
 		{"apps/to_file/archive/x.go", `import "` + m + `apps/to_file/disk"`, ""},
+		{"apps/to_file/x.go", `import "` + m + `apps/internal/consume"`, ""},
+		{"qd/tcp/x.go", `import "` + m + `apps/internal/consume"`, "what is below a program is that program's"},
 		{"apps/to_file/x.go", `import "` + m + `apps/to_file2/archive"`, "what is below a program is that program's"},
 		{"apps/to_file/x.go", `import "` + m + `apps/pub"`, "what is below a program is that program's"},
 		{"apps/to_file/x.go", `import "` + m + `apps/internal/consume"`, ""},

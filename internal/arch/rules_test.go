@@ -21,7 +21,7 @@ type folder struct {
 var folders = []folder{
 	{path: "protocol"},
 	{path: "internal", mayImport: []string{"protocol"}, thirdParty: []string{httprouter}},
-	{path: "internal/e2e", mayImport: []string{"clients", "internal", "protocol"}}, // tests all of it
+	{path: "internal/e2e", mayImport: []string{"clients", "internal", "protocol"}, inTests: []string{compress}}, // tests all of it
 	{path: "internal/program", mayImport: []string{"protocol"}, thirdParty: []string{toml}},
 	{path: "internal/e2e/cluster", mayImport: []string{"clients", "internal", "protocol"}}, // its writers and readers are our own clients
 	{path: "internal/e2e/browser", mayImport: []string{"clients", "admin/cluster", "admin/history", "internal", "protocol"}, thirdParty: []string{chromedp, cdproto}},
@@ -52,6 +52,7 @@ var folders = []folder{
 	{path: "clients/conformance", mayImport: []string{"clients", "protocol"}, thirdParty: []string{snappy}},
 	{path: "clients/conformance/script", mayImport: []string{"protocol"}, pure: true, mayNot: []string{"context", "io", "log", "net", "os", "sync", "syscall"}},
 	{path: "apps", mayImport: []string{"qd", "lookupd", "admin", "clients", "internal", "protocol"}},
+	{path: "apps/to_file", mayImport: []string{"apps/internal", "clients", "internal", "protocol"}, thirdParty: []string{compress}},
 	{path: "apps/internal/fields", pure: true, mayNot: []string{"context", "log", "net", "os", "syscall"}, thirdParty: []string{jsontext}},
 	{path: "apps/stat", mayImport: []string{"admin", "internal", "protocol"}, thirdParty: []string{term}, inTests: []string{pty}},
 	{path: "apps/stat/board", mayImport: []string{"admin/fleet", "admin/history"}, pure: true, mayNot: []string{"context", "io", "log", "net", "os", "sync", "syscall"}},
