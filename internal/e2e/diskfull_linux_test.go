@@ -93,7 +93,7 @@ func elsewhere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	again := exec.Command(self, "-test.run=^TestDiskFull$", "-test.v")
+	again := exec.Command(self, "-test.run=^"+t.Name()+"$", "-test.v")
 	again.Env = append(os.Environ(), inNamespace+"=1", testenv.ProgramsAre+"="+programs)
 	again.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
