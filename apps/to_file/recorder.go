@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/millrace-mq/millrace/apps/internal/record"
 	"github.com/millrace-mq/millrace/apps/to_file/archive"
 	millrace "github.com/millrace-mq/millrace/clients/go"
 )
@@ -23,7 +24,7 @@ const tellAgain = 10 * time.Minute
 // lines is where a recorder puts messages: an archive.Archive.
 type lines interface {
 	Prepare() error
-	Append(now time.Time, m archive.Record) error
+	Append(now time.Time, m record.Record) error
 	Sync() error
 	Rotate(now time.Time, skipEmpty bool) error
 	Close() error
@@ -152,7 +153,7 @@ func (r *recorder) serve(s signals) error {
 func (r *recorder) write(batch []*millrace.Message) error {
 	now := time.Now()
 	for _, m := range batch {
-		err := r.lines.Append(now, archive.Record{ID: m.ID, Timestamp: m.Timestamp, Attempts: m.Attempts, Topic: r.topic, Body: m.Body})
+		err := r.lines.Append(now, record.Record{ID: m.ID, Timestamp: m.Timestamp, Attempts: m.Attempts, Topic: r.topic, Body: m.Body})
 		if err != nil {
 			return err
 		}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/millrace-mq/millrace/apps/internal/consume"
+	"github.com/millrace-mq/millrace/apps/internal/record"
 	"github.com/millrace-mq/millrace/apps/to_file/archive"
 	millrace "github.com/millrace-mq/millrace/clients/go"
 	"github.com/millrace-mq/millrace/internal/program"
@@ -158,11 +159,11 @@ func (o *opener) open(topic string) (consume.Stream, error) {
 }
 
 // format is the value of --format.
-type format struct{ archive.Format }
+type format struct{ record.Format }
 
 // Set implements flag.Value.
 func (f *format) Set(text string) error {
-	parsed, err := archive.ParseFormat(text)
+	parsed, err := record.ParseFormat(text)
 	if err != nil {
 		return errors.New("must be " + f.Expects())
 	}
@@ -175,7 +176,7 @@ func (f *format) Get() any { return f.String() }
 
 // Choices are the values that there are.
 func (f *format) Choices() []string {
-	return []string{archive.Raw.String(), archive.JSON.String(), archive.Length.String()}
+	return []string{record.Raw.String(), record.JSON.String(), record.Length.String()}
 }
 
 // Expects implements program.Expecting.

@@ -32,7 +32,7 @@ var formatNames = [...]string{Raw: "raw", JSON: "json", Length: "length-prefixed
 
 // String is the format's name: raw, json or length-prefixed.
 func (f Format) String() string {
-	if f < 0 || int(f) >= len(formatNames) {
+	if !f.Valid() {
 		return fmt.Sprintf("Format(%d)", int(f))
 	}
 	return formatNames[f]
@@ -47,6 +47,9 @@ func ParseFormat(name string) (Format, error) {
 	}
 	return 0, fmt.Errorf("format %q: must be raw, json or length-prefixed", name)
 }
+
+// Valid reports whether f is one of the formats.
+func (f Format) Valid() bool { return f >= 0 && int(f) < len(formatNames) }
 
 // Lines reports whether every message ends with a newline.
 func (f Format) Lines() bool { return f != Length }
@@ -75,7 +78,7 @@ func (f Format) Append(dst []byte, m *Record) []byte {
 
 func appendJSON(dst []byte, m *Record) []byte {
 	dst = append(dst, `{"id":"`...)
-	dst = appendID(dst, m.ID)
+	dst = AppendID(dst, m.ID)
 	dst = append(dst, `","timestamp":`...)
 	dst = strconv.AppendInt(dst, m.Timestamp.UnixNano(), 10)
 	dst = append(dst, `,"attempts":`...)
@@ -92,9 +95,9 @@ func appendJSON(dst []byte, m *Record) []byte {
 	return append(dst, "\"}\n"...)
 }
 
-// appendID adds an ID, whose sixteen bytes are hexadecimal unless a daemon is
+// AppendID adds an ID, whose sixteen bytes are hexadecimal unless a daemon is
 // out of its mind: then they are written so that the line stays JSON.
-func appendID(dst []byte, id [16]byte) []byte {
+func AppendID(dst []byte, id [16]byte) []byte {
 	if !utf8.Valid(id[:]) {
 		return hex.AppendEncode(dst, id[:])
 	}

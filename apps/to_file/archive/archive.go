@@ -15,6 +15,8 @@ import (
 	"log/slog"
 	"path/filepath"
 	"time"
+
+	"github.com/millrace-mq/millrace/apps/internal/record"
 )
 
 // Config says what an Archive's files are called, when they end and how they
@@ -24,7 +26,7 @@ type Config struct {
 	OutputDir string // where finished files are; created when missing
 	WorkDir   string // where files are written until they are finished; "" is OutputDir
 
-	Format      Format
+	Format      record.Format
 	Compression Compression
 	Level       int  // of compression, 1 (fast) to 9 (small) for Gzip, to 22 for Zstd
 	Sidecar     bool // beside each finished file, a FILE.json says what is in it
@@ -50,7 +52,7 @@ func (c Config) NeedsRevision() bool {
 // crash, one with an age limit has one beginning, and of one with a sidecar
 // everything in it must be known.
 func (c Config) exclusive() bool {
-	return c.Compression != None || c.Format == Length || c.RotateInterval > 0 || c.Sidecar
+	return c.Compression != None || c.Format == record.Length || c.RotateInterval > 0 || c.Sidecar
 }
 
 // moves reports whether finished files go from one directory to another.
@@ -70,7 +72,7 @@ type Archive struct {
 	work        string
 	limits      rotation
 	exclusive   bool
-	format      Format
+	format      record.Format
 	compression Compression
 	level       int
 	sidecar     bool
@@ -118,7 +120,7 @@ func (c Config) check() (errs []error) {
 	refuse(c.RotateSize < 0 || c.RotateInterval < 0, "rotate-size and rotate-interval must not be negative")
 	refuse(!c.Name.hasRevision && c.NeedsRevision(), "filename-format %q: must contain <REV> with compression,"+
 		" length-prefixed messages, rotation, sidecars or a work-dir, since several files may then want one name", c.Name.format)
-	refuse(c.Format < 0 || int(c.Format) >= len(formatNames), "%s: no such format", c.Format)
+	refuse(!c.Format.Valid(), "%s: no such format", c.Format)
 	if c.Compression < 0 || int(c.Compression) >= len(compressionNames) {
 		return append(errs, fmt.Errorf("%s: no such compression", c.Compression))
 	}
@@ -136,7 +138,7 @@ func (a *Archive) moves() bool { return a.work != a.output }
 //
 // On ErrNoSpace neither this message nor any other that was appended since the
 // last Sync is in the file.
-func (a *Archive) Append(now time.Time, m Record) error {
+func (a *Archive) Append(now time.Time, m record.Record) error {
 	if a.err != nil {
 		return a.err
 	}

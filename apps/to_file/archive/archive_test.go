@@ -17,6 +17,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
+	"github.com/millrace-mq/millrace/apps/internal/record"
 	"github.com/millrace-mq/millrace/apps/to_file/archive"
 	"github.com/millrace-mq/millrace/apps/to_file/archive/archivetest"
 )
@@ -53,7 +54,7 @@ func open(t *testing.T, disk archive.FS, change func(*archive.Config)) *archive.
 }
 
 // rec is a message that says s.
-func rec(s string) archive.Record { return archive.Record{Body: []byte(s)} }
+func rec(s string) record.Record { return record.Record{Body: []byte(s)} }
 
 func must(t *testing.T, err error) {
 	t.Helper()
@@ -433,9 +434,9 @@ func TestOnTheSystemsDisk(t *testing.T) {
 			})
 			line := bytes.Repeat([]byte("x"), 99)
 			for range 30_000 {
-				must(t, a.Append(noon, archive.Record{Body: line}))
+				must(t, a.Append(noon, record.Record{Body: line}))
 			}
-			must(t, a.Append(noon, archive.Record{Body: bytes.Repeat(line, 30_000)})) // longer than any buffer
+			must(t, a.Append(noon, record.Record{Body: bytes.Repeat(line, 30_000)})) // longer than any buffer
 			must(t, a.Close())
 			finished, err := filepath.Glob(filepath.Join(dir, fmt.Sprint(gz), "out", "*"))
 			must(t, err)

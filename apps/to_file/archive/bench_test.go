@@ -6,13 +6,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/millrace-mq/millrace/apps/internal/record"
 	"github.com/millrace-mq/millrace/apps/to_file/archive"
 )
 
 // BenchmarkAppend appends lines of 100 bytes, as logs have them, and syncs as
 // often as a busy stream does. Its figures are for one processor.
 func BenchmarkAppend(b *testing.B) {
-	lines := make([]archive.Record, 4096)
+	lines := make([]record.Record, 4096)
 	r := rand.New(rand.NewPCG(1, 2))
 	for i := range lines {
 		body := fmt.Sprintf(`%d.%06d 10.0.%d.%d GET /v1/orders/%08x status=%d took=%dus agent="client/1.%d" `,
@@ -20,20 +21,20 @@ func BenchmarkAppend(b *testing.B) {
 		for len(body) < 99 {
 			body += "x"
 		}
-		lines[i] = archive.Record{Topic: "orders", Timestamp: time.Unix(1780000000, 0), Attempts: 1, Body: []byte(body[:99])}
+		lines[i] = record.Record{Topic: "orders", Timestamp: time.Unix(1780000000, 0), Attempts: 1, Body: []byte(body[:99])}
 		copy(lines[i].ID[:], fmt.Sprintf("%016x", i))
 	}
 	for _, c := range []struct {
-		f     archive.Format
+		f     record.Format
 		c     archive.Compression
 		level int
 		side  bool
 	}{
-		{archive.Raw, archive.None, 0, false}, {archive.JSON, archive.None, 0, false}, {archive.Length, archive.None, 0, false},
-		{archive.Raw, archive.None, 0, true},
-		{archive.Raw, archive.Gzip, 1, false}, {archive.Raw, archive.Gzip, 3, false}, {archive.Raw, archive.Gzip, 5, false},
-		{archive.Raw, archive.Gzip, 6, false}, {archive.Raw, archive.Gzip, 9, false},
-		{archive.Raw, archive.Zstd, 1, false}, {archive.Raw, archive.Zstd, 3, false}, {archive.Raw, archive.Zstd, 10, false},
+		{record.Raw, archive.None, 0, false}, {record.JSON, archive.None, 0, false}, {record.Length, archive.None, 0, false},
+		{record.Raw, archive.None, 0, true},
+		{record.Raw, archive.Gzip, 1, false}, {record.Raw, archive.Gzip, 3, false}, {record.Raw, archive.Gzip, 5, false},
+		{record.Raw, archive.Gzip, 6, false}, {record.Raw, archive.Gzip, 9, false},
+		{record.Raw, archive.Zstd, 1, false}, {record.Raw, archive.Zstd, 3, false}, {record.Raw, archive.Zstd, 10, false},
 	} {
 		b.Run(fmt.Sprintf("%s,%s-%d,sidecar=%t", c.f, c.c, c.level, c.side), func(b *testing.B) {
 			name, err := archive.Pattern{Format: "x<REV>", Revision: true}.Name()

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/millrace-mq/millrace/apps/internal/record"
 	"github.com/millrace-mq/millrace/apps/to_file/archive"
 	"github.com/millrace-mq/millrace/apps/to_file/archive/archivetest"
 )
@@ -63,9 +64,9 @@ func killAt(d *archivetest.Disk, n int) (met func() bool) {
 // with everything in them that was vouched for.
 func TestEveryCrash(t *testing.T) {
 	for name, layout := range layouts {
-		for _, f := range []archive.Format{archive.Raw, archive.JSON, archive.Length} {
+		for _, f := range []record.Format{record.Raw, record.JSON, record.Length} {
 			for _, c := range []archive.Compression{archive.None, archive.Gzip, archive.Zstd} {
-				if name != "in place" && (f != archive.Raw || c == archive.Zstd) {
+				if name != "in place" && (f != record.Raw || c == archive.Zstd) {
 					continue // what differs between formats does not differ between layouts
 				}
 				change := func(cfg *archive.Config) {
@@ -119,7 +120,7 @@ func crashAgain(t *testing.T, disk *archivetest.Disk, change func(*archive.Confi
 }
 
 // checkRecovered starts on what a crash has left, some hours later.
-func checkRecovered(t *testing.T, disk *archivetest.Disk, change func(*archive.Config), f archive.Format, safe []string) {
+func checkRecovered(t *testing.T, disk *archivetest.Disk, change func(*archive.Config), f record.Format, safe []string) {
 	t.Helper()
 	a := open(t, disk, change)
 	closed(t, a, disk)
@@ -181,8 +182,8 @@ func checkSidecar(t *testing.T, files map[string]string, path string, lines int)
 }
 
 // parse returns the bodies in what was unpacked, or why it is not whole.
-func parse(f archive.Format, text string) (bodies []string, err error) {
-	if f == archive.Length {
+func parse(f record.Format, text string) (bodies []string, err error) {
+	if f == record.Length {
 		for len(text) > 0 {
 			if len(text) < 4 {
 				return bodies, errors.New("half a length")
@@ -204,7 +205,7 @@ func parse(f archive.Format, text string) (bodies []string, err error) {
 		return nil, errors.New("half a line")
 	}
 	lines = lines[:len(lines)-1]
-	if f == archive.Raw {
+	if f == record.Raw {
 		return lines, nil
 	}
 	for _, line := range lines {

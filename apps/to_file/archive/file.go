@@ -6,6 +6,8 @@ import (
 	"hash"
 	"sync"
 	"time"
+
+	"github.com/millrace-mq/millrace/apps/internal/record"
 )
 
 // flushSize is how many bytes of lines are gathered for one write. It is large
@@ -54,12 +56,12 @@ func (s stamped) stamp() *Stamp {
 	if s.at.IsZero() {
 		return nil
 	}
-	return &Stamp{ID: string(appendID(nil, s.id)), Timestamp: s.at.UnixNano()}
+	return &Stamp{ID: string(record.AppendID(nil, s.id)), Timestamp: s.at.UnixNano()}
 }
 
 // append adds a message. Writes always end with one, so that two processes
 // which append to one file do not mix within a line.
-func (o *openFile) append(m *Record) error {
+func (o *openFile) append(m *record.Record) error {
 	if o.uncut {
 		if err := o.cut(); err != nil {
 			return err
@@ -70,7 +72,7 @@ func (o *openFile) append(m *Record) error {
 		o.lines = (*o.buf)[:0]
 	}
 	before := len(o.lines)
-	o.lines = o.a.format.append(o.lines, m)
+	o.lines = o.a.format.Append(o.lines, m)
 	n := int64(len(o.lines) - before)
 	o.state.bytes += n
 	o.now.Bytes += n

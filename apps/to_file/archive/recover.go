@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"path/filepath"
 	"strings"
+
+	"github.com/millrace-mq/millrace/apps/internal/record"
 )
 
 // Recover makes whole what earlier runs have left unfinished of this topic's
@@ -129,7 +131,7 @@ func (a *Archive) recoverFile(e *ended) error {
 // a file to be settled then: one without anything in it is removed. ErrLocked
 // says that somebody has the file open.
 func (a *Archive) mend(e *ended, path string) (kept bool, err error) {
-	format, err := ParseFormat(e.id.Format)
+	format, err := record.ParseFormat(e.id.Format)
 	if err != nil {
 		return false, err
 	}
@@ -151,7 +153,7 @@ func (a *Archive) mend(e *ended, path string) (kept bool, err error) {
 	return true, nil
 }
 
-func (a *Archive) mendOpen(e *ended, f File, format Format, c Compression) (empty bool, err error) {
+func (a *Archive) mendOpen(e *ended, f File, format record.Format, c Compression) (empty bool, err error) {
 	alone, err := f.Lock(true)
 	if err != nil {
 		return false, err

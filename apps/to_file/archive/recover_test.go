@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/millrace-mq/millrace/apps/internal/record"
 	"github.com/millrace-mq/millrace/apps/to_file/archive"
 	"github.com/millrace-mq/millrace/apps/to_file/archive/archivetest"
 )
@@ -177,7 +178,7 @@ func TestRecoverOfAFileThatAnotherWrites(t *testing.T) {
 // under the old ones.
 func TestRecoverAfterASettingHasChanged(t *testing.T) {
 	disk := torn(t, archivetest.NewDisk(), archive.Config{
-		Name: pattern(t, "t", "h", ".zst"), OutputDir: "/out", Compression: archive.Zstd, Level: 3, Format: archive.JSON,
+		Name: pattern(t, "t", "h", ".zst"), OutputDir: "/out", Compression: archive.Zstd, Level: 3, Format: record.JSON,
 	})
 	a, err := archive.New(archive.Config{Name: pattern(t, "t", "h", ""), OutputDir: "/out", WorkDir: "/work", FS: disk})
 	must(t, err)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
+	"github.com/millrace-mq/millrace/apps/internal/record"
 )
 
 // tally counts what is in a file, before compression.
@@ -25,7 +26,7 @@ func (t *tally) add(o tally) {
 // bytes ends, and what lies between from, where one begins, and there. It reads
 // from there on only, in bounded memory. An error is the disk's: whatever the
 // file holds is none.
-func whole(r io.ReaderAt, format Format, c Compression, from, size int64) (end int64, t tally, err error) {
+func whole(r io.ReaderAt, format record.Format, c Compression, from, size int64) (end int64, t tally, err error) {
 	s := &source{r: io.NewSectionReader(r, from, size-from)}
 	s.buf = bufio.NewReaderSize(s, flushSize)
 	switch {
@@ -33,7 +34,7 @@ func whole(r io.ReaderAt, format Format, c Compression, from, size int64) (end i
 		end, t = wholeMembers(s, format)
 	case c == Zstd:
 		end, t = wholeFrames(s, r, from, format)
-	case format == Length:
+	case format == record.Length:
 		end, t = wholeRecords(s, size-from)
 	default:
 		end, t = wholeLines(s, format)
@@ -65,7 +66,7 @@ func (s *source) at() int64 { return s.read - int64(s.buf.Buffered()) }
 // wholeLines ends behind the last newline. A file of a machine that has lost
 // its power may hold zeros where lines were to be: JSON has none, so it ends
 // before them.
-func wholeLines(s *source, format Format) (end int64, t tally) {
+func wholeLines(s *source, format record.Format) (end int64, t tally) {
 	var at int64
 	for {
 		if _, err := s.buf.Peek(1); err != nil { // fills the buffer
@@ -73,7 +74,7 @@ func wholeLines(s *source, format Format) (end int64, t tally) {
 		}
 		b, _ := s.buf.Peek(s.buf.Buffered())
 		text := b
-		if format == JSON {
+		if format == record.JSON {
 			if zero := bytes.IndexByte(b, 0); zero >= 0 {
 				text = b[:zero]
 			}
@@ -124,7 +125,7 @@ func wholeRecords(s *source, size int64) (end int64, t tally) {
 }
 
 // wholeMembers ends behind the last gzip member with a right checksum.
-func wholeMembers(s *source, format Format) (end int64, t tally) {
+func wholeMembers(s *source, format record.Format) (end int64, t tally) {
 	z := new(gzip.Reader)
 	for {
 		if z.Reset(s.buf) != nil {
@@ -143,7 +144,7 @@ func wholeMembers(s *source, format Format) (end int64, t tally) {
 // wholeFrames ends behind the last zstd frame with a right checksum. The
 // decoder reads ahead, so where frames end is found by their blocks' headers,
 // and each is then decoded alone.
-func wholeFrames(s *source, r io.ReaderAt, from int64, format Format) (end int64, t tally) {
+func wholeFrames(s *source, r io.ReaderAt, from int64, format record.Format) (end int64, t tally) {
 	z, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(1<<27))
 	if err != nil {
 		s.err = err
@@ -208,7 +209,7 @@ func skipFrame(r *bufio.Reader) error {
 
 // counter counts what is written to it.
 type counter struct {
-	format Format
+	format record.Format
 	tally
 	head [4]byte
 	have int   // of head
@@ -217,7 +218,7 @@ type counter struct {
 
 func (c *counter) Write(p []byte) (int, error) {
 	c.bytes += int64(len(p))
-	if c.format.lines() {
+	if c.format.Lines() {
 		c.lines += int64(bytes.Count(p, []byte("\n")))
 		return len(p), nil
 	}

@@ -7,13 +7,15 @@ import (
 	"io"
 	"strings"
 	"testing"
+
+	"github.com/millrace-mq/millrace/apps/internal/record"
 )
 
 // file3 is a file of three members (or lines, or records), and where each ends.
-func file3(f Format, c Compression) (file []byte, ends []int) {
+func file3(f record.Format, c Compression) (file []byte, ends []int) {
 	var out bytes.Buffer
 	for i := range 3 {
-		line := f.append(nil, record(strings.Repeat(fmt.Sprint("message ", i, " "), 50)))
+		line := f.Append(nil, &record.Record{Topic: "orders", Body: []byte(strings.Repeat(fmt.Sprint("message ", i, " "), 50))})
 		if c == None {
 			out.Write(line)
 		} else {
@@ -30,7 +32,7 @@ func file3(f Format, c Compression) (file []byte, ends []int) {
 // Wherever a file is cut off, what is whole ends with a member, and with the
 // last one that is there; so it does if something else follows.
 func TestWhole(t *testing.T) {
-	for _, f := range []Format{Raw, JSON, Length} {
+	for _, f := range []record.Format{record.Raw, record.JSON, record.Length} {
 		for _, c := range []Compression{None, Gzip, Zstd} {
 			t.Run(fmt.Sprintf("%s, %s", f, c), func(t *testing.T) {
 				file, ends := file3(f, c)
@@ -46,7 +48,7 @@ func TestWhole(t *testing.T) {
 						continue // with zeros behind it, it is whole: a member ends with a small number
 					}
 					tails := map[string]string{"nothing": "", "zeros": strings.Repeat("\x00", 5000)}
-					if f == Length && c == None && cut != want {
+					if f == record.Length && c == None && cut != want {
 						delete(tails, "zeros") // they may be the body's
 					}
 					for name, tail := range tails {
@@ -69,11 +71,11 @@ func TestWhole(t *testing.T) {
 // Damage is where the whole part ends: a checksum tells.
 func TestWholeOfDamage(t *testing.T) {
 	for _, c := range []Compression{Gzip, Zstd} {
-		file, ends := file3(Raw, c)
+		file, ends := file3(record.Raw, c)
 		for at := ends[1]; at < len(file); at++ {
 			b := bytes.Clone(file)
 			b[at] ^= 0x55
-			end, _, err := whole(bytes.NewReader(b), Raw, c, 0, int64(len(b)))
+			end, _, err := whole(bytes.NewReader(b), record.Raw, c, 0, int64(len(b)))
 			// Of the headers, some bits mean nothing.
 			if harmless := at < ends[1]+10; int(end) != ends[1] && !harmless || err != nil {
 				t.Errorf("%s damaged at %d: ends at %d (%v), want %d", c, at, end, err, ends[1])
@@ -98,7 +100,7 @@ func (d brokenDisk) ReadAt(p []byte, off int64) (int, error) {
 
 // That the disk cannot read is not taken for an end.
 func TestWholeOfWhatCannotBeRead(t *testing.T) {
-	for _, f := range []Format{Raw, JSON, Length} {
+	for _, f := range []record.Format{record.Raw, record.JSON, record.Length} {
 		for _, c := range []Compression{None, Gzip, Zstd} {
 			file, _ := file3(f, c)
 			r := brokenDisk{bytes.NewReader(file), int64(len(file) / 2)}
@@ -110,14 +112,14 @@ func TestWholeOfWhatCannotBeRead(t *testing.T) {
 }
 
 func FuzzWhole(f *testing.F) {
-	for _, format := range []Format{Raw, JSON, Length} {
+	for _, format := range []record.Format{record.Raw, record.JSON, record.Length} {
 		for _, c := range []Compression{None, Gzip, Zstd} {
 			file, _ := file3(format, c)
 			f.Add(file, byte(format), byte(c))
 		}
 	}
 	f.Fuzz(func(t *testing.T, b []byte, format, c byte) {
-		ff, cc := Format(format%3), Compression(c%3)
+		ff, cc := record.Format(format%3), Compression(c%3)
 		end, n, err := whole(bytes.NewReader(b), ff, cc, 0, int64(len(b)))
 		if end < 0 || end > int64(len(b)) || err != nil {
 			t.Fatalf("ends at %d of %d: %v", end, len(b), err)

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/millrace-mq/millrace/apps/internal/record"
 	"github.com/millrace-mq/millrace/apps/to_file/archive"
 	"github.com/millrace-mq/millrace/apps/to_file/archive/archivetest"
 )
@@ -92,7 +93,7 @@ func TestFullDisk(t *testing.T) {
 					k := keepAll(t, disk, change)
 					more = k.full > 0
 					disk.Fail = nil
-					checkRecovered(t, disk, change, archive.Raw, lines30())
+					checkRecovered(t, disk, change, record.Raw, lines30())
 					if t.Failed() {
 						t.Fatalf("full from operation %d on", n)
 					}

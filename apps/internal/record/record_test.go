@@ -1,4 +1,4 @@
-package archive
+package record
 
 import (
 	"bytes"
@@ -37,7 +37,7 @@ func TestFormats(t *testing.T) {
 		{JSON, "cut \xe2\x80", head + `"body_base64":"Y3V0IOKA"}` + "\n"},
 	}
 	for _, tt := range tests {
-		if got := string(tt.f.append(nil, record(tt.body))); got != tt.want {
+		if got := string(tt.f.Append(nil, record(tt.body))); got != tt.want {
 			t.Errorf("%s of %q:\n got %q\nwant %q", tt.f, tt.body, got, tt.want)
 		}
 	}
@@ -47,7 +47,7 @@ func TestFormats(t *testing.T) {
 func TestJSONWithAStrangeID(t *testing.T) {
 	m := record("x")
 	copy(m.ID[:], "\xff\xfe\"")
-	if line := JSON.append(nil, m); !json.Valid(line) || !utf8.Valid(line) {
+	if line := JSON.Append(nil, m); !json.Valid(line) || !utf8.Valid(line) {
 		t.Errorf("%q", line)
 	}
 }
@@ -68,7 +68,7 @@ func TestAppendDoesNotAllocate(t *testing.T) {
 	for _, body := range []string{"plain \"text\"\n", "\xff\xfe"} {
 		m := record(body)
 		for _, f := range []Format{Raw, JSON, Length} {
-			if n := testing.AllocsPerRun(100, func() { dst = f.append(dst[:0], m) }); n > 0 {
+			if n := testing.AllocsPerRun(100, func() { dst = f.Append(dst[:0], m) }); n > 0 {
 				t.Errorf("%s: %v allocations", f, n)
 			}
 		}
@@ -82,7 +82,7 @@ func FuzzFormats(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		line := JSON.append(nil, record(string(body)))
+		line := JSON.Append(nil, record(string(body)))
 		var m struct {
 			Body   *string
 			Base64 *string `json:"body_base64"`
@@ -103,7 +103,7 @@ func FuzzFormats(f *testing.F) {
 		if got != string(body) {
 			t.Errorf("got %q, want %q", got, body)
 		}
-		b := Length.append(nil, record(string(body)))
+		b := Length.Append(nil, record(string(body)))
 		if n := binary.BigEndian.Uint32(b); int(n) != len(body) || !bytes.Equal(b[4:], body) {
 			t.Errorf("got %q, want %q", b, body)
 		}
