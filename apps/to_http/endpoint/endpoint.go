@@ -39,8 +39,16 @@ type Endpoint struct {
 	request time.Duration // the time-out
 }
 
-// maxHeader bounds the headers of an answer, in bytes.
-const maxHeader = 256 << 10
+const (
+	// maxHeader bounds the headers of an answer, in bytes.
+	maxHeader = 256 << 10
+
+	// quiet is how long an HTTP/2 connection may be silent until its server is asked,
+	// with a PING, whether it is there. Requests share it and leave it open when their
+	// time is out: without asking, a server that has vanished would be sent all requests
+	// until the system's TCP gives up, a quarter of an hour later.
+	quiet = 10 * time.Second
+)
 
 // New returns the endpoint at an address: a URL, for GET with one %s where the body
 // goes, and maybe a fragment with time-outs of its own, as in
@@ -71,6 +79,7 @@ func New(address string, config Config) (*Endpoint, error) {
 		// As many as there are requests at once, which the caller bounds.
 		MaxIdleConnsPerHost: math.MaxInt, IdleConnTimeout: 90 * time.Second,
 		MaxResponseHeaderBytes: maxHeader,
+		HTTP2: &http.HTTP2Config{SendPingTimeout: quiet, PingTimeout: connect},
 		// An answer's body is thrown away: nothing is to be inflated for that.
 		DisableCompression: true,
 	}}

@@ -63,6 +63,10 @@ func (e *Endpoint) Send(ctx context.Context, header http.Header, body []byte) Re
 		return e.unanswered(ctx, err)
 	}
 	defer response.Body.Close()
+	if response.StatusCode == http.StatusSwitchingProtocols {
+		// Its body is the bare connection, and reading that ends with no context.
+		return Result{Err: e.because(errors.New("answered 101 (Switching Protocols), which nobody has asked for"))}
+	}
 	late := time.AfterFunc(drainFor, cancel)
 	defer late.Stop()
 	r := e.judge(response)
