@@ -79,7 +79,7 @@ func New(address string, config Config) (*Endpoint, error) {
 		// As many as there are requests at once, which the caller bounds.
 		MaxIdleConnsPerHost: math.MaxInt, IdleConnTimeout: 90 * time.Second,
 		MaxResponseHeaderBytes: maxHeader,
-		HTTP2: &http.HTTP2Config{SendPingTimeout: quiet, PingTimeout: connect},
+		HTTP2:                  &http.HTTP2Config{SendPingTimeout: quiet, PingTimeout: connect},
 		// An answer's body is thrown away: nothing is to be inflated for that.
 		DisableCompression: true,
 	}}

@@ -351,3 +351,29 @@ func TestCallerGivesUp(t *testing.T) {
 	}()
 	want(t, open(t, address+"/?%s", usual("GET")).Send(ctx, nil, nil), Failed, "canceled")
 }
+
+// A body that is put into a path must not make another path of it.
+func TestBodyClimbs(t *testing.T) {
+	var asked atomic.Value
+	address := serve(t, func(w http.ResponseWriter, r *http.Request) { asked.Store(r.RequestURI) })
+	tests := []struct{ url, body, uri string }{
+		{"/users/%s/delete", "..", ""},
+		{"/users/%s/delete", ".", ""},
+		{"/users/%s", "..", ""},
+		{"/users/%s?x", "..", ""},
+		{"/users/.%s", ".", ""},
+		{"/users/%%2e%s/", ".", ""},
+		{"/users/%s/delete", "...", "/users/.../delete"},
+		{"/users/%s.json", ".", "/users/..json"},
+		{"/users/%s/delete", "../..", "/users/..%2F../delete"},
+		{"/users/?id=%s", "..", "/users/?id=.."},
+		{"/users/?id=a/%s/b", "..", "/users/?id=a/../b"},
+	}
+	for _, tt := range tests {
+		asked.Store("")
+		r := open(t, address+tt.url, usual("GET")).Send(t.Context(), nil, []byte(tt.body))
+		if outcome := map[bool]Outcome{true: Refused, false: Taken}[tt.uri == ""]; r.Outcome != outcome || asked.Load() != tt.uri {
+			t.Errorf("%s with %q: outcome %d, asked for %q, want %q", tt.url, tt.body, r.Outcome, asked.Load(), tt.uri)
+		}
+	}
+}

@@ -81,7 +81,11 @@ func (e *Endpoint) ask(ctx context.Context, header http.Header, body []byte) (*h
 		// The transport may still read it when the answer has come.
 		content = bytes.NewReader(bytes.Clone(body))
 	}
-	request, err := http.NewRequestWithContext(ctx, e.config.Method, e.target.url(body), content)
+	address, err := e.target.url(body)
+	if err != nil {
+		return nil, err
+	}
+	request, err := http.NewRequestWithContext(ctx, e.config.Method, address, content)
 	if err != nil {
 		return nil, withoutURL(err)
 	}

@@ -12,14 +12,38 @@ import (
 type target struct {
 	before, after string
 	escape        func(string) string // nil if the body is no part of it
+	inPath        bool                // and not in the query
 }
 
+// errClimbs refuses a body that would make a step up of the path, in any spelling:
+// what is asked for would be another thing than the one that the operator has named.
+var errClimbs = errors.New("as a part of the URL's path the body would be . or .., which servers take for a step up")
+
 // url returns the URL for a body.
-func (t target) url(body []byte) string {
+func (t target) url(body []byte) (string, error) {
 	if t.escape == nil {
-		return t.before
+		return t.before, nil
 	}
-	return t.before + t.escape(string(body)) + t.after
+	text := t.escape(string(body))
+	if t.inPath && climbs(t.segment(text)) {
+		return "", errClimbs
+	}
+	return t.before + text + t.after, nil
+}
+
+// segment is the part of the path, between slashes, that has the body's text in it.
+func (t target) segment(text string) string {
+	before := t.before[strings.LastIndexByte(t.before, '/')+1:]
+	after := t.after
+	if end := strings.IndexAny(after, "/?"); end >= 0 {
+		after = after[:end]
+	}
+	return before + text + after
+}
+
+func climbs(segment string) bool {
+	bare, err := url.PathUnescape(segment)
+	return err == nil && (bare == "." || bare == "..")
 }
 
 const (
@@ -53,7 +77,7 @@ func parse(text, method string) (target, *url.URL, error) {
 	case strings.Contains(u.RawQuery, mark):
 		t.escape = url.QueryEscape
 	default:
-		t.escape = url.PathEscape
+		t.escape, t.inPath = url.PathEscape, true
 	}
 	u.Path, u.RawPath = strings.Replace(u.Path, mark, place, 1), ""
 	return t, u, nil
