@@ -168,10 +168,14 @@ func (b *batch) send(i int, which []int) []Verdict {
 	}
 	half := len(which) / 2
 	verdicts := b.send(i, which[:half])
-	if last := verdicts[half-1]; last.Outcome == endpoint.Failed {
-		return slices.Concat(verdicts, slices.Repeat([]Verdict{last}, len(which)-half))
+	last := verdicts[half-1]
+	if last.Outcome != endpoint.Failed && !b.from.stopping() {
+		return append(verdicts, b.send(i, which[half:])...)
 	}
-	return append(verdicts, b.send(i, which[half:])...)
+	if last.Outcome != endpoint.Failed { // it has an answer, the rest has none
+		last = Verdict{Err: r.Err}
+	}
+	return append(verdicts, slices.Repeat([]Verdict{last}, len(which)-half)...)
 }
 
 // request makes one request.

@@ -237,6 +237,16 @@ func TestStopping(t *testing.T) {
 	g = newRig(pool.HostPool, Newline, picky)
 	close(g.stop)
 	g.check(t, "??", false, []string{"a", "bad"}, "a\nbad\n")
+
+	// While a batch is halved, too: each request may take as long as Run has to end.
+	g = newRig(pool.HostPool, Newline, nil)
+	g.servers[0].now(func(body string) endpoint.Result {
+		if body == "a\n" {
+			close(g.stop)
+		}
+		return picky(body)
+	})
+	g.check(t, "+?", false, []string{"a", "bad"}, "a\nbad\n|a\n")
 }
 
 func TestAll(t *testing.T) {
