@@ -51,19 +51,19 @@ func setup(fs *flag.FlagSet, std program.Stdio) func(context.Context) error {
 	var s settings
 	s.declare(fs)
 	return func(ctx context.Context) error {
+		fs.Visit(func(f *flag.Flag) { s.limited = s.limited || f.Name == "max-in-flight" })
+		s.fit()
 		logger, _, err := program.Logger(std.Err, s.logLevel)
 		if err != nil {
-			return err
+			return errors.Join(err, s.check())
 		}
 		// net/http logs what servers send unasked for, on the default logger.
 		log.SetOutput(io.Discard)
-		fs.Visit(func(f *flag.Flag) { s.limited = s.limited || f.Name == "max-in-flight" })
 		return s.run(ctx, logger)
 	}
 }
 
 func (s *settings) run(ctx context.Context, log *slog.Logger) error {
-	s.fit()
 	err := s.check()
 	format, wrong := s.format()
 	endpoints, bad := s.endpoints(format, log)
@@ -97,10 +97,21 @@ func (s *settings) stream(st *stream, slowest time.Duration) (*stream, error) {
 	if st.letterTopic, err = s.lettersOf(st.topic); err != nil {
 		return nil, err
 	}
-	cfg, err := s.consume.Reader(st.topic, userAgent, st.log)
+	cfg, err := s.reader(st.topic, slowest, st.log)
 	if err != nil {
 		return nil, err
 	}
+	cfg.BatchHandler = st
+	cfg.OnGiveUp = millrace.HandlerFunc(st.giveUp)
+	st.channel, st.sample, st.onRefused = cfg.Channel, s.sample, s.onRefused.value
+	st.delay, st.longest = cfg.RequeueDelay, cfg.MaxRequeueDelay
+	st.reader, err = millrace.NewReader(cfg)
+	return st, err
+}
+
+// reader is how a topic's messages are read.
+func (s *settings) reader(topic string, slowest time.Duration, log *slog.Logger) (millrace.ReaderConfig, error) {
+	cfg, err := s.consume.Reader(topic, userAgent, log)
 	if cfg.RequeueDelay == 0 {
 		cfg.RequeueDelay = s.requeueDelay
 	}
@@ -110,20 +121,20 @@ func (s *settings) stream(st *stream, slowest time.Duration) (*stream, error) {
 	if cfg.MaxBackoff == 0 {
 		cfg.MaxBackoff = s.maxBackoff
 	}
-	cfg.Concurrency, cfg.BatchSize = s.concurrent, s.batch
+	if cfg.MaxAttempts > 0 && s.onRefused.value == requeue {
+		// Given up, a message would come again for ever, without being sent any more.
+		log.Warn("max_attempts has no effect with --on-refused=requeue", "topic", topic)
+		cfg.MaxAttempts = 0
+	}
 	// What has to wait for a slow endpoint waits at the daemon, where it does not time out.
 	cfg.MaxInFlight = min(cfg.MaxInFlight, s.atOnce())
+	cfg.Concurrency, cfg.BatchSize = min(s.concurrent, cfg.MaxInFlight), s.batch
 	if s.batch > 1 {
 		cfg.BatchWait = s.batchWait
 	}
 	// A request that was begun is waited for, and a dead letter after it.
 	cfg.ShutdownTimeout = slowest + letterTimeout
-	cfg.BatchHandler = st
-	cfg.OnGiveUp = millrace.HandlerFunc(st.giveUp)
-	st.channel, st.sample, st.onRefused = cfg.Channel, s.sample, s.onRefused.value
-	st.delay, st.longest = cfg.RequeueDelay, cfg.MaxRequeueDelay
-	st.reader, err = millrace.NewReader(cfg)
-	return st, err
+	return cfg, err
 }
 
 var _ delivery.Endpoint = (*endpoint.Endpoint)(nil)

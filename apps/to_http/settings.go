@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -127,7 +128,12 @@ func (s *settings) fit() {
 }
 
 // atOnce is how many messages can be in requests.
-func (s *settings) atOnce() int { return s.concurrent * s.batch }
+func (s *settings) atOnce() int {
+	if s.batch > 0 && s.concurrent > math.MaxInt/s.batch {
+		return math.MaxInt
+	}
+	return s.concurrent * s.batch
+}
 
 // check returns all that is wrong with the flags.
 func (s *settings) check() error {

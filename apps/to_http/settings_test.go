@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"io"
+	"log/slog"
 	"net/http"
 	"reflect"
 	"strings"
@@ -92,6 +94,9 @@ func TestSettingsRefusedTogether(t *testing.T) {
 	if n := strings.Count(got, "\n"); n != 6 || strings.Contains(got, "secret") {
 		t.Errorf("%d lines:\n%s", n, got)
 	}
+	if got := run(t, "--log-level=loud", "--sample=7"); !strings.Contains(got, "loud") || !strings.Contains(got, "sample 7") {
+		t.Errorf("complains of %q", got)
+	}
 }
 
 func TestHeaders(t *testing.T) {
@@ -159,6 +164,32 @@ func TestWhenAMessageComesAgain(t *testing.T) {
 	for _, tt := range tests {
 		if d := s.after(tt.attempts, tt.asked); d != tt.want {
 			t.Errorf("%d attempts, asked %s: %s, want %s", tt.attempts, tt.asked, d, tt.want)
+		}
+	}
+}
+
+// No more is read, nor by more goroutines, than can be in requests.
+func TestReader(t *testing.T) {
+	tests := []struct {
+		args                           string
+		inFlight, concurrent, attempts int
+	}{
+		{"", 100, 100, 0},
+		{"-n 300", 300, 300, 0},
+		{"-n 3 --batch=5", 15, 3, 0},
+		{"-n 300 --max-in-flight=7", 7, 7, 0},
+		{"-n 2000000000", 2500, 2500, 0},
+		{"-n 9000000000000000000 --batch=9", 2500, 2500, 0},
+		{"--consumer-opt=max_attempts,5", 100, 100, 5},
+		{"--consumer-opt=max_attempts,5 --on-refused=requeue", 100, 100, 0}, // it would not be sent any more
+	}
+	for _, tt := range tests {
+		s := parse(t, strings.Fields("--topic=t --qd-tcp-address=h:1 --post=http://h/ "+tt.args)...)
+		s.limited = strings.Contains(tt.args, "--max-in-flight")
+		s.fit()
+		cfg, err := s.reader("t", time.Second, slog.New(slog.DiscardHandler))
+		if err = errors.Join(err, s.check()); err != nil || cfg.MaxInFlight != tt.inFlight || cfg.Concurrency != tt.concurrent || int(cfg.MaxAttempts) != tt.attempts {
+			t.Errorf("%s: %d in flight, %d at once, %d attempts, error %v", tt.args, cfg.MaxInFlight, cfg.Concurrency, cfg.MaxAttempts, err)
 		}
 	}
 }

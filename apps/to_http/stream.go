@@ -111,7 +111,6 @@ func (s *stream) answer(ctx context.Context, m *millrace.Message, v delivery.Ver
 		s.counts.sent.Add(1)
 		return
 	case endpoint.Refused:
-		s.counts.refused.Add(1)
 		if s.refused(ctx, m, v.Err) == nil {
 			m.Finish()
 			return
@@ -139,9 +138,11 @@ func (s *stream) giveUp(ctx context.Context, m *millrace.Message) error {
 // refused does with a message what on-refused says. It returns nil if the message
 // is to be finished, otherwise it is to come again.
 func (s *stream) refused(ctx context.Context, m *millrace.Message, why error) error {
+	s.counts.refused.Add(1)
 	about := []any{"topic", s.topic, "id", m.ID, "qd", m.Address, "error", why}
 	switch s.onRefused {
 	case drop:
+		s.delivery.Forget(s.topic, m)
 		s.report.say(slog.LevelError, "a refused message is dropped", s.topic, about...)
 		return nil
 	case deadLetter:
@@ -149,6 +150,7 @@ func (s *stream) refused(ctx context.Context, m *millrace.Message, why error) er
 			s.report.say(slog.LevelError, "a refused message cannot be put aside, it comes again", s.topic, append(about, "because", err)...)
 			return err
 		}
+		s.delivery.Forget(s.topic, m)
 		s.report.say(slog.LevelError, "a refused message is put aside", s.topic, append(about, "into", s.letterTopic)...)
 		return nil
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/millrace-mq/millrace/apps/to_http/endpoint"
+	"github.com/millrace-mq/millrace/apps/to_http/pool"
 	millrace "github.com/millrace-mq/millrace/clients/go"
 	"github.com/millrace-mq/millrace/protocol"
 )
@@ -29,7 +30,10 @@ func (b *batch) toAll(which []int, all []Verdict) (trouble error) {
 	wg.Wait()
 	for n, k := range which {
 		all[k] = states[n].verdict()
-		if all[k].Outcome == endpoint.Failed {
+		if all[k].Outcome == endpoint.Refused {
+			states[n].askAgain()
+		}
+		if all[k].Outcome != endpoint.Taken {
 			b.progress.keep(b.key(b.messages[k]), states[n])
 		}
 	}
@@ -72,6 +76,14 @@ func (b *batch) toThis(i int, which []int, states []*state) (down bool) {
 	return down && b.pool.Bad(i, time.Now())
 }
 
+// Forget is told of a message that will not come again although it was not taken. Who has it
+// is then of no interest any more.
+func (d *Delivery) Forget(topic string, m *millrace.Message) {
+	if d.Mode == pool.All {
+		d.progress.take(key{topic, m.Address, m.ID}, 0)
+	}
+}
+
 func (b *batch) key(m *millrace.Message) key { return key{b.from.Topic, m.Address, m.ID} }
 
 // key is a message.
@@ -103,6 +115,15 @@ func (s *state) verdict() (v Verdict) {
 		}
 	}
 	return v
+}
+
+// askAgain has those that have refused the message asked again, should it come again.
+func (s *state) askAgain() {
+	for i, r := range s.by {
+		if r.Outcome == endpoint.Refused {
+			s.by[i] = Verdict{}
+		}
+	}
 }
 
 // maxRemembered bounds the messages that some endpoints have taken and others not.

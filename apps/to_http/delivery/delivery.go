@@ -76,7 +76,8 @@ type Verdict = endpoint.Result
 
 // Deliver brings messages to endpoints and returns a verdict for each, in their order. If
 // trouble is not nil, what they need is down, and more messages would fare no better: the
-// caller should wait before it takes any.
+// caller should wait before it takes any. A message that is refused is asked about again if
+// it comes again; if it does not, Forget has to be called.
 func (d *Delivery) Deliver(ctx context.Context, from Source, messages []*millrace.Message) (all []Verdict, trouble error) {
 	all = make([]Verdict, len(messages))
 	var whole []int

@@ -97,14 +97,19 @@ func newRig(mode pool.Mode, f Format, answers ...func(string) endpoint.Result) *
 	return g
 }
 
+// message is one whose ID follows from its body.
+func message(body string) *millrace.Message {
+	m := &millrace.Message{Timestamp: time.Unix(1, 7), Attempts: 3, Body: []byte(body), Address: "q:1"}
+	copy(m.ID[:], body+"................")
+	return m
+}
+
 // send delivers bodies, and tells the verdicts: + taken, - refused, ? failed, with how
 // long the endpoints want to be left alone.
 func (g *rig) send(bodies ...string) (verdicts string, trouble error) {
 	var messages []*millrace.Message
 	for _, b := range bodies {
-		m := &millrace.Message{Timestamp: time.Unix(1, 7), Attempts: 3, Body: []byte(b), Address: "q:1"}
-		copy(m.ID[:], b+"................")
-		messages = append(messages, m)
+		messages = append(messages, message(b))
 	}
 	all, trouble := g.Deliver(context.Background(), Source{Topic: "t", Channel: "c", Stopping: g.stop}, messages)
 	for _, v := range all {
@@ -271,6 +276,16 @@ func TestAll(t *testing.T) {
 		g.check(t, "?", false, one("c"), "c", "c", "c")
 		g.servers[1].now(takes)
 		g.check(t, "-", false, one("c"), "", "c", "")
+
+		// If it comes again all the same, who has it does not get it twice.
+		g.check(t, "-", false, one("c"), "c", "", "")
+		g.servers[0].now(takes)
+		g.check(t, "+", false, one("c"), "c", "", "")
+		g.servers[0].now(closed)
+		g.check(t, "-", false, one("e"), "e", "e", "e")
+		g.Forget("t", message("e"))
+		g.check(t, "-", false, one("e"), "e", "e", "e")
+		g.Forget("t", message("e"))
 
 		// One wants to be left alone: the message waits for it.
 		g.servers[0].now(takes)
