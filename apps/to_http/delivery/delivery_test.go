@@ -301,6 +301,40 @@ func TestAll(t *testing.T) {
 	})
 }
 
+// What one has refused is not done with while another has yet to take it, whichever comes
+// first, and it waits for the one that asks for most.
+func TestAllDisagree(t *testing.T) {
+	for _, answers := range [][]func(string) endpoint.Result{{closed, fails, takes}, {fails, takes, closed}, {takes, closed, fails}} {
+		g := newRig(pool.All, Raw, answers...)
+		if verdict, _ := g.send("a"); verdict != "?" {
+			t.Errorf("verdict %q", verdict)
+		}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		g := newRig(pool.All, Raw, fails, busy, fails)
+		g.check(t, "?9s", true, one("a"), "a", "a", "a")
+		if log := g.logged.String(); strings.Count(log, "left alone") != 1 || !strings.Contains(log, "for=9s") {
+			t.Errorf("logged:\n%s", log)
+		}
+	})
+}
+
+// A request that we have given up says nothing of its endpoint.
+func TestGivenUp(t *testing.T) {
+	g := newRig(pool.HostPool, Raw, fails)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 5 {
+		all, trouble := g.Deliver(ctx, Source{Topic: "t", Stopping: g.stop}, []*millrace.Message{message("a")})
+		if all[0].Outcome != endpoint.Failed || trouble != nil {
+			t.Errorf("%+v, %v", all, trouble)
+		}
+	}
+	if log := g.logged.String(); log != "" {
+		t.Errorf("logged:\n%s", log)
+	}
+}
+
 // Of a batch, each endpoint gets what it has not.
 func TestBatchesToAll(t *testing.T) {
 	g := newRig(pool.All, Newline, picky, fails)
