@@ -6,8 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"unicode/utf8"
 
+	"github.com/millrace-mq/millrace/apps/internal/record"
 	millrace "github.com/millrace-mq/millrace/clients/go"
 )
 
@@ -18,7 +18,7 @@ const (
 	Raw       Format = iota // the body of one message
 	Newline                 // bodies, each with a newline behind it
 	JSONArray               // an array of bodies, which are JSON
-	JSON                    // an array of objects, which have a body and what it comes with
+	JSON                    // an array of objects, such as package record makes
 )
 
 // Formats are the names of those for several messages.
@@ -52,16 +52,6 @@ func (f Format) fits(body []byte) error {
 	return nil
 }
 
-// object is a message in format JSON.
-type object struct {
-	ID        string  `json:"id"`
-	Timestamp int64   `json:"timestamp"` // ns since 1970
-	Attempts  uint16  `json:"attempts"`
-	Topic     string  `json:"topic"`
-	Body      *string `json:"body,omitempty"`
-	Bytes     []byte  `json:"body_base64,omitempty"` // if the body is not UTF-8
-}
-
 // encode returns the body of a request with messages of a topic. A request of one
 // message may share its memory.
 func (f Format) encode(topic string, messages []*millrace.Message) []byte {
@@ -83,25 +73,9 @@ func (f Format) encode(topic string, messages []*millrace.Message) []byte {
 		if f == JSONArray {
 			all = append(all, m.Body...)
 		} else {
-			all = append(all, wrap(topic, m)...)
+			all = record.JSON.Append(all, &record.Record{ID: m.ID, Timestamp: m.Timestamp, Attempts: m.Attempts, Topic: topic, Body: m.Body})
+			all = all[:len(all)-1] // the end of its line
 		}
 	}
 	return append(all, ']')
-}
-
-func wrap(topic string, m *millrace.Message) []byte {
-	o := object{ID: m.ID.String(), Timestamp: m.Timestamp.UnixNano(), Attempts: m.Attempts, Topic: topic}
-	if utf8.Valid(m.Body) {
-		text := string(m.Body)
-		o.Body = &text
-	} else {
-		o.Bytes = m.Body
-	}
-	var out bytes.Buffer
-	e := json.NewEncoder(&out)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(o); err != nil {
-		panic(err) // strings and numbers can be encoded
-	}
-	return bytes.TrimSuffix(out.Bytes(), []byte("\n"))
 }
