@@ -27,7 +27,7 @@ func (s *settings) newSinks(base delivery) []sink {
 	}
 	slices.Sort(s.daemons)
 	daemons := slices.Compact(s.daemons)
-	if s.mode.value == modeSpread || len(s.lookupds) > 0 {
+	if s.mode.Value == modeSpread || len(s.lookupds) > 0 {
 		base.name = strings.Join(append(slices.Clone(daemons), s.lookupds...), ", ")
 		base.open = func() (publisher, error) { return s.connectToMany(daemons) }
 		return []sink{newSpread(base)}

@@ -12,7 +12,6 @@ import (
 	"log/slog"
 	"math"
 	"net"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -35,9 +34,9 @@ type settings struct {
 	field      string
 	daemons    program.Strings
 	lookupds   program.Strings
-	mode       choice
+	mode       program.Choice
 	files      program.Each
-	format     choice
+	format     program.Choice
 	delimiter  string
 	rate       float64
 	batch      int
@@ -54,31 +53,6 @@ type settings struct {
 	writer millrace.WriterConfig
 }
 
-// choice is a flag that has one of some values.
-type choice struct {
-	value   string // "" until one is given
-	choices []string
-}
-
-func (c *choice) String() string    { return c.value }
-func (c *choice) Get() any          { return c.value }
-func (c *choice) Choices() []string { return c.choices }
-
-// Expects implements program.Expecting.
-func (c *choice) Expects() string {
-	last := len(c.choices) - 1
-	return strings.Join(c.choices[:last], ", ") + " or " + c.choices[last]
-}
-
-// Set implements flag.Value.
-func (c *choice) Set(v string) error {
-	if !slices.Contains(c.choices, v) {
-		return errors.New("must be " + c.Expects())
-	}
-	c.value = v
-	return nil
-}
-
 // The values of --mode and --format.
 const (
 	modeAll        = "all"
@@ -89,7 +63,10 @@ const (
 )
 
 func setup(fs *flag.FlagSet, std program.Stdio) func(context.Context) error {
-	s := settings{mode: choice{choices: []string{modeAll, modeSpread}}, format: choice{formatRaw, []string{formatRaw, formatJSON, formatPrefixed}}}
+	s := settings{
+		mode:   program.Choice{Words: []string{modeAll, modeSpread}},
+		format: program.Choice{Value: formatRaw, Words: []string{formatRaw, formatJSON, formatPrefixed}},
+	}
 	fs.StringVar(&s.topic, "topic", "", "`name` of the topic to publish to")
 	fs.StringVar(&s.field, "topic-field", "", "`name` of the field with the topic of each record, a JSON object; those that name none go to --topic, or fail without it")
 	fs.Var(&s.daemons, "qd-tcp-address", "`host:port` of a qd's TCP side (may be given several times)")
@@ -110,7 +87,7 @@ func setup(fs *flag.FlagSet, std program.Stdio) func(context.Context) error {
 	s.link.Declare(fs, "producer-opt")
 	program.ConfigFile(fs)
 	return func(ctx context.Context) error {
-		report := &report{out: std.Err, terminal: isTerminal(std.Err) && !(len(s.files) == 0 && isTerminal(std.In))}
+		report := &report{out: std.Err, terminal: program.IsTerminal(std.Err) && !(len(s.files) == 0 && program.IsTerminal(std.In))}
 		if err := s.check(report); err != nil {
 			return err
 		}
@@ -133,13 +110,13 @@ func (s *settings) check(logTo io.Writer) error {
 		_, _, err := net.SplitHostPort(a)
 		refuse(err != nil, "qd-tcp-address %q: must be host:port", a)
 	}
-	refuse(s.mode.value == modeAll && len(s.lookupds) > 0,
+	refuse(s.mode.Value == modeAll && len(s.lookupds) > 0,
 		"mode all: needs to know every daemon; name them with qd-tcp-address, or use spread with lookupd-http-address")
-	refuse(s.field != "" && s.format.value == formatPrefixed, "topic-field: needs records that are JSON; format length-prefixed has none")
+	refuse(s.field != "" && s.format.Value == formatPrefixed, "topic-field: needs records that are JSON; format length-prefixed has none")
 	var err error
 	s.delim, err = unescape(s.delimiter)
 	refuse(err != nil, "delimiter %q: %w", s.delimiter, err)
-	refuse(s.format.value != formatRaw && s.delimiter != `\n`, "delimiter: is for format raw")
+	refuse(s.format.Value != formatRaw && s.delimiter != `\n`, "delimiter: is for format raw")
 	refuse(!(s.rate >= 0 && s.rate <= math.MaxInt32), "rate %v: must be from 0 to %d", s.rate, math.MaxInt32)
 	refuse(s.rate > 0 && s.rate < 1e-6, "rate %v: is less than one in a week", s.rate)
 	refuse(s.batch < 1, "batch %d: must be positive", s.batch)
@@ -173,7 +150,7 @@ func (s *settings) configure() error {
 
 func (s *settings) publish(ctx context.Context, std program.Stdio, report *report) error {
 	noun := "record"
-	if s.format.value == formatJSON || s.format.value == formatRaw && string(s.delim) == "\n" {
+	if s.format.Value == formatJSON || s.format.Value == formatRaw && string(s.delim) == "\n" {
 		noun = "line"
 	}
 	in, err := newInputs(s.files, std.In, noun)
@@ -210,13 +187,13 @@ const mostKept = 64 << 20
 func (s *settings) newFeed(in *inputs) *feed {
 	f := &feed{
 		inputs: in, framing: framing{delim: s.delim, limit: s.maxMsgSize}, keeping: s.failed != "",
-		decoder: decoder{wrapped: s.format.value == formatJSON, topic: s.topic, field: s.field, limit: s.maxMsgSize},
+		decoder: decoder{wrapped: s.format.Value == formatJSON, topic: s.topic, field: s.field, limit: s.maxMsgSize},
 		pace:    pace{perSecond: s.rate}, topics: make(map[string]*batch),
 	}
 	switch {
-	case s.format.value == formatPrefixed:
+	case s.format.Value == formatPrefixed:
 		f.framing.delim = nil
-	case s.format.value == formatJSON:
+	case s.format.Value == formatJSON:
 		f.framing.limit = jsonLimit(s.maxMsgSize)
 	}
 	if f.keeping {
@@ -264,13 +241,4 @@ func unescape(text string) ([]byte, error) {
 		}
 	}
 	return b, nil
-}
-
-func isTerminal(stream any) bool {
-	f, ok := stream.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }

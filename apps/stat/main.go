@@ -10,8 +10,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"slices"
-	"strings"
 	"syscall"
 	"time"
 
@@ -62,7 +60,7 @@ func main() {
 // settings are the flags. They mean what nsq_stat's do.
 type settings struct {
 	only              board.Only
-	order             string
+	order             program.Choice
 	interval          time.Duration
 	count             int
 	json, plain       bool
@@ -73,11 +71,11 @@ type settings struct {
 }
 
 func setup(fs *flag.FlagSet, std program.Stdio) func(context.Context) error {
-	s := settings{client: secure.ClientFiles{Prefix: "http-client-"}}
+	s := settings{client: secure.ClientFiles{Prefix: "http-client-"}, order: program.Choice{Value: string(board.Orders[0]), Words: orders()}}
 	program.ConfigFile(fs)
 	fs.StringVar(&s.only.Topic, "topic", "", "`name` of the one topic to show (default all)")
 	fs.StringVar(&s.only.Channel, "channel", "", "`name` of the channels to show (default all)")
-	fs.StringVar(&s.order, "sort", string(board.Orders[0]), "`what` a table is sorted by: "+orders())
+	fs.Var(&s.order, "sort", "`order` of a table: "+s.order.Expects())
 	fs.DurationVar(&s.interval, "interval", 2*time.Second, "`time` from one look at the daemons to the next, at least 100ms; longer where a look takes more than a tenth of it")
 	fs.IntVar(&s.count, "count", 0, "end after so many `lines` or tables (0 is never)")
 	fs.BoolVar(&s.json, "json", false, "write an object a line, one each interval, also to a terminal")
@@ -109,12 +107,11 @@ func setup(fs *flag.FlagSet, std program.Stdio) func(context.Context) error {
 	}
 }
 
-func orders() string {
-	var names []string
+func orders() (names []string) {
 	for _, o := range board.Orders {
 		names = append(names, string(o))
 	}
-	return strings.Join(names, ", ")
+	return names
 }
 
 func (s *settings) check() error {
@@ -137,7 +134,6 @@ func (s *settings) check() error {
 	}
 	refuse(s.only.Topic != "" && !protocol.ValidName(s.only.Topic), "topic %q: not a valid name", s.only.Topic)
 	refuse(s.only.Channel != "" && !protocol.ValidName(s.only.Channel), "channel %q: not a valid name", s.only.Channel)
-	refuse(!slices.Contains(board.Orders, board.Order(s.order)), "sort %q: must be one of %s", s.order, orders())
 	refuse(s.interval < 100*time.Millisecond, "interval %s: must be at least 100ms", s.interval)
 	refuse(s.count < 0, "count %d: must not be negative", s.count)
 	refuse(s.json && s.plain, "json and plain: give only one of them")

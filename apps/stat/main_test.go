@@ -36,7 +36,8 @@ func TestRefusals(t *testing.T) {
 		"": "stat: lookupd-http-address or qd-http-address: at least one is needed, such as --lookupd-http-address=127.0.0.1:4161\n",
 		"--qd-http-address=a:1 --nsqlookupd-http-address=b:1":                          "stat: lookupd-http-address and qd-http-address: give only one of them\n",
 		"--qd-http-address=http://a:1 --interval=1ms --count=-1 --topic=? --channel=!": "stat: qd-http-address \"http://a:1\": must be host:port, without http://\nstat: topic \"?\": not a valid name\nstat: channel \"!\": not a valid name\nstat: interval 1ms: must be at least 100ms\nstat: count -1: must not be negative\n",
-		"--qd-http-address=a:1 --json --plain --sort=luck":                             "stat: sort \"luck\": must be one of trouble, depth, in, out, requeues, timeouts, clients, name\nstat: json and plain: give only one of them\n",
+		"--qd-http-address=a:1 --json --plain":                                         "stat: json and plain: give only one of them\n",
+		"--qd-http-address=a:1 --sort=luck --count=x":                                  "stat: sort \"luck\": must be trouble, depth, in, out, requeues, timeouts, clients or name\nstat: count \"x\": must be a whole number\n",
 		"--qd-http-address=a:1 --http-client-tls-key=k --http-client-request-timeout=0": "stat: http-client-request-timeout 0s: must be positive\n" +
 			"stat: http-client-tls-cert and http-client-tls-key: give both, or none\n",
 	} {

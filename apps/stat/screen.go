@@ -14,6 +14,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/millrace-mq/millrace/apps/stat/board"
+	"github.com/millrace-mq/millrace/internal/program"
 )
 
 // screen is the face of a terminal.
@@ -28,11 +29,10 @@ type screen struct {
 
 // terminalOf is the terminal that out is, if it is one that can do more than lines.
 func terminalOf(out io.Writer) (*os.File, bool) {
-	f, ok := out.(*os.File)
-	if !ok || !term.IsTerminal(int(f.Fd())) || os.Getenv("TERM") == "dumb" {
+	if !program.IsTerminal(out) || os.Getenv("TERM") == "dumb" {
 		return nil, false
 	}
-	return f, true
+	return out.(*os.File), true
 }
 
 // The terminal's other page, without a cursor, and back.
@@ -48,7 +48,7 @@ func (s *screen) show(ctx context.Context, w *watched) (err error) {
 	if os.Getenv("NO_COLOR") != "" {
 		s.ink = board.Plain
 	}
-	s.state.SortBy(board.Order(s.settings.order))
+	s.state.SortBy(board.Order(s.settings.order.Value))
 	ctx, stop := context.WithCancel(ctx)
 	var parts sync.WaitGroup
 	defer parts.Wait()

@@ -8,8 +8,6 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/millrace-mq/millrace/apps/internal/consume"
@@ -29,9 +27,9 @@ type settings struct {
 	sample   float64
 	grep     program.Each
 	fields   program.Each
-	format   word
-	pretty   word
-	color    word
+	format   program.Choice
+	pretty   program.Choice
+	color    program.Choice
 	topic    bool
 	time     bool
 	id       bool
@@ -46,9 +44,9 @@ type settings struct {
 func newSettings() *settings {
 	return &settings{
 		consume: consume.Settings{MaxInFlight: 200},
-		format:  word{"raw", []string{"raw", "json"}},
-		pretty:  word{"auto", []string{"auto", "always", "never"}},
-		color:   word{"auto", []string{"auto", "always", "never"}},
+		format:  program.Choice{Value: "raw", Words: []string{"raw", "json"}},
+		pretty:  program.Choice{Value: "auto", Words: []string{"auto", "always", "never"}},
+		color:   program.Choice{Value: "auto", Words: []string{"auto", "always", "never"}},
 	}
 }
 
@@ -145,55 +143,16 @@ func (s *settings) percent() int {
 
 // style is how messages are printed on out.
 func (s *settings) style(out io.Writer) style {
-	terminal := isTerminal(out)
-	on := func(w word, auto bool) bool { return w.value == "always" || w.value == "auto" && auto }
+	terminal := program.IsTerminal(out)
+	on := func(c program.Choice, auto bool) bool { return c.Value == "always" || c.Value == "auto" && auto }
 	st := style{
 		topic: s.topic, time: s.time, id: s.id, format: record.Raw,
 		pretty:  on(s.pretty, terminal),
 		color:   on(s.color, terminal && os.Getenv("NO_COLOR") == ""),
 		visible: terminal,
 	}
-	if s.format.value == "json" {
-		st.format, st.pretty = record.JSON, s.pretty.value == "always"
+	if s.format.Value == "json" {
+		st.format, st.pretty = record.JSON, s.pretty.Value == "always"
 	}
 	return st
-}
-
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
-}
-
-// word is a flag that is one of some words.
-type word struct {
-	value string
-	of    []string
-}
-
-// String implements flag.Value.
-func (w *word) String() string { return w.value }
-
-// Set implements flag.Value.
-func (w *word) Set(text string) error {
-	if !slices.Contains(w.of, text) {
-		return errors.New("must be " + w.Expects())
-	}
-	w.value = text
-	return nil
-}
-
-// Get implements flag.Getter.
-func (w *word) Get() any { return w.value }
-
-// Choices are the words.
-func (w *word) Choices() []string { return w.of }
-
-// Expects implements program.Expecting.
-func (w *word) Expects() string {
-	last := len(w.of) - 1
-	return strings.Join(w.of[:last], ", ") + " or " + w.of[last]
 }

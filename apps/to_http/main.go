@@ -103,7 +103,7 @@ func (s *settings) stream(st *stream, slowest time.Duration) (*stream, error) {
 	}
 	cfg.BatchHandler = st
 	cfg.OnGiveUp = millrace.HandlerFunc(st.giveUp)
-	st.channel, st.sample, st.onRefused = cfg.Channel, s.sample, s.onRefused.value
+	st.channel, st.sample, st.onRefused = cfg.Channel, s.sample, s.onRefused.Value
 	st.delay, st.longest = cfg.RequeueDelay, cfg.MaxRequeueDelay
 	st.reader, err = millrace.NewReader(cfg)
 	return st, err
@@ -121,7 +121,7 @@ func (s *settings) reader(topic string, slowest time.Duration, log *slog.Logger)
 	if cfg.MaxBackoff == 0 {
 		cfg.MaxBackoff = s.maxBackoff
 	}
-	if cfg.MaxAttempts > 0 && s.onRefused.value == requeue {
+	if cfg.MaxAttempts > 0 && s.onRefused.Value == requeue {
 		// Given up, a message would come again for ever, without being sent any more.
 		log.Warn("max_attempts has no effect with --on-refused=requeue", "topic", topic)
 		cfg.MaxAttempts = 0

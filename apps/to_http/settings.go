@@ -30,7 +30,7 @@ type settings struct {
 	get, post      program.Each
 	headers        program.Each
 	contentType    string
-	mode           choice
+	mode           program.Choice
 	concurrent     int
 	connectTimeout time.Duration
 	requestTimeout time.Duration
@@ -39,13 +39,13 @@ type settings struct {
 
 	sample      float64
 	batch       int
-	batchFormat choice
+	batchFormat program.Choice
 	batchWait   time.Duration
 
 	requeueDelay    time.Duration
 	maxRequeueDelay time.Duration
 	maxBackoff      time.Duration
-	onRefused       choice
+	onRefused       program.Choice
 	letterTopic     string
 	letterDaemons   program.Strings
 
@@ -64,16 +64,16 @@ const (
 func (s *settings) declare(fs *flag.FlagSet) {
 	s.consume.Channel, s.consume.MaxInFlight = "to_http", 200
 	s.consume.Declare(fs)
-	s.mode = choice{"hostpool", pool.Modes}
-	s.onRefused = choice{deadLetter, []string{drop, deadLetter, requeue}}
-	s.batchFormat.words = delivery.Formats
+	s.mode = program.Choice{Value: "hostpool", Words: pool.Modes}
+	s.onRefused = program.Choice{Value: deadLetter, Words: []string{deadLetter, drop, requeue}}
+	s.batchFormat.Words = delivery.Formats
 	s.tls.Prefix = "http-client-"
 
 	fs.Var(&s.get, "get", "`URL` to GET for each message, with one %s where its body goes, escaped; only 200 is success."+
 		" Time-outs of its own can follow: #request-timeout=5s&connect-timeout=1s (may be given several times)")
 	fs.Var(&s.post, "post", "`URL` to POST each message's body to; any 2xx is success. Time-outs as for get (may be given several times)")
 	fs.Var(&s.headers, "header", "`Name: value` to send with each request (may be given several times); what is secret is better kept in the environment or a config file")
-	fs.StringVar(&s.contentType, "content-type", defaultContentType, "Content-Type of what is posted; application/json with a batch-format of JSON")
+	fs.StringVar(&s.contentType, "content-type", defaultContentType, "`type`: Content-Type of what is posted; application/json with a batch-format of JSON")
 	fs.Var(&s.mode, "mode", "`mode` by which one of several URLs gets a message: hostpool (in turn, one that fails is left alone, longer each time), round-robin (in turn),"+
 		" epsilon-greedy (mostly the fastest) or all (every one)")
 	fs.IntVar(&s.concurrent, "n", 100, "`requests` at once, for each topic")
@@ -146,7 +146,7 @@ func (s *settings) check() error {
 	refuse(len(s.get)+len(s.post) == 0, "post or get: at least one is needed")
 	refuse(len(s.get) > 0 && len(s.post) > 0, "post and get: give only one of them")
 	refuse(len(s.get) > 0 && s.contentType != defaultContentType, "content-type: needs post, since a GET has no content")
-	refuse(len(s.get) > 0 && (s.batch > 1 || s.batchFormat.value != ""), "batch and batch-format: need post")
+	refuse(len(s.get) > 0 && (s.batch > 1 || s.batchFormat.Value != ""), "batch and batch-format: need post")
 	refuse(s.concurrent < 1, "n %d: must be positive", s.concurrent)
 	refuse(s.connectTimeout <= 0, "http-client-connect-timeout %s: must be positive", s.connectTimeout)
 	refuse(s.requestTimeout <= 0, "http-client-request-timeout %s: must be positive", s.requestTimeout)
@@ -165,8 +165,8 @@ func (s *settings) check() error {
 // format is what a POST's body is made of.
 func (s *settings) format() (delivery.Format, error) {
 	switch {
-	case s.batchFormat.value != "":
-		return delivery.ParseFormat(s.batchFormat.value)
+	case s.batchFormat.Value != "":
+		return delivery.ParseFormat(s.batchFormat.Value)
 	case s.batch > 1:
 		return delivery.Newline, nil
 	}
@@ -177,7 +177,7 @@ func (s *settings) format() (delivery.Format, error) {
 const refusedSuffix = ".refused"
 
 func (s *settings) checkLetters() (errs []error) {
-	if s.onRefused.value != deadLetter {
+	if s.onRefused.Value != deadLetter {
 		if s.letterTopic != "" || len(s.letterDaemons) > 0 {
 			errs = append(errs, errors.New("dead-letter-topic and dead-letter-qd-tcp-address: need --on-refused=dead-letter"))
 		}
@@ -206,7 +206,7 @@ func (s *settings) checkLetters() (errs []error) {
 func (s *settings) lettersOf(topic string) (string, error) {
 	bare := strings.TrimSuffix(topic, "#ephemeral")
 	switch {
-	case s.onRefused.value != deadLetter:
+	case s.onRefused.Value != deadLetter:
 		return "", nil
 	case topic == s.letterTopic && len(s.letterDaemons) == 0:
 		return "", fmt.Errorf("topic %s: is the dead-letter-topic, too: refused messages would come again and again", topic)
@@ -259,7 +259,7 @@ func (s *settings) endpoints(format delivery.Format, log *slog.Logger) (all []*e
 
 // delivery makes what brings messages to endpoints.
 func (s *settings) delivery(endpoints []*endpoint.Endpoint, format delivery.Format, on func(string, time.Duration, endpoint.Result), log *slog.Logger) (*delivery.Delivery, error) {
-	mode, err := pool.ParseMode(s.mode.value)
+	mode, err := pool.ParseMode(s.mode.Value)
 	if err != nil {
 		return nil, err
 	}

@@ -11,36 +11,6 @@ import (
 	"strings"
 )
 
-// choice is a flag that takes one of some words.
-type choice struct {
-	value string
-	words []string
-}
-
-// String implements flag.Value.
-func (c *choice) String() string { return c.value }
-
-// Set implements flag.Value.
-func (c *choice) Set(text string) error {
-	if !slices.Contains(c.words, text) {
-		return errors.New("must be " + c.Expects())
-	}
-	c.value = text
-	return nil
-}
-
-// Get implements flag.Getter.
-func (c *choice) Get() any { return c.value }
-
-// Choices are the words.
-func (c *choice) Choices() []string { return c.words }
-
-// Expects implements program.Expecting.
-func (c *choice) Expects() string {
-	last := len(c.words) - 1
-	return strings.Join(c.words[:last], ", ") + " or " + c.words[last]
-}
-
 // ours are headers that say how a request is framed, which its sender decides.
 var ours = []string{"Connection", "Content-Length", "Te", "Trailer", "Transfer-Encoding", "Upgrade"}
 

@@ -24,7 +24,7 @@ type Settings struct {
 	tls         bool
 	files       secure.ClientFiles
 	secret      string
-	compression compression
+	compression program.Choice
 	option      string // the flag with NSQ's options
 	options     program.Each
 }
@@ -39,7 +39,8 @@ func (s *Settings) Declare(fs *flag.FlagSet, option string) {
 	fs.StringVar(&s.files.Key, s.Prefix+"tls-key", "", "`file` with its key, PEM")
 	fs.BoolVar(&s.files.SkipVerify, s.Prefix+"tls-insecure-skip-verify", false, "believe any daemon over TLS")
 	fs.StringVar(&s.secret, s.Prefix+"auth-secret", "", "`secret` for daemons that ask for one; others see it when it is on the command line: the environment or a config file keeps it")
-	fs.Var(&s.compression, s.Prefix+"compression", "what the connections are compressed with, where a daemon offers it: `none`, snappy or deflate")
+	s.compression = program.Choice{Value: "none", Words: []string{"none", "snappy", "deflate"}}
+	fs.Var(&s.compression, s.Prefix+"compression", "`method` by which connections are compressed, where a daemon offers it: none, snappy or deflate")
 	fs.Var(&s.options, option, "an option of NSQ's clients as `name,value`, such as tls_v1 or msg_timeout,2m (may be given several times)")
 }
 
@@ -73,7 +74,7 @@ func (s *Settings) complete(t *target, log *slog.Logger) error {
 	t.connection.Log = log
 	t.files, t.tls = s.files, s.tls
 	t.connection.AuthSecret = s.secret
-	t.connection.Compression = s.compression.kind
+	t.connection.Compression = compressions[s.compression.Value]
 	var errs []error
 	for _, text := range s.options {
 		if err := t.set(text); err != nil {
@@ -112,35 +113,5 @@ func (t *target) secure(log *slog.Logger) (*tls.Config, error) {
 	return c, nil
 }
 
-// compression is the value of --compression.
-type compression struct{ kind millrace.Compression }
-
+// compressions are the words of --compression.
 var compressions = map[string]millrace.Compression{"none": millrace.None, "snappy": millrace.Snappy, "deflate": millrace.Deflate}
-
-func (c *compression) String() string {
-	for name, kind := range compressions {
-		if kind == c.kind {
-			return name
-		}
-	}
-	return ""
-}
-
-// Set implements flag.Value.
-func (c *compression) Set(text string) error {
-	kind, ok := compressions[text]
-	if !ok {
-		return errors.New("must be " + c.Expects())
-	}
-	c.kind = kind
-	return nil
-}
-
-// Get implements flag.Getter.
-func (c *compression) Get() any { return c.String() }
-
-// Choices are the values that there are.
-func (c *compression) Choices() []string { return []string{"none", "snappy", "deflate"} }
-
-// Expects implements program.Expecting.
-func (c *compression) Expects() string { return "none, snappy or deflate" }

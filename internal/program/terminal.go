@@ -1,0 +1,21 @@
+package program
+
+import (
+	"os"
+
+	"golang.org/x/term"
+)
+
+// IsTerminal reports whether stream, one of Stdio, is a terminal. /dev/null is none.
+func IsTerminal(stream any) bool {
+	f, ok := stream.(*os.File)
+	if !ok {
+		return false
+	}
+	conn, err := f.SyscallConn() // after Fd a file would have no deadlines
+	if err != nil {
+		return false
+	}
+	is := false
+	return conn.Control(func(fd uintptr) { is = term.IsTerminal(int(fd)) }) == nil && is
+}
