@@ -5,7 +5,7 @@ import "github.com/millrace-mq/millrace/internal/program"
 // itself is what the program says of itself.
 var itself = program.Program{
 	Name:     "lookupd",
-	Synopsis: "tells consumers which queue daemons have a topic",
+	Synopsis: "tell consumers which queue daemons have a topic",
 	About: `Every qd that is given --lookupd-tcp-address registers here (TCP 4160) with its topics and
 channels; consumers and tools ask here (HTTP 4161) who has what. Nothing is kept on disk: when it
 starts again, each qd tells it all there is within half a minute.
@@ -13,10 +13,10 @@ starts again, each qd tells it all there is within half a minute.
 Run two on different machines and give both to every qd and every consumer: one of them is enough.
 It listens on loopback unless it is told otherwise.`,
 	Examples: []program.Example{
-		{Does: "Serve a network", Command: "lookupd --tcp-address=0.0.0.0:4160 --http-address=0.0.0.0:4161 --broadcast-address=lookup.example.com"},
-		{Does: "Use other ports than one that runs already", Command: "lookupd --tcp-address=127.0.0.1:5160 --http-address=127.0.0.1:5161"},
-		{Does: "Take settings from a file, and one from the environment", Command: "LOOKUPD_LOG_LEVEL=debug lookupd --config=/etc/millrace/lookupd.toml"},
-		{Does: "Ask one that runs which qd has a topic, and who is registered", Command: "curl 'http://127.0.0.1:4161/lookup?topic=test'\ncurl 'http://127.0.0.1:4161/nodes'"},
+		{Does: "serve a network", Command: "lookupd --tcp-address=0.0.0.0:4160 --http-address=0.0.0.0:4161 --broadcast-address=lookup.example.com"},
+		{Does: "use other ports than one that runs already", Command: "lookupd --tcp-address=127.0.0.1:5160 --http-address=127.0.0.1:5161"},
+		{Does: "take settings from a file, and one from the environment", Command: "LOOKUPD_LOG_LEVEL=debug lookupd --config=/etc/millrace/lookupd.toml"},
+		{Does: "ask one that runs which qd has a topic, and who is registered", Command: "curl 'http://127.0.0.1:4161/lookup?topic=test'\ncurl 'http://127.0.0.1:4161/nodes'"},
 	},
 	Sections: []program.Section{
 		{Title: "Where it listens", Flags: []string{"tcp-address", "http-address", "https-address", "broadcast-address", "unix-socket-mode"}},

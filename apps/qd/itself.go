@@ -5,7 +5,7 @@ import "github.com/millrace-mq/millrace/internal/program"
 // itself is what the program says of itself.
 var itself = program.Program{
 	Name:     "qd",
-	Synopsis: "keeps topics and delivers them to the consumers of their channels",
+	Synopsis: "keep topics and deliver them to the consumers of their channels",
 	About: `Producers publish to topics. Every channel of a topic gets each message, and the consumers
 of a channel share them; a message comes again until a consumer has said that it is done with it.
 It speaks NSQ's protocol, over TCP (4150) and HTTP (4151), so that any NSQ client works.
@@ -16,12 +16,12 @@ It listens on loopback unless it is told otherwise. What a publisher's OK means 
 SIGTERM drains: publishes are refused, consumers may finish what there is for --drain-timeout,
 and what is left is kept for the next start. SIGINT, or a second SIGTERM, stops at once.`,
 	Examples: []program.Example{
-		{Does: "Keep in ./data what is published", Command: "mkdir -p data && qd --data-path=data"},
-		{Does: "Serve a network, and be found by consumers through a lookupd", Command: `qd --data-path=data --tcp-address=0.0.0.0:4150 --http-address=0.0.0.0:4151 \
+		{Does: "keep in ./data what is published", Command: "mkdir -p data && qd --data-path=data"},
+		{Does: "serve a network, and be found by consumers through a lookupd", Command: `qd --data-path=data --tcp-address=0.0.0.0:4150 --http-address=0.0.0.0:4151 \
    --broadcast-address=q1.example.com --lookupd-tcp-address=lookup.example.com:4160`},
-		{Does: "Answer OK only when a message is on the device", Command: "qd --data-path=data --durability=fsync"},
-		{Does: "Take settings from a file, and one from the environment", Command: "QD_LOG_LEVEL=debug qd --config=/etc/millrace/qd.toml"},
-		{Does: "Publish a message to one that runs, and see what it has", Command: "curl -d 'hello world' 'http://127.0.0.1:4151/put?topic=test'\ncurl 'http://127.0.0.1:4151/stats'"},
+		{Does: "answer OK only when a message is on the device", Command: "qd --data-path=data --durability=fsync"},
+		{Does: "take settings from a file, and one from the environment", Command: "QD_LOG_LEVEL=debug qd --config=/etc/millrace/qd.toml"},
+		{Does: "publish a message to one that runs, and see what it has", Command: "curl -d 'hello world' 'http://127.0.0.1:4151/put?topic=test'\ncurl 'http://127.0.0.1:4151/stats'"},
 	},
 	Sections: []program.Section{
 		{Title: "Where it listens, and who is told", Flags: []string{

@@ -21,7 +21,7 @@ var itself = program.Program{
 consumers get all of their messages nevertheless.
 
 Without more it shows what is published from now on, until Ctrl-C. --since and --from-id show what was published before, if the
-topic keeps it: qd --retention-age, or POST /topic/policy?topic=T&retention_age=24h, say for how long. What has not been finished
+topic keeps it: POST /topic/policy?topic=T&retention_age=24h to a qd says for how long. What has not been finished
 on all channels is kept in any case.
 
 On a terminal JSON is indented and coloured, and control characters are made visible. In a pipe bodies are printed as they are.`,

@@ -31,6 +31,7 @@ func parse(fs *flag.FlagSet, args []string) error {
 			if name == "h" || name == "help" {
 				return flag.ErrHelp
 			}
+			word, _, _ = strings.Cut(word, "=") // what follows may be secret
 			complain("unknown flag %s: %s", word, instead(fs, name))
 			continue
 		}

@@ -106,7 +106,7 @@ p: share "x": must be a number
 p: on "perhaps": must be true or false
 `},
 		"--queue-sise 3 --nothing-like-it=4 -on here --wait-time": {says: `p: unknown flag --queue-sise: is --queue-size meant?
-p: unknown flag --nothing-like-it=4: p --help lists the flags
+p: unknown flag --nothing-like-it: p --help lists the flags
 p: unexpected argument "here": settings are given as flags (p --help lists them)
 p: wait-time: must have a value, a duration, such as "250ms"
 `},

@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/millrace-mq/millrace/internal/program/help"
 	"github.com/millrace-mq/millrace/protocol"
@@ -109,9 +110,13 @@ func (p Program) groups(fs *flag.FlagSet) (groups []help.Group, err error) {
 // shown is f as users see it.
 func shown(f *flag.Flag) help.Flag {
 	kind, text := flag.UnquoteUsage(f)
+	value := f.DefValue
+	if _, ok := current(f).(time.Duration); ok {
+		kind, value = "duration", brief(value)
+	}
 	told := strings.Contains(text, "(default") // in words
-	if !told && !slices.Contains([]string{"", "0", "false", "0s", "[]"}, f.DefValue) {
-		text += fmt.Sprintf(" (default %s)", f.DefValue)
+	if !told && !slices.Contains([]string{"", "0", "false", "0s", "[]"}, value) {
+		text += fmt.Sprintf(" (default %s)", value)
 	}
 	shown := help.Flag{Name: f.Name, Kind: kind, Text: text, Choices: choices(f)}
 	if r, ok := f.Value.(Repeatable); ok {
@@ -121,6 +126,17 @@ func shown(f *flag.Flag) help.Flag {
 		shown.Bare = b.IsBoolFlag()
 	}
 	return shown
+}
+
+// brief is a duration as people write it: 5m for 5m0s.
+func brief(duration string) string {
+	if s, whole := strings.CutSuffix(duration, "m0s"); whole {
+		duration = s + "m"
+	}
+	if s, whole := strings.CutSuffix(duration, "h0m"); whole {
+		duration = s + "h"
+	}
+	return duration
 }
 
 // Enumerated is a flag.Value of a few words.
@@ -176,5 +192,35 @@ func settingsNote(fs *flag.FlagSet, groups []help.Group) string {
 		text += fmt.Sprintf(", or by %s in the --config file", Options(fs)[key].Key)
 		order = "; a flag counts more than the environment, and that more than the file"
 	}
-	return text + order + ". In a list, commas or ends of lines divide the values. Flags may have one dash or two."
+	return text + order + "." + listsNote(fs) + " Flags may have one dash or two."
+}
+
+// listsNote says what divides the values of flags that take several.
+func listsNote(fs *flag.FlagSet) string {
+	commas, lines := 0, []string{} // those that take commas, and those where they are part of a value
+	for _, o := range Options(fs) {
+		if _, each := o.Flag.Value.(*Each); each {
+			lines = append(lines, "--"+o.Flag.Name)
+		} else if r, ok := o.Flag.Value.(Repeatable); ok && r.Repeatable() {
+			commas++
+		}
+	}
+	switch {
+	case commas == 0 && len(lines) == 0:
+		return ""
+	case commas == 0:
+		return " Where there may be several values, ends of lines divide them."
+	case len(lines) == 0:
+		return " Where there may be several values, commas or ends of lines divide them."
+	}
+	return " Where there may be several values, commas or ends of lines divide them; in " + series(lines) + " ends of lines alone."
+}
+
+// series is names as a sentence has them.
+func series(names []string) string {
+	last := len(names) - 1
+	if last == 0 {
+		return names[0]
+	}
+	return strings.Join(names[:last], ", ") + " and " + names[last]
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // told is a program with sections, whose user calls it by another name.
@@ -124,3 +125,49 @@ func TestFailsWhenNobodyCanRead(t *testing.T) {
 type broken struct{}
 
 func (broken) Write([]byte) (int, error) { return 0, context.Canceled }
+
+// What is said of lists is said of those that there are.
+func TestHelpOfLists(t *testing.T) {
+	const commas, lines = " Where there may be several values, commas or ends of lines divide them", " Where there may be several values, ends of lines divide them. "
+	for names, want := range map[string]string{
+		"":                          "",
+		"topic":                     commas + ". ",
+		"header!":                   lines,
+		"topic header!":             commas + "; in --header ends of lines alone. ",
+		"header! topic post! fast!": commas + "; in --fast, --header and --post ends of lines alone. ",
+	} {
+		p := Program{Name: "p", Setup: func(fs *flag.FlagSet, _ Stdio) func(context.Context) error {
+			fs.Duration("wait", 90*time.Minute, "`time` to wait")
+			for name := range strings.FieldsSeq(names) {
+				if name, each := strings.CutSuffix(name, "!"); each {
+					fs.Var(new(Each), name, "texts")
+				} else {
+					fs.Var(new(Strings), name, "words")
+				}
+			}
+			return nil
+		}}
+		var out, errs strings.Builder
+		if status := p.Run(t.Context(), []string{"--help"}, Stdio{Out: &out, Err: &errs}); status != 0 || errs.Len() > 0 {
+			t.Errorf("status %d, %s", status, errs.String())
+		}
+		if !strings.Contains(out.String(), "--wait duration\n        time to wait (default 1h30m)\n") {
+			t.Errorf("it says\n%s", out.String())
+		}
+		text := strings.Join(strings.Fields(out.String()), " ")
+		if want == "" && strings.Contains(text, "divide") || !strings.Contains(text, "a flag."+want) && want != "" {
+			t.Errorf("of %s it says\n%s", names, out.String())
+		}
+	}
+}
+
+func TestBrief(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		0: "0s", 20 * time.Second: "20s", time.Minute: "1m", 10 * time.Minute: "10m", time.Hour: "1h", 10 * time.Hour: "10h",
+		time.Hour + time.Second: "1h0m1s", 90 * time.Second: "1m30s", 250 * time.Millisecond: "250ms",
+	} {
+		if got := brief(d.String()); got != want {
+			t.Errorf("%v is %q, want %q", d, got, want)
+		}
+	}
+}
