@@ -31,11 +31,15 @@ Ctrl-C ends the reading: what was read is published, and pub says how far it cam
 	Sections: []program.Section{
 		{Title: "Where to", Flags: []string{"topic", "topic-field", "qd-tcp-address", "lookupd-http-address", "mode", "defer"}},
 		{Title: "Input", Flags: []string{"file", "format", "delimiter", "max-msg-size"}},
-		{Title: "How", Flags: []string{"rate", "batch", "retry-for", "failed", "log-level", "config"}},
-		connections.Section(),
+		{Title: "How", Flags: []string{"rate", "batch", "retry-for", "failed"}},
+		connections(),
 	},
 	Setup: setup,
 }
 
-// connections says which flags of connections there are.
-var connections link.Settings
+// connections are the flags of connections, NSQ's options among them.
+func connections() program.Section {
+	s := new(link.Settings).Section()
+	s.Flags = append(s.Flags, "producer-opt")
+	return s
+}

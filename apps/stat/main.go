@@ -48,7 +48,6 @@ restart, when its counters begin again, the last rates stand for one period.`,
 			"http-client-connect-timeout", "http-client-request-timeout", "http-client-tls-root-ca-file",
 			"http-client-tls-cert", "http-client-tls-key", "http-client-tls-insecure-skip-verify",
 		}},
-		{Title: "Other", Flags: []string{"config", "log-level", "version"}},
 	},
 	Setup: setup,
 }

@@ -85,7 +85,7 @@ func (s *settings) declare(fs *flag.FlagSet) {
 	fs.BoolVar(&s.tls.SkipVerify, "http-client-tls-insecure-skip-verify", false, "believe any server")
 	fs.BoolVar(&s.tell, "message-headers", true, "tell X-Millrace-Message-Id, -Topic, -Channel, -Attempts and -Timestamp (ns since 1970), so that the receiver can notice what comes twice")
 
-	fs.Float64Var(&s.sample, "sample", 1, "`share` of messages to send, such as 0.01; others are finished unsent")
+	fs.Float64Var(&s.sample, "sample", 1, "`share` of the messages to send, picked at random, such as 0.01; others are finished unsent")
 	fs.IntVar(&s.batch, "batch", 1, "most `messages` in a POST")
 	fs.Var(&s.batchFormat, "batch-format", "`format` in which messages are put into a POST: newline behind each body, json-array of bodies that are JSON,"+
 		" or json: an array of objects with id, timestamp, attempts, topic and body (body_base64 if it is not UTF-8) (default newline with a batch, otherwise just the body)")
@@ -100,7 +100,7 @@ func (s *settings) declare(fs *flag.FlagSet) {
 	fs.Var(&s.letterDaemons, "dead-letter-qd-tcp-address", "`host:port` of a qd's TCP side for refused messages (may be given several times; default the one that a message came from)")
 
 	fs.IntVar(&s.statusEvery, "status-every", 250, "log latencies after every so many `requests` to a URL; 0 is never")
-	fs.StringVar(&s.logLevel, "log-level", "info", "`level` of what is logged: debug, info, warn or error")
+	fs.StringVar(&s.logLevel, "log-level", "info", "`level` of what is logged on standard error: debug, info, warn or error")
 	program.ConfigFile(fs)
 }
 

@@ -65,16 +65,16 @@ func (s *settings) declare(fs *flag.FlagSet) {
 
 	fs.Var(&s.required, "require-json", "send only JSON objects that have a `field`, or field=value; a.b is the field b in a (may be given several times: all have to be met)")
 	fs.StringVar(&s.requiredField, "require-json-field", "", "send only JSON objects that have this `field`, as in NSQ")
-	fs.StringVar(&s.requiredValue, "require-json-value", "", "the `value`, a string or a number, that require-json-field must have")
+	fs.StringVar(&s.requiredValue, "require-json-value", "", "`text` or number that require-json-field must have")
 	fs.Var(&s.kept, "whitelist-json-field", "send only this `field` of JSON objects, a.b for the field b in a (may be given several times)")
-	fs.Float64Var(&s.selection.sample, "sample", 1, "send this `part` of the messages, by chance; the others are finished")
+	fs.Float64Var(&s.selection.sample, "sample", 1, "`share` of the messages to send, picked at random, such as 0.01; others are finished unsent")
 
-	fs.StringVar(&s.refused, "refused", "", "what becomes of a message that the destination does not take: `requeue`, drop or stop (default requeue; with ordered, stop)")
+	fs.StringVar(&s.refused, "refused", "", "`what` becomes of a message that the destination does not take: requeue, drop or stop (default requeue; with ordered, stop)")
 	fs.DurationVar(&s.stopTimeout, "stop-timeout", 10*time.Second, "for how long what was delivered is still published after Ctrl-C or TERM; the rest is given back")
 	fs.IntVar(&s.statusEvery, "status-every", 0, "log a line after so many `messages` of a topic")
 	fs.String("mode", "", "")
 	program.Obsolete(fs, "mode", "each message goes to a daemon that answers, the one that has least to do")
-	fs.StringVar(&s.logLevel, "log-level", "info", "`level` of what is logged: debug, info, warn, error or fatal")
+	fs.StringVar(&s.logLevel, "log-level", "info", "`level` of what is logged on standard error: debug, info, warn or error")
 	program.ConfigFile(fs)
 }
 

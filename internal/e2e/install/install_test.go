@@ -134,7 +134,7 @@ func read(t *testing.T, path string) string {
 }
 
 var (
-	flagLine = regexp.MustCompile(`(?m)^  --(\S+)( .*)?\n(.*)$`)
+	flagLine = regexp.MustCompile(`(?m)^  --(\S+)( .*)?\n((?:        .*\n)*)`)
 	// Kubernetes has these for services. A flag by such a name would take its value from one.
 	kubernetes = regexp.MustCompile(`^(service-.*|port|port-.*)$`)
 )
@@ -143,17 +143,23 @@ var (
 // a number or a word, what of.
 func lookAtFlags(t *testing.T, help string) {
 	t.Helper()
+	if strings.Contains(help, "\nOther:\n") {
+		t.Errorf("a section is called as what is in none:\n%s", help)
+	}
 	flags := flagLine.FindAllStringSubmatch(help, -1)
 	if len(flags) == 0 && !strings.Contains(help, "\nCommands ") {
 		t.Errorf("no flags are listed in\n%s", help)
 	}
 	for _, m := range flags {
-		name, kind, text := m[1], strings.TrimSpace(m[2]), m[3]
-		if len(strings.TrimSpace(text)) < 8 || !strings.HasPrefix(text, "        ") {
+		name, kind, text := m[1], strings.TrimSpace(m[2]), strings.Join(strings.Fields(m[3]), " ")
+		if len(text) < 8 {
 			t.Errorf("--%s does not say what it means: %q", name, text)
 		}
 		if slices.Contains([]string{"int", "uint", "float", "string", "value"}, kind) {
 			t.Errorf("--%s takes a %s: it should say what of, in back-quotes", name, kind)
+		}
+		if kind != "" && strings.Contains(text, "default "+kind) {
+			t.Errorf("--%s: %s is one of its values, not what they are", name, kind)
 		}
 		if kubernetes.MatchString(name) {
 			t.Errorf("--%s: Kubernetes has variables for services by that name", name)
