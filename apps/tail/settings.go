@@ -71,10 +71,10 @@ func (s *settings) declare(fs *flag.FlagSet) {
 
 // sections are where --help lists the flags.
 func sections() []program.Section {
-	return append([]program.Section{
-		{Title: "What to show", Flags: []string{"n", "since", "from-id", "no-follow", "sample", "grep", "field"}},
-		{Title: "How to print it", Flags: []string{"format", "pretty", "color", "print-topic", "print-time", "print-id"}},
-	}, newSettings().consume.Sections()...)
+	return newSettings().consume.Sections(
+		program.Section{Title: "What to show", Flags: []string{"n", "since", "from-id", "no-follow", "sample", "grep", "field"}},
+		program.Section{Title: "How to print it", Flags: []string{"format", "pretty", "color", "print-topic", "print-time", "print-id"}},
+	)
 }
 
 // check says all that is wrong with the flags.

@@ -21,11 +21,11 @@ failure of the disk ends to_file with status 1.
 SIGINT and SIGTERM write what is in hand, and end with status 0. A second one ends at once: what
 was not on the disk comes again.`,
 	Examples: []program.Example{
-		{Does: "The topic \"orders\", a file an hour", Command: "to_file --topic=orders --output-dir=/tmp/archive --lookupd-http-address=127.0.0.1:4161"},
-		{Does: "All topics that begin with \"log\", those to come, too, compressed", Command: "to_file --topic-pattern='^log' --gzip --output-dir=/tmp/archive --lookupd-http-address=127.0.0.1:4161"},
-		{Does: "Finished files of a gigabyte or an hour, out of whoever's way who collects them", Command: "to_file --topic=orders --work-dir=/tmp/work --output-dir=/tmp/archive --rotate-size=1000000000 --rotate-interval=1h \\\n    --zstd --sidecar --skip-empty-files --lookupd-http-address=127.0.0.1:4161"},
-		{Does: "With what is known of each message, from one daemon, on a channel that goes with to_file", Command: "to_file --topic=orders --channel=look#ephemeral --format=json --output-dir=/tmp/archive --qd-tcp-address=127.0.0.1:4150"},
-		{Does: "The same by the environment", Command: "TO_FILE_TOPIC=orders TO_FILE_QD_TCP_ADDRESS=127.0.0.1:4150 to_file --output-dir=/tmp/archive"},
+		{Does: "the topic \"orders\", a file an hour", Command: "to_file --topic=orders --output-dir=/tmp/archive --lookupd-http-address=127.0.0.1:4161"},
+		{Does: "all topics that begin with \"log\", those to come, too, compressed", Command: "to_file --topic-pattern='^log' --gzip --output-dir=/tmp/archive --lookupd-http-address=127.0.0.1:4161"},
+		{Does: "finished files of a gigabyte or an hour, out of whoever's way who collects them", Command: "to_file --topic=orders --work-dir=/tmp/work --output-dir=/tmp/archive --rotate-size=1000000000 --rotate-interval=1h \\\n    --zstd --sidecar --skip-empty-files --lookupd-http-address=127.0.0.1:4161"},
+		{Does: "with what is known of each message, from one daemon, on a channel that goes with to_file", Command: "to_file --topic=orders --channel=look#ephemeral --format=json --output-dir=/tmp/archive --qd-tcp-address=127.0.0.1:4150"},
+		{Does: "the same by the environment", Command: "TO_FILE_TOPIC=orders TO_FILE_QD_TCP_ADDRESS=127.0.0.1:4150 to_file --output-dir=/tmp/archive"},
 	},
 	Sections: sections(),
 	Setup:    setup,
@@ -33,12 +33,11 @@ was not on the disk comes again.`,
 
 func sections() []program.Section {
 	var s settings
-	consuming := s.consume.Sections()
-	consuming[0].Flags = append(consuming[0].Flags, "http-client-connect-timeout", "http-client-request-timeout")
-	return append(consuming,
+	all := s.consume.Sections(
 		program.Section{Title: "Where files are, and what they are called", Flags: []string{"output-dir", "work-dir", "filename-format", "datetime-format", "host-identifier"}},
 		program.Section{Title: "What is in them", Flags: []string{"format", "gzip", "gzip-level", "zstd", "zstd-level", "sidecar"}},
 		program.Section{Title: "When they end", Flags: []string{"rotate-size", "rotate-interval", "skip-empty-files", "sync-interval"}},
-		program.Section{Title: "The program", Flags: []string{"config", "log-level", "log-prefix"}},
 	)
+	all[0].Flags = append(all[0].Flags, "http-client-connect-timeout", "http-client-request-timeout")
+	return all
 }

@@ -112,7 +112,7 @@ func sections() []program.Section {
 		{Title: "How much at once", Flags: []string{"batch", "batch-format", "batch-wait", "sample"}},
 		{Title: "When it fails", Flags: []string{"requeue-delay", "max-requeue-delay", "max-backoff", "on-refused", "dead-letter-topic", "dead-letter-qd-tcp-address"}},
 	}
-	return append(own, new(consume.Settings).Sections()...)
+	return new(consume.Settings).Sections(own...)
 }
 
 // mostInFlight is how many messages a daemon gives a connection, unless it is set

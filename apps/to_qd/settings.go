@@ -5,7 +5,6 @@ import (
 	"flag"
 	"fmt"
 	"net"
-	"slices"
 	"time"
 
 	"github.com/millrace-mq/millrace/apps/internal/consume"
@@ -80,11 +79,13 @@ func (s *settings) declare(fs *flag.FlagSet) {
 
 func (s *settings) sections() []program.Section {
 	s.to.Prefix = "destination-"
-	return slices.Concat(s.from.Sections(), []program.Section{
-		{Title: "Where to", Flags: []string{"destination-qd-tcp-address", "destination-lookupd-http-address", "destination-topic", "rename", "ordered", "mirror", "destination-qd-http-address", "producer-opt"}},
-		s.to.Section(),
-		{Title: "What of it", Flags: []string{"require-json", "require-json-field", "require-json-value", "whitelist-json-field", "sample"}},
-	})
+	destination := s.to.Section()
+	destination.Flags = append(destination.Flags, "producer-opt")
+	return append(s.from.Sections(
+		program.Section{Title: "Where to", Flags: []string{"destination-qd-tcp-address", "destination-lookupd-http-address", "destination-topic", "rename", "ordered", "mirror", "destination-qd-http-address"}},
+		program.Section{Title: "What of it", Flags: []string{"require-json", "require-json-field", "require-json-value", "whitelist-json-field", "sample"}},
+		program.Section{Title: "When it fails", Flags: []string{"refused", "stop-timeout"}},
+	), destination)
 }
 
 // check completes the settings, and returns all that is wrong with them.

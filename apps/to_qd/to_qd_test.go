@@ -327,7 +327,7 @@ func TestSecrets(t *testing.T) {
 	defer auth.Close()
 	from := startQD(t, nil)
 	to := startQD(t, func(s *qd.Settings) {
-		s.TLSCert, s.TLSKey, s.TLSRequired = cert, key, "tcp-https"
+		s.TLSCert, s.TLSKey, s.TLSRequired, s.HTTPSAddress = cert, key, "tcp-https", "127.0.0.1:0"
 		s.AuthHTTPAddresses = []string{auth.URL}
 	})
 	from.channel(t, "orders", "to_qd")

@@ -56,12 +56,14 @@ func (s *Settings) Declare(fs *flag.FlagSet) {
 	s.Link.Declare(fs, "consumer-opt")
 }
 
-// Sections are where --help lists the flags.
-func (s *Settings) Sections() []program.Section {
-	return []program.Section{
-		{Title: "What to consume", Flags: []string{"topic", "topic-pattern", "topic-refresh", "channel", "qd-tcp-address", "lookupd-http-address", "lookupd-poll-interval", "max-in-flight", "consumer-opt"}},
-		s.Link.Section(),
-	}
+// Sections are where --help lists the flags: what is consumed, own, which are the
+// program's, and connections.
+func (s *Settings) Sections(own ...program.Section) []program.Section {
+	connections := s.Link.Section()
+	connections.Flags = append(connections.Flags, "consumer-opt")
+	return slices.Concat([]program.Section{
+		{Title: "What to consume", Flags: []string{"topic", "topic-pattern", "topic-refresh", "channel", "qd-tcp-address", "lookupd-http-address", "lookupd-poll-interval", "max-in-flight"}},
+	}, own, []program.Section{connections})
 }
 
 // Check returns all that is wrong with the flags. It has to be called before the other
