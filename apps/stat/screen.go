@@ -35,10 +35,11 @@ func terminalOf(out io.Writer) (*os.File, bool) {
 	return out.(*os.File), true
 }
 
-// The terminal's other page, without a cursor, and back.
+// The terminal's other page, without a cursor, and back. Lines are not continued on the next
+// one: some letters, such as those of a pause's reason, are wider than they are counted.
 const (
-	enter = "\x1b[?1049h\x1b[?25l"
-	leave = "\x1b[?25h\x1b[?1049l"
+	enter = "\x1b[?1049h\x1b[?25l\x1b[?7l"
+	leave = "\x1b[?7h\x1b[?25h\x1b[?1049l"
 )
 
 // show draws each sample, and what keys change, until q, ctx or --count ends it. The
@@ -111,16 +112,16 @@ func (s *screen) loop(ctx context.Context, w *watched, keys <-chan []byte, resiz
 }
 
 // draw writes the whole screen in one piece: it does not flicker, and what other programs
-// have written on it is gone.
+// have written on it is gone. A line is cleared before it is written: behind its last letter,
+// where it is as wide as the screen, that would clear the letter.
 func (s *screen) draw() error {
 	size := board.Size{Columns: 80, Rows: 24}
 	if columns, rows, err := term.GetSize(int(s.out.Fd())); err == nil && columns > 0 && rows > 0 {
 		size = board.Size{Columns: columns, Rows: rows}
 	}
 	var b bytes.Buffer
-	b.WriteString("\x1b[H")
-	b.WriteString(strings.Join(s.state.Draw(s.sample, size, s.settings.interval, s.ink), "\x1b[K\r\n"))
-	b.WriteString("\x1b[K\x1b[J")
+	b.WriteString("\x1b[H\x1b[K")
+	b.WriteString(strings.Join(s.state.Draw(s.sample, size, s.settings.interval, s.ink), "\r\n\x1b[K"))
 	_, err := s.out.Write(b.Bytes())
 	return err
 }

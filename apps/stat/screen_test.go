@@ -118,7 +118,7 @@ func (s *terminal) types(keys string) {
 // isBack waits until stat has ended well and left the terminal as it was.
 func (s *terminal) isBack() {
 	s.t.Helper()
-	s.sees("\x1b[?25h\x1b[?1049l")
+	s.sees("\x1b[?7h\x1b[?25h\x1b[?1049l")
 	select {
 	case <-s.exited:
 	case <-time.After(patience):
@@ -147,7 +147,7 @@ func TestTerminalComesBack(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := onTerminal(t)
-			s.sees("\x1b[?1049h\x1b[?25l")
+			s.sees("\x1b[?1049h\x1b[?25l\x1b[?7l")
 			if end == nil {
 				s.sees("asking")
 				s.types("q")
@@ -183,7 +183,7 @@ func TestKeysAndSize(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.sees("TOPIC/CHANNEL")
-	s.sees("nodes up: …\x1b[0m\x1b[K\r\n")
+	s.sees("nodes up: …\x1b[0m\r\n\x1b[K")
 	s.types("q")
 	s.isBack()
 }
