@@ -39,7 +39,7 @@ func TestEnvironment(t *testing.T) {
 		"empty is not set": {
 			environment: "P_PLAY_QUEUE_SIZE=\nP_PLAY_ON=\nP_PLAY_NAME=\nP_PLAY_CONFIG=", want: "7 1s 0.5 false x [] []",
 		},
-		"lines are values": {environment: "P_PLAY_HEADER=A: 1,2|B: 3||\nP_PLAY_PEER_ADDRESS=a|b,c", want: `7 1s 0.5 false x [a b c] ["A: 1,2" "B: 3"]`},
+		"lines are values": {environment: "P_PLAY_HEADER=A: 1,2\r|B: 3||\nP_PLAY_PEER_ADDRESS=a|b,c", want: `7 1s 0.5 false x [a b c] ["A: 1,2" "B: 3"]`},
 		"another spelling": {environment: "P_PLAY_SIZE=9", want: "9 1s 0.5 false x [] []"},
 		"flags win": {
 			environment: "P_PLAY_QUEUE_SIZE=1\nP_PLAY_PEER_ADDRESS=a\nP_PLAY_ON=true", args: "--size=2 --peer_addresses=b -on=false", want: "2 1s 0.5 false x [b] []",

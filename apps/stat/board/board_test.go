@@ -4,6 +4,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -147,10 +148,11 @@ func TestRates(t *testing.T) {
 	}
 	for name, looks := range map[string][]look{
 		"over the time that has passed, not the interval": {{0, one(sec(0), 10), -1, -1}, {2, one(sec(2.5), 20), 4, 4}},
-		"an answer is late": {{0, one(sec(0), 10), -1, -1}, {2, one(sec(2), 20), 5, 5}, {4, one(sec(2), 20), 5, 5}, {6, one(sec(6), 40), 5, 5}},
+		"an answer is late": {{0, one(sec(0), 10), -1, -1}, {2, one(sec(2), 20), 5, 5}, {4, one(sec(4), 40), 10, 10}, {6, one(sec(4), 40), 10, 10}, {8, one(sec(8), 80), 10, 10}},
 		"a node is away":    {{0, one(sec(0), 10), -1, -1}, {2, one(sec(2), 20), 5, 5}, {4, away(sec(2), 20), -1, -1}, {6, one(sec(6), 60), 10, 10}},
 		"a restart":         {{0, one(sec(0), 10), -1, -1}, {2, one(sec(2), 20), 5, 5}, {4, restarted(one(sec(4), 3), sec(3)), 5, 5}, {6, restarted(one(sec(6), 7), sec(3)), 2, 2}},
 		"nsqd, which had a backlog before it started": {{0, stock(sec(0), 0, 100), -1, -1}, {2, stock(sec(2), 10, 90), 5, 10}},
+		"nsqd, which is through with its backlog":     {{0, stock(sec(0), 0, 5), -1, -1}, {2, stock(sec(2), 10, 0), 5, 7.5}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g := board.NewGauge(board.Only{})
@@ -199,6 +201,8 @@ func TestSorted(t *testing.T) {
 	}
 	s := &board.Sample{Rows: []board.Row{
 		{Topic: "t", Channel: "busy", Figures: figures(0, 9000, 9000)},
+		{Topic: "t", Channel: "burst", Figures: figures(9, 9000, 8000)}, // less than a second's worth is no backlog
+		{Topic: "t", Channel: "unknown", Figures: figures(9, 1, -1)},
 		{Topic: "t", Channel: "falling-behind", Figures: figures(30, 20, 10)},
 		{Topic: "t", Channel: "growing", Figures: figures(900, 2, 1), Troubles: bad(fleet.Warning, "growing")},
 		{Topic: "t", Channel: "no-consumer", Figures: figures(100, 0, 0), Troubles: bad(fleet.Warning, "no-consumer")},
@@ -212,8 +216,8 @@ func TestSorted(t *testing.T) {
 		filter string
 		want   string
 	}{
-		{"trouble", "", "no-consumer-and-growing no-consumer growing timeouts falling-behind paused well busy"},
-		{"depth", "", "paused growing no-consumer no-consumer-and-growing falling-behind well timeouts busy"},
+		{"trouble", "", "no-consumer-and-growing no-consumer growing timeouts falling-behind paused well burst unknown busy"},
+		{"depth", "", "paused growing no-consumer no-consumer-and-growing falling-behind well burst unknown timeouts busy"},
 		{"in", "busy", "busy"},
 		{"name", "consumer", "no-consumer no-consumer-and-growing"},
 		{"out", "nothing like it", ""},
@@ -225,5 +229,27 @@ func TestSorted(t *testing.T) {
 		if got := strings.Join(names, " "); got != c.want {
 			t.Errorf("by %s, with %q: %s, want %s", c.by, c.filter, got, c.want)
 		}
+	}
+}
+
+// What is wrong with a daemon is said once, by the trouble if it is one already.
+func TestComplaints(t *testing.T) {
+	s := &board.Sample{
+		Nodes:    []*fleet.Node{{Address: "a:4151", Error: "refused"}, {Address: "b:4151", Error: "refused"}, {Address: "c:4151", Up: true}},
+		Lookupds: []fleet.Lookupd{{Address: "l:4161", Error: "no\r\n\troute\x1b[2J"}, {Address: "m:4161", Up: true}},
+		Troubles: []fleet.Trouble{
+			{Severity: fleet.Warning, Kind: "lookup-down", Node: "l:4161", Reason: "lookupd does not answer:\tno\nroute"},
+			{Severity: fleet.Note, Kind: "versions", Reason: "two"},
+			{Severity: fleet.Failure, Kind: "node-down", Node: "a:4151", Reason: "gone"},
+			{Severity: fleet.Failure, Kind: "full", Topic: "t", Reason: "a topic's own"},
+		},
+	}
+	var got []string
+	for _, c := range s.Complaints() {
+		got = append(got, c.Text)
+	}
+	want := []string{"a:4151: gone", "b:4151: does not answer: refused", "l:4161: lookupd does not answer: no route", "two"}
+	if !slices.Equal(got, want) {
+		t.Errorf("it complains of %q, want %q", got, want)
 	}
 }

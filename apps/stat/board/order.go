@@ -80,7 +80,11 @@ func (s *Sample) Complaints() (all []Complaint) {
 	told := map[string]bool{}
 	for _, t := range s.Troubles {
 		if t.Topic == "" {
-			all = append(all, Complaint{t.Severity, clean(strings.TrimSpace(t.Node + ": " + t.Reason))})
+			text := t.Reason
+			if t.Node != "" {
+				text = t.Node + ": " + text
+			}
+			all = append(all, Complaint{t.Severity, clean(text)})
 			if t.Kind == "node-down" || t.Kind == "lookup-down" {
 				told[t.Node] = true
 			}
