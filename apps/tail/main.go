@@ -18,7 +18,8 @@ var itself = program.Program{
 	Name:     "tail",
 	Synopsis: "show the messages of topics as they come",
 	About: `Each message is printed on a line. They are seen through a channel of tail's own, which goes when tail ends: other
-consumers get all of their messages nevertheless.
+consumers get all of their messages nevertheless. Only of a topic without any channel the first one takes what waits in it, and
+that may be tail's.
 
 Without more it shows what is published from now on, until Ctrl-C. --since and --from-id show what was published before, if the
 topic keeps it: POST /topic/policy?topic=T&retention_age=24h to a qd says for how long. What has not been finished

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync/atomic"
 	"syscall"
 )
 
@@ -13,7 +14,7 @@ type lot struct {
 	text []byte
 	ends []int // of each line in text
 
-	shown chan int // receives how many of the lines were written, from the first on
+	shown chan int // receives how many of the lines were written, from the first on; has room for it
 }
 
 // screen shows what several readers bring, a lot at a time. Whoever brings one waits
@@ -24,6 +25,7 @@ type screen struct {
 	count int    // how many lines to show; 0 is no limit
 	full  func() // called when no more can be shown
 	lots  chan *lot
+	stuck atomic.Bool // somebody has given up waiting
 
 	// Owned by run.
 	shown int
@@ -33,14 +35,24 @@ func newScreen(out io.Writer, count int, full func()) *screen {
 	return &screen{out: out, count: count, full: full, lots: make(chan *lot)}
 }
 
-// show has l shown and returns how many of its lines were. It must not be called when
-// run has returned.
-func (s *screen) show(l *lot) int {
+// show has l shown and returns how many of its lines were. When ctx has ended before, that
+// is none, as far as one knows, and l is the screen's for good. show must not be called
+// when run has returned.
+func (s *screen) show(ctx context.Context, l *lot) int {
 	if len(l.ends) == 0 {
 		return 0
 	}
-	s.lots <- l
-	return <-l.shown
+	select {
+	case s.lots <- l:
+		select {
+		case n := <-l.shown:
+			return n
+		case <-ctx.Done():
+		}
+	case <-ctx.Done():
+	}
+	s.stuck.Store(true)
+	return 0
 }
 
 // run shows lots until ctx ends. That nobody reads them any more is a good end.

@@ -63,7 +63,7 @@ func TestScreen(t *testing.T) {
 			var want strings.Builder
 			line := 0
 			for i, n := range tt.lots {
-				l := &lot{shown: make(chan int)}
+				l := &lot{shown: make(chan int, 1)}
 				for j := range n {
 					line++
 					text := fmt.Sprintln("line", line)
@@ -73,7 +73,7 @@ func TestScreen(t *testing.T) {
 						want.WriteString(text)
 					}
 				}
-				if got := s.show(l); got != tt.shown[i] {
+				if got := s.show(t.Context(), l); got != tt.shown[i] {
 					t.Errorf("of lot %d %d lines were shown, want %d", i, got, tt.shown[i])
 				}
 			}

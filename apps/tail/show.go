@@ -3,8 +3,8 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,9 +30,10 @@ func (s *settings) show(ctx context.Context, std program.Stdio) error {
 	w := &watch{settings: s, style: s.style(std.Out), log: log, screen: newScreen(std.Out, s.count, stop)}
 	showing, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
-	var shown, late error
-	var wg, watching sync.WaitGroup
-	wg.Go(func() { shown = w.screen.run(showing) })
+	shown := make(chan error, 1)
+	go func() { shown <- w.screen.run(showing) }()
+	var late error
+	var watching sync.WaitGroup
 	if s.noFollow {
 		watching.Go(func() {
 			late = w.untilCaughtUp(ctx)
@@ -43,9 +44,17 @@ func (s *settings) show(ctx context.Context, std program.Stdio) error {
 	stop()
 	watching.Wait()
 	end()
-	wg.Wait()
-	return errors.Join(consumed, shown, late)
+	if w.screen.stuck.Load() {
+		// A write to a pipe that nobody reads ends with the process.
+		return errors.Join(consumed, errStuck, late)
+	}
+	return errors.Join(consumed, <-shown, late)
 }
+
+// patience is how long whoever reads the output may take for what is in hand at the end.
+const patience = 5 * time.Second
+
+var errStuck = fmt.Errorf("write to standard output: nobody has read it for the last %v, what was in hand is not shown", patience)
 
 // watch is one run.
 type watch struct {
@@ -67,6 +76,7 @@ type stream struct {
 	topic  string
 	reader *millrace.Reader
 	places *places
+	most   int // how many daemons were listened to at once; untilCaughtUp's
 	lot    lot // of the batch in hand: there is one at a time
 	known  []*millrace.Message
 }
@@ -77,9 +87,10 @@ func (w *watch) open(topic string) (consume.Stream, error) {
 	if err != nil {
 		return nil, err
 	}
-	st := &stream{watch: w, topic: topic, places: newPlaces(topic, s.place, s.began, w.log), lot: lot{shown: make(chan int)}}
+	st := &stream{watch: w, topic: topic, places: newPlaces(topic, s.place, s.began, w.log), lot: lot{shown: make(chan int, 1)}}
 	cfg.MaxInFlight = s.inFlight(cfg.MaxInFlight)
 	cfg.BatchHandler, cfg.SampleRate, cfg.StartAt = st, s.percent(), st.places.next
+	cfg.ShutdownTimeout = patience
 	if st.reader, err = millrace.NewReader(cfg); err != nil {
 		return nil, err
 	}
@@ -87,55 +98,6 @@ func (w *watch) open(topic string) (consume.Stream, error) {
 	w.streams = append(w.streams, st)
 	w.mu.Unlock()
 	return st, nil
-}
-
-// connections is how many daemons are listened to.
-func (w *watch) connections() (n int) {
-	w.mu.Lock()
-	all := slices.Clone(w.streams)
-	w.mu.Unlock()
-	for _, st := range all {
-		n += st.reader.Stats().Connections
-	}
-	return n
-}
-
-const (
-	// quietFor is how long nothing must come that was published before the start, for it to
-	// count as all.
-	quietFor = time.Second
-	// lonelyFor is how long a daemon is waited for.
-	lonelyFor = 10 * time.Second
-)
-
-var errLonely = errors.New("no daemon with such a topic was found: is its name right, and the address?")
-
-// untilCaughtUp returns when all that was published before the start has been shown, as far
-// as one can tell, or ctx ends.
-func (w *watch) untilCaughtUp(ctx context.Context) error {
-	look := time.NewTicker(quietFor / 10)
-	defer look.Stop()
-	began := w.settings.began
-	connections, since := 0, began
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-look.C:
-		}
-		if n := w.connections(); n != connections {
-			connections, since = n, time.Now()
-		}
-		last := began.Add(time.Duration(w.lastOld.Load()))
-		switch {
-		case connections == 0 && w.lastOld.Load() == 0:
-			if time.Since(began) > lonelyFor {
-				return errLonely
-			}
-		case w.handling.Load() == 0 && time.Since(since) > quietFor && time.Since(last) > quietFor:
-			return nil
-		}
-	}
 }
 
 // inFlight is how many messages may be on their way, at most: not more than are shown, if
@@ -159,8 +121,11 @@ func (st *stream) Run(ctx context.Context) error {
 }
 
 // HandleBatch shows those of a batch that are to be seen. It returns when they were
-// written; what was not is requeued.
-func (st *stream) HandleBatch(_ context.Context, batch []*millrace.Message) error {
+// written, or ctx ends; what was not is requeued.
+func (st *stream) HandleBatch(ctx context.Context, batch []*millrace.Message) error {
+	if ctx.Err() != nil { // the lot may be the screen's
+		return ctx.Err()
+	}
 	st.handling.Add(1)
 	defer st.handling.Add(-1)
 	l := &st.lot
@@ -173,8 +138,10 @@ func (st *stream) HandleBatch(_ context.Context, batch []*millrace.Message) erro
 		l.ends = append(l.ends, len(l.text))
 		st.known = append(st.known, m)
 	}
-	n := st.screen.show(l)
-	st.places.note(st.known[:n])
+	// Before they are shown: should the connection be lost meanwhile, they are not to come
+	// again. Those that cannot be shown any more are of no interest.
+	st.places.note(st.known)
+	n := st.screen.show(ctx, l)
 	for _, m := range st.known[n:] {
 		m.Requeue(requeueDelay)
 	}

@@ -67,6 +67,7 @@ func TestDiscovery(t *testing.T) {
 		pass(time.Second)
 		want(t, "handled", len(rec.got()), 2)
 		want(t, "connections", r.Stats().Connections, 2)
+		want(t, "daemons", r.Daemons(), 3)
 		want(t, "connections to the one listed twice", n.dialled("q:1"), 1)
 
 		// No longer listed, a daemon keeps its connection, and is forgotten

@@ -91,6 +91,14 @@ func (r *Reader) Stats() Stats {
 	return s
 }
 
+// Daemons is how many daemons there are to consume from: those that are named, those that
+// lookupds list, and those that are still connected. Stats tells how many are.
+func (r *Reader) Daemons() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.daemons)
+}
+
 // Starved reports whether some daemon can send nothing more until messages of
 // its are answered. A program that answers many together should do so then.
 func (r *Reader) Starved() bool {
