@@ -116,11 +116,13 @@ func (t *Topic) overfull(messages int) error {
 }
 
 // backlog is how many messages the channel that has the most of them has yet
-// to finish. Under mu.
+// to finish; one that replays what the log has looks on, and holds up no publisher. Under mu.
 func (t *Topic) backlog() int {
 	n := t.core.Depth()
 	for _, c := range t.core.Channels() {
-		n = max(n, c.Depth()+c.Deferred()+c.InFlight())
+		if !c.Replays() {
+			n = max(n, c.Depth()+c.Deferred()+c.InFlight())
+		}
 	}
 	return n
 }
@@ -129,7 +131,7 @@ func (t *Topic) backlog() int {
 // in memory, where nobody knows, what so many messages usually take. Under mu.
 func (t *Topic) backlogBytes() int64 {
 	if t.logs != nil {
-		return t.logs.main.BytesFrom(t.core.Low())
+		return t.logs.main.BytesFrom(t.core.Owed())
 	}
 	messages, bytes := t.core.Published()
 	if messages == 0 {
@@ -148,7 +150,7 @@ func (t *Topic) dropExcess() {
 		t.core.DropOldest(p.MaxMessages)
 	}
 	if p.MaxBytes > 0 && t.backlogBytes() > p.MaxBytes {
-		low, high := t.core.Low(), t.core.End()
+		low, high := t.core.Owed(), t.core.End()
 		for low < high {
 			if mid := low + (high-low)/2; t.logs.main.BytesFrom(mid) > p.MaxBytes {
 				low = mid + 1

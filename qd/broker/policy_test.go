@@ -210,6 +210,45 @@ func TestBounds(t *testing.T) {
 	}
 }
 
+// TestReplayHoldsNobodyUp has an ephemeral channel that begins far back in the log of a topic
+// with bounds, and does not read: publishers go on, what is to be dropped for others is not
+// dropped for it, and the log becomes no longer than it is to be.
+func TestReplayHoldsNobodyUp(t *testing.T) {
+	m := boot(t, Disk, nil)
+	for name, p := range map[string]Policy{
+		"messages": {MaxMessages: 100}, "bytes": {MaxBytes: 30_000}, "oldest": {MaxMessages: 100, DropOldest: true}, "oldestbytes": {MaxBytes: 30_000, DropOldest: true},
+	} {
+		p.RetentionBytes = 300 << 10
+		topic := m.policy(name, p)
+		c := subscribe(t, topic, "c", 2500)
+		more := func(from, to int) {
+			t.Helper()
+			for ; from < to; from += 50 {
+				publish(t, topic, from, from+50, 200)
+				c.consume(50)
+			}
+		}
+		more(0, 1000)
+		if err := topic.CreateChannelAt("look#ephemeral", place(t, "earliest")); err != nil {
+			t.Fatal(err)
+		}
+		more(1000, 1100)
+		look := subscribe(t, topic, "look#ephemeral", 2500)
+		inOrder(t, look.consume(1100), 0)
+		if err := topic.CreateChannelAt("stuck#ephemeral", place(t, "earliest")); err != nil {
+			t.Fatal(err)
+		}
+		for n := 1100; n < 5000; n += 50 {
+			more(n, n+50)
+			look.consume(50)
+		}
+		m.quiet()
+		if bytes := topic.logs.main.Bytes(); bytes > 364<<10 {
+			t.Errorf("%s: %d bytes are kept", name, bytes)
+		}
+	}
+}
+
 // TestPolicyKept sets everything there is to set, and is killed.
 func TestPolicyKept(t *testing.T) {
 	m := boot(t, Disk, nil)

@@ -27,7 +27,7 @@ const (
 // nothing happens; 0 is never.
 func (t *Topic) keepUp() (again time.Duration, err error) {
 	t.mu.Lock()
-	gone, low, policy, settled := t.gone, t.core.Low(), t.policy, t.core.Settled()
+	gone, low, policy, settled := t.gone, t.needed(), t.policy, t.core.Settled()
 	idle := t.broker.Now()-t.lastPub > int64(idleAfter)
 	from, wait, held := t.heldFrom(t.broker.Now())
 	t.mu.Unlock()
@@ -69,6 +69,15 @@ func (t *Topic) keepUp() (again time.Duration, err error) {
 		again = sooner(again, idleAfter)
 	}
 	return again, err
+}
+
+// needed is the position from which on the log is needed. Where the policy says how much is
+// kept, somebody who looks at what was, and may have stopped, does not keep more. Under mu.
+func (t *Topic) needed() uint64 {
+	if t.policy.retains() || t.policy.bounded() {
+		return t.core.Owed()
+	}
+	return t.core.Low()
 }
 
 // sooner is the shorter of two times, of which 0 is never.
@@ -117,7 +126,7 @@ func (t *Topic) trim(cut uint64) error {
 		t.core.ParkedBefore(cut, func(place uint64) { places = append(places, place) })
 	}
 	t.mu.Lock()
-	cut = min(cut, t.core.Low())
+	cut = min(cut, t.needed())
 	collect()
 	if start := t.logs.main.Start(); len(places) > 0 && uint64(len(places)) > (cut-start)/worthKeeping {
 		// Only the segments before the first of them.

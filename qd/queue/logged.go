@@ -307,13 +307,34 @@ func (t *Topic) Low() uint64 {
 	return max(low, t.log.first)
 }
 
-func (c *Channel) low() uint64 {
-	for i := range c.window.chunks.len() {
-		if ch := c.window.chunks.at(i); ch.block != nil && ch.open > 0 {
-			return min(c.cursor, ch.pos)
+// Owed is Low, but for what an ephemeral channel has still to replay: it gets that if it is
+// there, and nobody owes it.
+func (t *Topic) Owed() uint64 {
+	low := t.end
+	if len(t.channels) == 0 {
+		low = t.log.base
+	}
+	for _, c := range t.channels {
+		if c.Replays() {
+			low = min(low, c.flying(t.end))
+		} else {
+			low = min(low, c.low())
 		}
 	}
-	return c.cursor
+	return max(low, t.log.first)
+}
+
+func (c *Channel) low() uint64 { return c.flying(c.cursor) }
+
+// flying is where the first block lies of which something is in flight, if that is before
+// pos.
+func (c *Channel) flying(pos uint64) uint64 {
+	for i := range c.window.chunks.len() {
+		if ch := c.window.chunks.at(i); ch.block != nil && ch.open > 0 {
+			return min(pos, ch.pos)
+		}
+	}
+	return pos
 }
 
 // auditLog is Audit for a topic with a log.
@@ -337,24 +358,27 @@ func (t *Topic) auditLog() error {
 	return nil
 }
 
-// DropTo makes all channels miss what they have not begun before pos.
+// DropTo makes all channels miss what they have not begun before pos, but for those that
+// replay.
 func (t *Topic) DropTo(pos uint64) {
 	t.log.base = max(t.log.base, min(pos, t.limit()))
 	for _, c := range t.channels {
-		c.dropTo(pos)
+		if !c.Replays() {
+			c.dropTo(pos)
+		}
 	}
 	t.evict()
 }
 
 // DropOldest makes each channel that has more than n undelivered messages miss
-// the oldest.
+// the oldest, but for those that replay.
 func (t *Topic) DropOldest(n int) {
 	if more := t.log.messages(t.log.base, t.end) - n; len(t.channels) == 0 && more > 0 {
 		t.dropped += uint64(more)
 		t.log.base = t.log.behind(t.log.base, more)
 	}
 	for _, c := range t.channels {
-		if more := c.unread() - n; more > 0 {
+		if more := c.unread() - n; more > 0 && !c.Replays() {
 			c.dropTo(t.log.behind(c.cursor, more))
 		}
 	}

@@ -49,14 +49,20 @@ func (t *Topic) pass(n uint64) {
 	t.fanned += n
 }
 
+// Replays reports whether the channel is ephemeral and was made, or moved, to read what the
+// log has, and has not come so far yet. What it has to read counts as nobody's backlog.
+func (c *Channel) Replays() bool {
+	return c.topic.log != nil && c.cursor < c.replay && protocol.Ephemeral(c.name)
+}
+
 // shed drops the oldest blocks that the channel has not begun.
 func (c *Channel) shed() {
 	if !protocol.Ephemeral(c.name) && !c.topic.ephemeral {
 		return
 	}
 	if t := c.topic; t.log != nil {
-		if c.cursor < c.replay {
-			return // it was made, or moved, to read what the log has
+		if c.Replays() {
+			return
 		}
 		if more := c.unread() - t.MemoryMessages; more > 0 {
 			c.dropTo(t.log.behind(c.cursor, more))
