@@ -102,8 +102,17 @@ func TestHeld(t *testing.T) {
 		wantBodies(t, "due", h.due(at(90)), "1", "2", "3", "4", "last")
 		h.done(third)
 
+		// What nobody has taken is late when no touch keeps it for another half of the timeout.
+		h.put([]*millrace.Message{message("later")}, at(61))
+		last := 60 + 15*60 - 30
+		wantBodies(t, "late", bodiesOf(h.late(at(last-1))))
+		wantBodies(t, "due", h.due(at(last)), "later")
+		wantBodies(t, "late", bodiesOf(h.late(at(last))), "last")
+		wantBodies(t, "late", bodiesOf(h.late(at(last))))
+		h.put([]*millrace.Message{message("last")}, at(last))
+
 		h.close()
-		wantBodies(t, "what is left", bodiesOf(h.take(10)), "last")
+		wantBodies(t, "what is left", bodiesOf(h.take(10)), "last", "later")
 		if h.take(10) != nil {
 			t.Error("something came after the last")
 		}

@@ -13,7 +13,7 @@ type counts struct {
 	noJSON    atomic.Int64 // of these, no JSON object
 	refused   atomic.Int64 // each time that the destination did not take one
 	uncertain atomic.Int64 // sent again though they may have been stored
-	givenBack atomic.Int64 // to the source, when the stream ended
+	givenBack atomic.Int64 // to the source, unsent
 }
 
 // published counts n messages that are stored, and logs a line when it is time for one.

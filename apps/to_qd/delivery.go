@@ -30,7 +30,8 @@ type delivery struct {
 	messages []*millrace.Message
 	bodies   [][]byte
 	bytes    int
-	space    []byte // of bodies made anew
+	late     time.Time // when the first of them is
+	space    []byte    // of bodies made anew
 }
 
 // deliver publishes parcels in their order, and answers all messages in them. The error is
@@ -53,7 +54,7 @@ func (d *delivery) deliver(ctx context.Context, s *stream, parcels []*parcel) er
 			if len(d.bodies) == batchMessages || d.bytes+len(m.Body) > batchBytes {
 				failure = d.flush(ctx, s)
 			}
-			d.add(s, m)
+			d.add(s, m, p.late)
 		}
 	}
 	if failure == nil {
@@ -70,12 +71,15 @@ func (d *delivery) reset() {
 }
 
 // add puts m into the next publish, or finishes it if it is not to be sent.
-func (d *delivery) add(s *stream, m *millrace.Message) {
+func (d *delivery) add(s *stream, m *millrace.Message, late time.Time) {
 	body, space, send, err := s.selection.choose(d.space, m.Body)
 	d.space = space
 	if !send {
 		s.leaveOut(m, err)
 		return
+	}
+	if len(d.messages) == 0 || late.Before(d.late) {
+		d.late = late
 	}
 	d.messages, d.bodies = append(d.messages, m), append(d.bodies, body)
 	d.bytes += len(body) + 4
@@ -85,14 +89,16 @@ func (d *delivery) flush(ctx context.Context, s *stream) error {
 	if len(d.bodies) == 0 {
 		return nil
 	}
-	err := s.publish(ctx, d.messages, d.bodies)
+	err := s.publish(ctx, d.messages, d.bodies, d.late)
 	d.reset()
 	return err
 }
 
 // publish publishes bodies, and tries until that is acknowledged or ctx ends; then it answers the
-// messages that they are of. The error is that one is refused, and has to end the program.
-func (s *stream) publish(ctx context.Context, messages []*millrace.Message, bodies [][]byte) error {
+// messages that they are of. From late on, the source is to have them back before it takes them, but for
+// one, to find out with when the destination is there again; unless that loses the order. The error is that
+// one is refused, and has to end the program.
+func (s *stream) publish(ctx context.Context, messages []*millrace.Message, bodies [][]byte, late time.Time) error {
 	failed := false
 	defer func() {
 		if failed {
@@ -100,6 +106,10 @@ func (s *stream) publish(ctx context.Context, messages []*millrace.Message, bodi
 		}
 	}()
 	for wait := firstRetry; ctx.Err() == nil; wait = min(2*wait, lastRetry) {
+		if failed && len(messages) > 1 && !s.ordered() && !time.Now().Before(late) {
+			s.giveBack(messages[1:])
+			messages, bodies = messages[:1], bodies[:1]
+		}
 		err := s.out.PublishMany(ctx, s.to, bodies)
 		switch {
 		case err == nil:
@@ -121,11 +131,11 @@ func (s *stream) publish(ctx context.Context, messages []*millrace.Message, bodi
 		default:
 			// One is too large, or all together are. The first half goes first, to keep the order.
 			half := len(messages) / 2
-			if err := s.publish(ctx, messages[:half], bodies[:half]); err != nil {
+			if err := s.publish(ctx, messages[:half], bodies[:half], late); err != nil {
 				s.giveBack(messages[half:])
 				return err
 			}
-			return s.publish(ctx, messages[half:], bodies[half:])
+			return s.publish(ctx, messages[half:], bodies[half:], late)
 		}
 	}
 	s.giveBack(messages)

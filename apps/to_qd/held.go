@@ -1,6 +1,9 @@
 package main
 
 import (
+	"cmp"
+	"math"
+	"slices"
 	"sync"
 	"time"
 
@@ -13,6 +16,7 @@ type parcel struct {
 	bytes    int           // of their bodies
 	timeout  time.Duration // the shortest of their daemons'
 	touched  time.Time     // or delivered
+	late     time.Time     // from then on no touch keeps them for long enough
 }
 
 // held is what was delivered and not answered, in the order of delivery: it waits to be taken, or
@@ -39,18 +43,22 @@ func newHeld(inFlight int) *held {
 	return h
 }
 
-// usualTimeout is what a daemon has that does not tell.
-const usualTimeout = time.Minute
+// What a daemon has that does not tell.
+const (
+	usualTimeout    = time.Minute
+	usualMaxTimeout = 15 * time.Minute
+)
 
 // put adds messages, which are held's from now on. It waits for room, which done makes.
 func (h *held) put(messages []*millrace.Message, now time.Time) {
-	p := &parcel{messages: messages, timeout: usualTimeout, touched: now}
+	p := &parcel{messages: messages, timeout: math.MaxInt64, touched: now}
+	longest := time.Duration(math.MaxInt64)
 	for _, m := range messages {
 		p.bytes += len(m.Body)
-		if t := m.Timeout(); t > 0 {
-			p.timeout = min(p.timeout, t)
-		}
+		p.timeout = min(p.timeout, cmp.Or(m.Timeout(), usualTimeout))
+		longest = min(longest, cmp.Or(m.MaxTimeout(), usualMaxTimeout))
 	}
+	p.late = now.Add(longest - p.timeout/2)
 	h.mu.Lock()
 	for h.count >= h.most {
 		h.room.Wait()
@@ -116,13 +124,27 @@ func (h *held) close() {
 	h.some.Broadcast()
 }
 
+// late takes the parcels that are late at now from those that nobody has taken yet.
+func (h *held) late(now time.Time) (parcels []*parcel) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.waiting = slices.DeleteFunc(h.waiting, func(p *parcel) bool {
+		late := !now.Before(p.late)
+		if late {
+			parcels = append(parcels, p)
+		}
+		return late
+	})
+	return parcels
+}
+
 // due returns what is to be touched at now, and takes it for touched. The messages may be
 // answered meanwhile.
 func (h *held) due(now time.Time) (messages []*millrace.Message) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	look := func(p *parcel) {
-		if now.Sub(p.touched) >= p.timeout/2 {
+		if now.Sub(p.touched) >= p.timeout/2 && now.Before(p.late) {
 			p.touched = now
 			messages = append(messages, p.messages...)
 		}

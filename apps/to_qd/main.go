@@ -20,7 +20,8 @@ var itself = program.Program{
 
 A message is finished at its source when the destination has acknowledged it, and not before. While no destination takes
 messages, those that were delivered are held (the source is asked for more time), nothing new is asked for, and the destination is
-tried again until it answers; a warning says so once a minute. A message may arrive twice: when a connection broke before the
+tried again until it answers; a warning says so once a minute. Before they have been held for as long as the source allows (its
+--max-msg-timeout, 15 minutes), they go back to their channel. A message may arrive twice: when a connection broke before the
 acknowledgement came, or when to_qd was killed. It arrives with a new ID, a new timestamp and one attempt.
 
 A message that the destination does not take (too large for it) goes back to its channel for a while; --refused says what
@@ -29,7 +30,8 @@ are finished and not sent.
 
 --ordered keeps the order in which one source daemon delivers: nothing is published before what was delivered before it is
 acknowledged, and what fails is tried again in its place. It needs one destination daemon. Killing to_qd, or ending it while the
-destination is away, breaks the order of what it has in hand; nothing else does. Duplicates come behind the first copy.
+destination is away, breaks the order of what it has in hand; nothing else does. Duplicates come behind the first copy: after
+a destination was away for longer than the source allows, all that was held comes again.
 
 --mirror copies all topics, those that come later too, and makes each topic's channels at the destination before its first
 message, so that no consumer there misses one. What is paused at the source is not paused there.

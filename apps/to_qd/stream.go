@@ -40,6 +40,8 @@ type stream struct {
 	brake  brake
 }
 
+func (s *stream) ordered() bool { return s.workers == 1 }
+
 // grace is for how long a Reader waits for answers after all had to be given.
 const grace = 5 * time.Second
 
@@ -122,7 +124,8 @@ func (s *stream) read(ctx context.Context, all *sync.WaitGroup) error {
 // timeout that a daemon can have.
 const touchEvery = 250 * time.Millisecond
 
-// touch keeps what is held from being delivered again, until there is nothing more.
+// touch keeps what is held from being delivered again, until there is nothing more. What the
+// source would take back all the same is given back, unless that loses the order.
 func (s *stream) touch(ended <-chan struct{}) {
 	tick := time.NewTicker(touchEvery)
 	defer tick.Stop()
@@ -131,6 +134,16 @@ func (s *stream) touch(ended <-chan struct{}) {
 		case now := <-tick.C:
 			for _, m := range s.held.due(now) {
 				m.Touch()
+			}
+			if s.ordered() {
+				continue
+			}
+			if late := s.held.late(now); len(late) > 0 {
+				for _, p := range late {
+					s.giveBack(p.messages)
+				}
+				s.held.done(late)
+				s.brake.look()
 			}
 		case <-ended:
 			return

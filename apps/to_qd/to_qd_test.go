@@ -132,6 +132,44 @@ func TestAway(t *testing.T) {
 	}
 }
 
+// TestLongAway: no touch holds messages for longer than the source's longest timeout. They are given back before
+// that, but for one of each worker; in order, they are held and come again. What came too late is not touched.
+func TestLongAway(t *testing.T) {
+	for _, ordered := range []bool{false, true} {
+		t.Run(fmt.Sprintf("ordered=%v", ordered), func(t *testing.T) {
+			t.Parallel()
+			from := startQD(t, func(s *qd.Settings) { s.MsgTimeout, s.MaxMsgTimeout = 4*time.Second, 6*time.Second })
+			to := startQD(t, nil)
+			destination := newBetween(t, to.tcp)
+			destination.cut(true)
+			from.channel(t, "orders", "to_qd")
+			all := numbered(5000)
+			from.publish(t, "orders", all...)
+			r := start(t, "--topic=orders", "--max-in-flight=2500", fmt.Sprintf("--ordered=%v", ordered), "--qd-tcp-address="+from.tcp, "--destination-qd-tcp-address="+destination.address)
+			until(t, "some are held", func() bool { return from.stats(t, "orders", "to_qd").InFlight > 0 })
+			until(t, "all are back", func() bool { s := from.stats(t, "orders", "to_qd"); return s.Depth == len(all) && s.InFlight == 0 })
+			if s := from.stats(t, "orders", "to_qd"); !ordered && s.Timeouts > workers {
+				t.Errorf("%+v: they were not given back", s)
+			}
+			got := to.sink(t, "orders", "c")
+			time.Sleep(5 * time.Second) // longer than the source's timeout
+			if n := strings.Count(r.log.String(), "TOUCH"); n > 0 {
+				t.Errorf("%d touches came too late", n)
+			}
+			destination.cut(false)
+			again, kept := got.audit(t, all)
+			if ordered && !kept {
+				t.Error("the order is lost")
+			}
+			if !ordered && again > workers {
+				t.Errorf("%d came twice", again)
+			}
+			until(t, "the source has nothing left", func() bool { return from.empty(t, "orders", "to_qd") })
+			r.stop(t)
+		})
+	}
+}
+
 // TestStopsAway: what cannot be published in time is given back, and that is a good end.
 func TestStopsAway(t *testing.T) {
 	from, to := startQD(t, nil), startQD(t, nil)

@@ -28,6 +28,7 @@ func TestFinishAll(t *testing.T) {
 		want(t, "held", len(held), 5)
 		want(t, "timeouts", []time.Duration{held["a1"].Timeout(), held["b1"].Timeout(), new(Message).Timeout()},
 			[]time.Duration{time.Minute, 20 * time.Second, 0})
+		want(t, "longest timeouts", []time.Duration{held["a1"].MaxTimeout(), new(Message).MaxTimeout()}, []time.Duration{15 * time.Minute, 0})
 		held["a2"].Requeue(time.Hour)
 		all := []*Message{held["a3"], held["a2"], held["b2"], {Body: []byte("nobody's")}, held["a1"], held["a3"]}
 		FinishAll(all)

@@ -13,7 +13,7 @@ type line struct {
 	*conn
 	reader  *Reader
 	timeout time.Duration // of a message, by the daemon
-	longest time.Duration // that TOUCH can keep one for, from its delivery
+	longest time.Duration // the same, of one that is touched, from its delivery
 	turn    share         // the spreading goroutine's
 
 	closed  chan struct{} // closed when the daemon sends nothing new
@@ -77,10 +77,15 @@ func newLine(c *conn, r *Reader) *line {
 	if l.longest <= 0 {
 		l.longest = defaultMaxMsgTimeout
 	}
-	if r.config.TouchFor != 0 {
-		l.longest = min(l.longest, r.config.TouchFor)
-	}
 	return l
+}
+
+// touchFor is for how long after its delivery the Reader touches a message.
+func (l *line) touchFor() time.Duration {
+	if l.reader.config.TouchFor != 0 {
+		return min(l.longest, l.reader.config.TouchFor)
+	}
+	return l.longest
 }
 
 // run receives until the connection fails, or ctx ends and the line has parted

@@ -79,6 +79,15 @@ func (m *Message) Timeout() time.Duration {
 	return m.line.timeout
 }
 
+// MaxTimeout is for how long after its delivery Touch can keep a message: then the daemon
+// delivers it again. 0 if a program has made the message.
+func (m *Message) MaxTimeout() time.Duration {
+	if m.line == nil {
+		return 0
+	}
+	return m.line.longest
+}
+
 // FinishAll finishes messages, at less cost than one by one. Those that are neighbours and
 // came from the same daemon cost least.
 func FinishAll(messages []*Message) {

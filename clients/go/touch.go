@@ -44,7 +44,7 @@ func (t *toucher) begin(h *hand, runs []run) {
 	first := int64(math.MaxInt64)
 	h.mu.Lock()
 	for i := range runs {
-		if r := &runs[i]; r.parcel.line.timeout < r.parcel.line.longest {
+		if r := &runs[i]; r.parcel.line.timeout < r.parcel.line.touchFor() {
 			r.touch = r.parcel.at.Add(r.parcel.line.timeout / 2)
 			first = min(first, int64(r.touch.Sub(t.epoch)))
 		}
@@ -126,7 +126,7 @@ func (r *run) touchAt(now time.Time) {
 	}
 	// Until then, what was said now keeps them.
 	r.touch = now.Add(l.timeout / 2)
-	if !now.Add(l.timeout).Before(r.parcel.at.Add(l.longest)) {
+	if !now.Add(l.timeout).Before(r.parcel.at.Add(l.touchFor())) {
 		r.touch = time.Time{}
 	}
 }
