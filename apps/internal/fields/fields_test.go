@@ -111,23 +111,6 @@ func TestDeep(t *testing.T) {
 	}
 }
 
-func TestAllocations(t *testing.T) {
-	body := []byte(`{"id":42,"user":{"name":"\u0061da","tags":["x","y"]},"text":"some words that nobody looks for"}`)
-	f := fields.Filter{{Field: "user.name", Value: "ada"}, {Field: "id", Value: "42"}}
-	names, out := []string{"id", "user.name"}, make([]byte, 0, 1024)
-	n := testing.AllocsPerRun(100, func() {
-		if ok, err := f.Match(body); !ok || err != nil {
-			t.Fatal(ok, err)
-		}
-		if _, err := fields.Append(out, body, names); err != nil {
-			t.Fatal(err)
-		}
-	})
-	if n > 1 { // the pool may be emptied meanwhile
-		t.Errorf("%v allocations", n)
-	}
-}
-
 // FuzzFields compares with encoding/json: what it takes for an object is one here, a field at
 // the top is found if it finds it, and what is kept has its value.
 func FuzzFields(f *testing.F) {
