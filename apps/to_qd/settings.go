@@ -4,12 +4,14 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"log/slog"
 	"net"
 	"time"
 
 	"github.com/millrace-mq/millrace/apps/internal/consume"
 	"github.com/millrace-mq/millrace/apps/internal/fields"
 	"github.com/millrace-mq/millrace/apps/internal/link"
+	millrace "github.com/millrace-mq/millrace/clients/go"
 	"github.com/millrace-mq/millrace/internal/program"
 )
 
@@ -114,7 +116,15 @@ func (s *settings) check(fs *flag.FlagSet) error {
 	}
 	hostPorts("destination-qd-tcp-address", s.daemons)
 	hostPorts("destination-qd-http-address", s.channelHosts)
+	for _, l := range s.lookups {
+		_, err := consume.LookupdURL(l)
+		refuse(err != nil, "destination-lookupd-http-address %v", err)
+	}
+	errs = append(errs, s.to.Writer(new(millrace.WriterConfig), slog.New(slog.DiscardHandler)))
 	errs = append(errs, s.route.check(s.renames))
+	fs.Visit(func(f *flag.Flag) { // without a name it would send everything
+		refuse(f.Name == "whitelist-json-field" && len(s.kept) == 0, "whitelist-json-field: must be a field's name")
+	})
 	errs = append(errs, s.checkSelection())
 	switch s.refused {
 	case "":

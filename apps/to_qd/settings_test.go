@@ -26,8 +26,9 @@ func TestSettings(t *testing.T) {
 		{fine + "--ordered --destination-lookupd-http-address=h:3", []string{"ordered: needs exactly one"}},
 		{fine + "--mirror", []string{"mirror: needs a destination-lookupd-http-address", "mirror: needs a lookupd-http-address"}},
 		{"--mirror --qd-tcp-address=h:1 --destination-lookupd-http-address=h:2", []string{"mirror: needs a lookupd-http-address", "topic-pattern: needs a lookupd-http-address"}},
-		{fine + "--producer-opt=what --destination-tls-cert=c --log-level=loud", []string{`log-level "loud"`}},
-		{fine + "--producer-opt=what --destination-tls-cert=c", []string{`producer-opt "what"`, "destination-tls-cert and destination-tls-key"}},
+		{fine + "--producer-opt=what --destination-tls-cert=c --log-level=loud", []string{`log-level "loud"`, `producer-opt "what"`, "destination-tls-cert and destination-tls-key"}},
+		{fine + "--whitelist-json-field=", []string{"whitelist-json-field: must be"}},
+		{fine + "--topic=other --consumer-opt=what --destination-lookupd-http-address=ftp://h --sample=2", []string{`consumer-opt "what"`, `destination-lookupd-http-address "ftp://h"`, "sample 2"}},
 	}
 	for _, test := range tests {
 		var log logtest.Lines

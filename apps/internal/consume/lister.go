@@ -38,18 +38,27 @@ func newLister(lookups []string, secure *tls.Config, dial millrace.Dialer) (*lis
 	}}}
 	var errs []error
 	for _, text := range lookups {
-		address := text
-		if !strings.Contains(text, "://") {
-			address = "http://" + text
-		}
-		u, err := url.Parse(address)
-		if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
-			errs = append(errs, fmt.Errorf("lookupd-http-address %q: must be host:port, or a URL", text))
+		u, err := LookupdURL(text)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("lookupd-http-address %w", err))
 			continue
 		}
 		l.bases = append(l.bases, u)
 	}
 	return l, errors.Join(errs...)
+}
+
+// LookupdURL returns where a lookupd is that a flag names as host:port or as a URL.
+func LookupdURL(text string) (*url.URL, error) {
+	address := text
+	if !strings.Contains(text, "://") {
+		address = "http://" + text
+	}
+	u, err := url.Parse(address)
+	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+		return nil, fmt.Errorf("%q: must be host:port, or a URL", text)
+	}
+	return u, nil
 }
 
 func (l *lister) close() { l.http.CloseIdleConnections() }

@@ -100,6 +100,9 @@ func (s *Settings) Check() (errs []error) {
 	}
 	_, err := newLister(s.lookups, nil, nil)
 	refuse(err != nil, "%v", err)
+	if err := s.Link.Reader(new(millrace.ReaderConfig), slog.New(slog.DiscardHandler)); err != nil {
+		errs = append(errs, err)
+	}
 	return errs
 }
 
