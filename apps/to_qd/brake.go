@@ -3,16 +3,27 @@ package main
 import (
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
-// Of a topic's messages, so many bytes may be held until nothing more is asked for, and as soon as
-// there are so few it goes on. Credit is in messages, so five thousand large ones would be
-// gigabytes.
+// Of a topic's messages, so many bytes may be held until nothing more is asked for; at half of that it
+// goes on. Credit is in messages, so five thousand large ones would be gigabytes. All
+// topics have allBytes together, divided evenly: one that the destination refuses cannot stop
+// others, as it could if they took from one heap.
 const (
 	manyBytes = 64 << 20
-	fewBytes  = manyBytes / 2
+	leastMany = 1 << 20
+	allBytes  = 256 << 20
 )
+
+// shares divides allBytes among the topics that are on their way.
+type shares struct{ topics atomic.Int64 }
+
+// many is how many bytes of one topic may be held.
+func (s *shares) many() int {
+	return max(leastMany, min(manyBytes, allBytes/max(1, int(s.topics.Load()))))
+}
 
 // tellEvery is how often it is logged that something is waited for.
 const tellEvery = time.Minute
@@ -25,6 +36,7 @@ type brake struct {
 		Resume()
 	}
 	size func() int // bytes that are held
+	many func() int // bytes that may be
 	log  *slog.Logger
 
 	mu      sync.Mutex // guards all below; the reader's and that of what is held may be taken in it
@@ -40,10 +52,10 @@ func (b *brake) look() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.changeLocked(func() {
-		switch size := b.size(); {
-		case size > manyBytes:
+		switch size, many := b.size(), b.many(); {
+		case size > many:
 			b.full = true
-		case size < fewBytes:
+		case size < many/2:
 			b.full = false
 		}
 	})

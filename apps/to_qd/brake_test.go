@@ -25,8 +25,9 @@ func TestBrake(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log logtest.Lines
 		var from source
-		size := 0
-		b := brake{reader: &from, size: func() int { return size }, log: slog.New(slog.NewTextHandler(&log, nil))}
+		const few = manyBytes / 2
+		size, many := 0, manyBytes
+		b := brake{reader: &from, size: func() int { return size }, many: func() int { return many }, log: slog.New(slog.NewTextHandler(&log, nil))}
 		hold := func(bytes int) func() { return func() { size = bytes; b.look() } }
 		for _, step := range []struct {
 			do   func()
@@ -34,8 +35,8 @@ func TestBrake(t *testing.T) {
 		}{
 			{hold(manyBytes), nil},
 			{hold(manyBytes + 1), []string{"pause"}},
-			{hold(fewBytes), nil},
-			{hold(fewBytes - 1), []string{"resume"}},
+			{hold(few), nil},
+			{hold(few - 1), []string{"resume"}},
 			{b.begin, []string{"pause"}},
 			{b.begin, nil},
 			{hold(manyBytes + 1), nil},
@@ -46,6 +47,9 @@ func TestBrake(t *testing.T) {
 			{b.begin, nil},
 			{b.end, nil},
 			{hold(0), []string{"resume"}},
+			{func() { many = 1000; hold(1001)() }, []string{"pause"}},
+			{hold(500), nil},
+			{hold(499), []string{"resume"}},
 		} {
 			from.told = nil
 			step.do()
@@ -63,6 +67,17 @@ func TestBrake(t *testing.T) {
 			t.Errorf("told %d times in 150 s:\n%s", n, log.String())
 		}
 	})
+}
+
+// TestShares: a topic has its own, less when there are many, so that the sum is bounded.
+func TestShares(t *testing.T) {
+	for topics, want := range map[int64]int{0: 64 << 20, 1: 64 << 20, 4: 64 << 20, 8: 32 << 20, 256: 1 << 20, 10_000: 1 << 20} {
+		var s shares
+		s.topics.Store(topics)
+		if got := s.many(); got != want {
+			t.Errorf("%d topics: %d each, want %d", topics, got, want)
+		}
+	}
 }
 
 func message(body string) *millrace.Message { return &millrace.Message{Body: []byte(body)} }

@@ -24,6 +24,7 @@ type stream struct {
 	out       publisher
 	workers   int // 1 keeps the order
 	selection *selection
+	shares    *shares // of all streams
 	refused   string
 	patience  time.Duration // to publish what it has, once it is told to end
 	every     int           // messages after which a line is logged
@@ -59,13 +60,15 @@ func newStream(s *stream, cfg millrace.ReaderConfig) (*stream, error) {
 	if s.reader, err = millrace.NewReader(cfg); err != nil {
 		return nil, err
 	}
-	s.brake = brake{reader: s.reader, size: s.held.size, log: s.log}
+	s.brake = brake{reader: s.reader, size: s.held.size, many: s.shares.many, log: s.log}
 	return s, nil
 }
 
 // Run moves messages until ctx ends; then it asks for nothing more, publishes what it has, or
 // gives it back when patience is at an end, and returns nil.
 func (s *stream) Run(ctx context.Context) error {
+	s.shares.topics.Add(1)
+	defer s.shares.topics.Add(-1)
 	reading, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	holding, letGo := context.WithCancel(context.WithoutCancel(ctx))

@@ -27,6 +27,7 @@ type transfer struct {
 	log      *slog.Logger
 	writer   *millrace.Writer
 	loops    *loops
+	shares   shares
 	channels *mirror // nil if they are not looked after
 }
 
@@ -112,7 +113,7 @@ func (t *transfer) open(topic string) (consume.Stream, error) {
 		return nil, err
 	}
 	s := &stream{
-		topic: topic, to: to, out: t.writer, workers: workers, selection: &t.selection,
+		topic: topic, to: to, out: t.writer, workers: workers, selection: &t.selection, shares: &t.shares,
 		refused: t.refused, patience: t.stopTimeout, every: t.statusEvery, log: log,
 		loops: func(context.Context, string) error { return nil },
 	}

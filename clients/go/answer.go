@@ -44,7 +44,7 @@ const finLength = len("FIN ") + protocol.IDLength + len("\n")
 func (l *line) finishAll(messages []Message, u urgency) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	before, n := len(l.out), 0
+	n := 0
 	out := slices.Grow(l.out, finLength*len(messages))
 	for i := range messages {
 		if m := &messages[i]; !m.later && m.answer() {
@@ -52,20 +52,14 @@ func (l *line) finishAll(messages []Message, u urgency) {
 			n++
 		}
 	}
-	if l.err != nil || n == 0 {
-		return
-	}
-	l.out = out
-	l.appendedLocked(before, u)
-	l.counts.finished += uint64(n)
-	l.settleLocked(n)
+	l.answeredLocked(out, n, u, &l.counts.finished)
 }
 
 // finishEach is finishAll for messages that were answered later.
 func (l *line) finishEach(messages []*Message) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	before, n := len(l.out), 0
+	n := 0
 	out := slices.Grow(l.out, finLength*len(messages))
 	for _, m := range messages {
 		if m.answer() {
@@ -73,20 +67,14 @@ func (l *line) finishEach(messages []*Message) {
 			n++
 		}
 	}
-	if l.err != nil || n == 0 {
-		return
-	}
-	l.out = out
-	l.appendedLocked(before, now)
-	l.counts.finished += uint64(n)
-	l.settleLocked(n)
+	l.answeredLocked(out, n, now, &l.counts.finished)
 }
 
 // requeueAll is finishAll for giving back. A negative delay is as in Message.Requeue.
 func (l *line) requeueAll(messages []Message, delay time.Duration, u urgency) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	before, n := len(l.out), 0
+	n := 0
 	out := l.out
 	for i := range messages {
 		m := &messages[i]
@@ -100,12 +88,18 @@ func (l *line) requeueAll(messages []Message, delay time.Duration, u urgency) {
 			out = protocol.AppendReq(out, m.ID, delay)
 		}
 	}
+	l.answeredLocked(out, n, u, &l.counts.requeued)
+}
+
+// answeredLocked takes out, the output with the answers to n messages behind it.
+func (l *line) answeredLocked(out []byte, n int, u urgency, count *uint64) {
 	if l.err != nil || n == 0 {
 		return
 	}
+	before := len(l.out)
 	l.out = out
 	l.appendedLocked(before, u)
-	l.counts.requeued += uint64(n)
+	*count += uint64(n)
 	l.settleLocked(n)
 }
 
