@@ -191,6 +191,27 @@ func TestStopsAway(t *testing.T) {
 	r.stop(t)
 }
 
+// TestStopsHung: a publish that a destination neither takes nor refuses is not waited for beyond stop-timeout.
+func TestStopsHung(t *testing.T) {
+	from, to := startQD(t, nil), startQD(t, nil)
+	destination := newBetween(t, to.tcp)
+	from.channel(t, "orders", "to_qd")
+	from.publish(t, "orders", numbered(10)...)
+	got := to.sink(t, "orders", "c")
+	r := start(t, "--topic=orders", "--stop-timeout=100ms", "--qd-tcp-address="+from.tcp, "--destination-qd-tcp-address="+destination.address)
+	got.audit(t, numbered(10))
+	destination.pause()
+	from.publish(t, "orders", numbered(1000)...)
+	until(t, "something is in flight", func() bool { return from.stats(t, "orders", "to_qd").InFlight > 0 })
+	began := time.Now()
+	r.stop(t)
+	if took := time.Since(began); took > 8*time.Second { // what a Writer would wait for is 10 s
+		t.Errorf("it ended after %s", took)
+	}
+	until(t, "all is back", func() bool { s := from.stats(t, "orders", "to_qd"); return s.Depth == 1000 && s.InFlight == 0 })
+	destination.resume()
+}
+
 // TestRefused: a message that the destination does not take harms no other.
 func TestRefused(t *testing.T) {
 	large := strings.Repeat("x", 2000)

@@ -44,7 +44,8 @@ func (s *settings) transfer(ctx context.Context, log *slog.Logger) (*transfer, e
 		Addresses: s.daemons, Lookupds: s.lookups, LookupInterval: lookupEvery,
 		MaxConnections: max(4, len(s.daemons)),
 		RetryFor:       tryFor,
-		MaxInFlight:    math.MaxInt, // what is held is bounded
+		MaxInFlight:    math.MaxInt,      // what is held is bounded
+		CloseTimeout:   time.Millisecond, // by then nobody waits for an outcome
 		OnPublish: func(p millrace.Published) {
 			if p.Err == nil {
 				t.loops.destination(p.Address)
