@@ -117,14 +117,17 @@ func (s *stream) publish(ctx context.Context, messages []*millrace.Message, bodi
 			s.counts.published(s, len(messages))
 			return nil
 		case !ofMessages(err):
+			if isUncertain(err) {
+				s.counts.uncertain.Add(int64(len(messages)))
+			}
+			if ctx.Err() != nil {
+				continue // that is why it failed
+			}
 			if !failed {
 				failed = true
 				s.brake.begin()
 			}
 			s.brake.tell(err)
-			if isUncertain(err) {
-				s.counts.uncertain.Add(int64(len(messages)))
-			}
 			sleep(ctx, wait)
 		case len(messages) == 1:
 			return s.refuse(messages[0], bodies[0], err)

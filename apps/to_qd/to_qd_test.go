@@ -208,6 +208,9 @@ func TestStopsHung(t *testing.T) {
 	if took := time.Since(began); took > 8*time.Second { // what a Writer would wait for is 10 s
 		t.Errorf("it ended after %s", took)
 	}
+	if strings.Contains(r.log.String(), "level=WARN") {
+		t.Errorf("it warns of its own end:\n%s", r.log.String())
+	}
 	until(t, "all is back", func() bool { s := from.stats(t, "orders", "to_qd"); return s.Depth == 1000 && s.InFlight == 0 })
 	destination.resume()
 }
