@@ -15,6 +15,19 @@ var ErrClosed = errors.New("the client is closed")
 // daemon delivers it again after its message timeout.
 var ErrAnswerLater = errors.New("the message is answered later")
 
+// ErrMismatch is in errors of connections that fail for what they were asked to be: TLS that
+// the daemon does not offer, a certificate that one side does not believe, AUTH without a
+// secret, the address of something that is no daemon. Trying again, which Readers and Writers
+// do, helps once somebody has changed something at either end.
+var ErrMismatch = errors.New("the connection is not as it was asked for")
+
+// mismatch makes an error one that is ErrMismatch, too. It reads as before.
+type mismatch struct{ error }
+
+func (m mismatch) Unwrap() error { return m.error }
+
+func (m mismatch) Is(target error) bool { return target == ErrMismatch }
+
 // UncertainError says that a publish was sent and not answered: the messages
 // may or may not have been stored. Publishing them again may store them twice.
 type UncertainError struct {

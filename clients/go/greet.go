@@ -3,6 +3,7 @@ package millrace
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -103,13 +104,13 @@ func (g *greeting) run() error {
 	}
 	if d.layers.tls != nil {
 		if !c.info.TLSv1 {
-			return errors.New("the daemon does not offer TLS, which is asked for: give it a certificate and key, or speak to it without")
+			return mismatch{errors.New("the daemon does not offer TLS, which is asked for: give it a certificate and key, or speak to it without")}
 		}
 		if err := g.in("the TLS handshake", c.secure(d.layers.tls)); err != nil {
-			return err
+			return orMismatch(err)
 		}
 		if err := g.confirmed("TLS"); err != nil {
-			return err
+			return orMismatch(err)
 		}
 	}
 	if how := d.layers.granted(&c.info); how != None {
@@ -136,6 +137,17 @@ func (g *greeting) run() error {
 	c.soon = time.NewTimer(time.Hour)
 	c.soon.Stop()
 	return nil
+}
+
+// orMismatch says of an error of TLS that it is one, if it tells what either side thinks
+// of the other. A daemon that does not believe our certificate says so by an alert, which
+// in TLS 1.3 comes after the handshake.
+func orMismatch(err error) error {
+	_, unbelieved := errors.AsType[*tls.CertificateVerificationError](err)
+	if e, ok := errors.AsType[*net.OpError](err); unbelieved || ok && e.Op == "remote error" {
+		return mismatch{err}
+	}
+	return err
 }
 
 func (g *greeting) identify() error {
@@ -244,10 +256,10 @@ func (c *conn) readAnswer() (protocol.FrameType, []byte, error) {
 }
 
 // errNoSecret is a right that is missing, as the daemon's E_UNAUTHORIZED is.
-var errNoSecret = errors.New("the daemon requires AUTH: an AuthSecret must be set")
+var errNoSecret error = mismatch{errors.New("the daemon requires AUTH: an AuthSecret must be set")}
 
 // errNotQD is what the address of something else earns, such as a lookupd's.
-var errNotQD = errors.New("what answers is not a queue daemon's TCP side")
+var errNotQD error = mismatch{errors.New("what answers is not a queue daemon's TCP side")}
 
 // foreign tells by the first bytes of an answer, which are a frame's size if it
 // is a daemon's, who else gives it.

@@ -137,6 +137,8 @@ func TestGreetingOfStrangers(t *testing.T) {
 				began := time.Now()
 				_, err := greet(t, n, c.connection, c.play)
 				want(t, "error", fmt.Sprint(err), "greeting q:1: "+c.want)
+				mismatched := strings.Contains(c.want, notQD) || strings.HasPrefix(c.want, "the daemon ")
+				want(t, "a mismatch", errors.Is(err, ErrMismatch), mismatched)
 				if took := time.Since(began); took > 5*time.Second {
 					t.Errorf("it took %v", took)
 				}

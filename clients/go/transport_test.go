@@ -104,11 +104,34 @@ func TestTLSNames(t *testing.T) {
 			if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 				t.Errorf("%+v: %v", c, err)
 			}
+			want(t, "a mismatch", errors.Is(err, ErrMismatch), c.want != "")
 			want(t, "the configuration given", config.TLS.ServerName, c.name)
 		})
 	}
 	for address, name := range map[string]string{"a.b:1": "a.b", "[::1]:1": "::1", "[fe80::1%eth0]:1": "fe80::1", "10.0.0.1:1": "10.0.0.1"} {
 		want(t, address, serverName(address), name)
+	}
+}
+
+// TestACertificateIsMissing has a daemon that wants to see ours. It says so after the
+// handshake, or in it.
+func TestACertificateIsMissing(t *testing.T) {
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		inBubble(t, func(t *testing.T, n *pipeNet) {
+			b := newBroker(t)
+			server, trusted := certify(t, "q")
+			server.ClientAuth = tls.RequireAnyClientCert
+			b.offers.tls = server
+			b.start(n.listen("q:1"))
+			t.Cleanup(b.stop)
+			config := Connection{Dial: n.dial, TLS: &tls.Config{RootCAs: trusted, MaxVersion: version}}
+			noError(t, config.complete())
+			d := config.dialer()
+			_, err := d.connect(t.Context(), "q:1")
+			if !errors.Is(err, ErrMismatch) || !strings.Contains(err.Error(), "remote error: tls: ") {
+				t.Errorf("version %x: %v", version, err)
+			}
+		})
 	}
 }
 
