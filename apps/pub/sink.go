@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"time"
@@ -129,6 +128,9 @@ const (
 
 // judge returns the verdict of a publish's error.
 func (d *delivery) judge(err error) verdict {
+	if errors.Is(err, millrace.ErrMismatch) {
+		return hopeless // waiting makes no certificate another one, and finds no secret
+	}
 	_, refused := errors.AsType[*millrace.RefusedError](err)
 	if code := refusal(err); code != "" {
 		switch code {
@@ -143,10 +145,7 @@ func (d *delivery) judge(err error) verdict {
 		}
 		return hopeless
 	}
-	_, unbelieved := errors.AsType[*tls.CertificateVerificationError](err)
 	switch {
-	case unbelieved:
-		return hopeless // waiting does not make a certificate another one
 	case refused && d.deferred > 0:
 		return hopeless // the delay is over the daemon's limit, which it has told
 	case refused:

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"testing"
@@ -37,7 +35,8 @@ func TestJudge(t *testing.T) {
 		"a topic of others":           {err: refused(said(protocol.EUnauthorized)), want: notTopic},
 		"a secret":                    {err: away(said(protocol.EUnauthorized)), want: hopeless},
 		"a command that it knows not": {err: refused(said(protocol.EInvalid)), want: hopeless},
-		"a certificate":               {err: away(&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}), want: hopeless},
+		"TLS that it does not offer":  {err: away(millrace.ErrMismatch), want: hopeless},
+		"AUTH without a secret":       {err: refused(millrace.ErrMismatch), want: hopeless},
 	}
 	for name, tt := range tests {
 		d := &delivery{deferred: tt.deferred}
