@@ -149,7 +149,7 @@ func (s *stream) publish(ctx context.Context, messages []*millrace.Message, bodi
 // a right for instance, is of the destination, and may be mended there.
 func ofMessages(err error) bool {
 	refused, ok := errors.AsType[*millrace.RefusedError](err)
-	if !ok {
+	if !ok || errors.Is(err, millrace.ErrMismatch) {
 		return false
 	}
 	e, told := errors.AsType[*protocol.Error](refused)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -11,7 +12,9 @@ import (
 	"testing"
 	"time"
 
+	millrace "github.com/millrace-mq/millrace/clients/go"
 	"github.com/millrace-mq/millrace/internal/secure/securetest"
+	"github.com/millrace-mq/millrace/protocol"
 	"github.com/millrace-mq/millrace/qd"
 )
 
@@ -406,4 +409,23 @@ func TestSecrets(t *testing.T) {
 	until(t, "all have arrived", func() bool { return to.stats(t, "orders", "archive").Depth == 100 })
 	until(t, "the source has nothing left", func() bool { return from.empty(t, "orders", "to_qd") })
 	r.stop(t)
+}
+
+// A secret that was forgotten says nothing about the messages, so none is dropped for it.
+func TestOfMessages(t *testing.T) {
+	refused := func(err error) error { return &millrace.RefusedError{Address: "qd", Err: err} }
+	for name, c := range map[string]struct {
+		err  error
+		want bool
+	}{
+		"too large, as it has said": {refused(errors.New("over the limit")), true},
+		"a bad message":             {refused(&protocol.Error{Code: protocol.EBadMessage}), true},
+		"no right":                  {refused(&protocol.Error{Code: protocol.EUnauthorized}), false},
+		"no secret":                 {refused(millrace.ErrMismatch), false},
+		"away":                      {&millrace.UnavailableError{Err: errors.New("refused")}, false},
+	} {
+		if got := ofMessages(c.err); got != c.want {
+			t.Errorf("%s: %v, want %v", name, got, c.want)
+		}
+	}
 }
