@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"github.com/klauspost/compress/gzip"
 	"io"
 	"os"
 	"path/filepath"
@@ -12,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 )
 
@@ -74,6 +74,20 @@ func sizeOf(name string, std io.Reader) (size int64, known bool, err error) {
 		return 0, false, fmt.Errorf("file %s: is a directory; name the files in it", name)
 	}
 	return info.Size(), info.Mode().IsRegular(), nil
+}
+
+// include reports whether a file is one of those that are read.
+func (in *inputs) include(file os.FileInfo) bool {
+	for _, name := range in.names {
+		info, err := os.Stat(name)
+		if std, ok := in.std.(*os.File); name == stdin && ok {
+			info, err = std.Stat()
+		}
+		if err == nil && os.SameFile(info, file) {
+			return true
+		}
+	}
+	return false
 }
 
 // title is what a stream is called in errors.

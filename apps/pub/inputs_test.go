@@ -120,7 +120,7 @@ func TestKept(t *testing.T) {
 					p.feed.keeping, p.feed.framing.limit = true, mostKept
 					p.sinks[0].(*lane).open = (&daemon{fate: refuseBad}).connect
 					var err error
-					if p.ledger.keep, err = openKeeper(failed, p.feed.framing.delim, nil); err != nil {
+					if p.ledger.keep, err = openKeeper(failed, p.feed.framing.delim, p.feed.inputs); err != nil {
 						t.Fatal(err)
 					}
 				})
@@ -149,7 +149,7 @@ func TestNothingToKeep(t *testing.T) {
 	_, _, err := pubFiles(t, map[string][]byte{"in": []byte("one\n")}, func(dir string, p *publishing) {
 		failed = filepath.Join(dir, "failed")
 		var err error
-		if p.ledger.keep, err = openKeeper(failed, []byte("\n"), []string{filepath.Join(dir, "in")}); err != nil {
+		if p.ledger.keep, err = openKeeper(failed, []byte("\n"), p.feed.inputs); err != nil {
 			t.Fatal(err)
 		}
 	})
@@ -163,7 +163,18 @@ func TestWhatIsReadIsNotWritten(t *testing.T) {
 	if err := os.WriteFile(path, []byte("a\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := openKeeper(path, []byte("\n"), []string{path}); err == nil || !strings.Contains(err.Error(), "is read with --file") {
-		t.Errorf("error %v", err)
+	std, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer std.Close()
+	for how, names := range map[string][]string{"by name": {path}, "as standard input": nil, "as standard input, named": {stdin}} {
+		in, err := newInputs(names, std, "line")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := openKeeper(path, []byte("\n"), in); err == nil || !strings.Contains(err.Error(), "is what is read") {
+			t.Errorf("%s: %v", how, err)
+		}
 	}
 }

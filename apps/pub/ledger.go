@@ -79,13 +79,12 @@ type keeper struct {
 }
 
 // openKeeper opens the file to add to it: what an earlier run has left there may be
-// the only copy. It fails if the file is one of those that are read.
-func openKeeper(path string, delim []byte, inputs []string) (*keeper, error) {
+// the only copy. It fails if the file is one of those that are read, which would never
+// come to an end.
+func openKeeper(path string, delim []byte, in *inputs) (*keeper, error) {
 	before, err := os.Stat(path)
-	for _, name := range inputs {
-		if info, errInput := os.Stat(name); err == nil && errInput == nil && os.SameFile(before, info) {
-			return nil, fmt.Errorf("failed %q: is read with --file; name another one", path)
-		}
+	if err == nil && before.Mode().IsRegular() && in.include(before) {
+		return nil, fmt.Errorf("failed %q: is what is read; name another file", path)
 	}
 	file, errOpen := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
 	if errOpen != nil {

@@ -159,7 +159,7 @@ func (s *settings) publish(ctx context.Context, std program.Stdio, report *repor
 	}
 	p := &publishing{feed: s.newFeed(in), ledger: new(ledger), report: report}
 	if s.failed != "" {
-		if p.ledger.keep, err = openKeeper(s.failed, p.feed.framing.delim, s.files); err != nil {
+		if p.ledger.keep, err = openKeeper(s.failed, p.feed.framing.delim, in); err != nil {
 			return err
 		}
 	}
