@@ -3,6 +3,7 @@ package protocol
 import (
 	"fmt"
 	"strings"
+	"unicode"
 )
 
 // The error codes of V1 and V2: the first word of an error frame.
@@ -73,6 +74,14 @@ func (e *Error) Draining() bool {
 
 // ParseError reads the data of an error frame.
 func ParseError(data []byte) *Error {
-	code, text, _ := strings.Cut(string(data), " ")
+	code, text, _ := strings.Cut(strings.Map(printable, string(data)), " ")
 	return &Error{Code: code, Text: text}
+}
+
+// printable is r, or what stands for runes that must not reach a terminal.
+func printable(r rune) rune {
+	if unicode.IsPrint(r) {
+		return r
+	}
+	return unicode.ReplacementChar
 }

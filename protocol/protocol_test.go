@@ -228,6 +228,14 @@ func TestErrorFatality(t *testing.T) {
 	}
 }
 
+// What a daemon says is printed on terminals, where it must move nothing.
+func TestErrorDoesNotDriveATerminal(t *testing.T) {
+	got := ParseError([]byte("E_INVALID \x1b]0;a\x07 \nb \u202ec \xff größer")).Error()
+	if want := "E_INVALID �]0;a� �b �c � größer"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 func FuzzParseLine(f *testing.F) {
 	for _, c := range commands {
 		f.Add([]byte(c.Name + " a b\r"))
