@@ -34,7 +34,31 @@ func TestInterruptWithoutAnswer(t *testing.T) {
 		ctx, interrupt := context.WithTimeout(t.Context(), time.Second)
 		defer interrupt()
 		began := time.Now()
-		_, err := pub(t, ctx, input(numbers(1, 4)), &daemon{silent: true})
+		said, err := pub(t, ctx, input(numbers(1, 4)), &daemon{silent: true})
+		if strings.Contains(said, "published again") {
+			t.Errorf("said %q", said)
+		}
+		if err == nil || !strings.Contains(err.Error(), "4 messages were not acknowledged: lines 1-4") {
+			t.Errorf("error %v", err)
+		}
+		if took := time.Since(began); took > time.Second+2*grace {
+			t.Errorf("it took %s", took)
+		}
+	})
+}
+
+func TestInterruptSpreadWithoutAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, interrupt := context.WithTimeout(t.Context(), time.Second)
+		defer interrupt()
+		began := time.Now()
+		var said strings.Builder
+		p := publishingTo(input(numbers(1, 4)), &said)
+		d := &daemon{silent: true}
+		p.sinks = []sink{newSpread(delivery{
+			name: "qds", open: d.connect, window: 5, retryFor: 10 * time.Second, warn: p.report.say, inputs: p.feed.inputs, ledger: p.ledger,
+		})}
+		err := p.run(ctx)
 		if err == nil || !strings.Contains(err.Error(), "4 messages were not acknowledged: lines 1-4") {
 			t.Errorf("error %v", err)
 		}

@@ -142,6 +142,22 @@ func TestUncertain(t *testing.T) {
 	}
 }
 
+// A daemon that takes publishes and answers none is told of once.
+func TestUncertainAgainAndAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &daemon{fate: func(n int, _ [][]byte) (bool, error) {
+			if n < 5 {
+				return true, &millrace.UncertainError{Address: "qd0", Err: errDown}
+			}
+			return true, nil
+		}}
+		said, err := pub(t, t.Context(), input(numbers(1, 2)), d)
+		if err != nil || strings.Count(said, "duplicates are possible") != 1 || !strings.HasSuffix(said, "pub: qd0 takes messages again\n") {
+			t.Errorf("error %v, said %q", err, said)
+		}
+	})
+}
+
 func TestDaemonStaysAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()

@@ -42,8 +42,9 @@ func (l *lane) recover(ctx context.Context, failure error, outcomes ...error) er
 // recovery is what a lane does until the part that it came to a halt at is through.
 type recovery struct {
 	*lane
-	suspects int // how many of queue's first parts are what that part has become
-	warned   bool
+	suspects int  // how many of queue's first parts are what that part has become
+	warned   bool // that the daemon takes nothing
+	doubted  bool // likewise, that what it was given may be there twice
 	wait     time.Duration
 	deadline time.Time // for a daemon that is away
 }
@@ -58,7 +59,7 @@ func (r *recovery) acknowledged() {
 }
 
 func (r *recovery) progress() {
-	r.warned, r.wait, r.deadline = false, firstRetry, time.Now().Add(r.retryFor)
+	r.warned, r.doubted, r.wait, r.deadline = false, false, firstRetry, time.Now().Add(r.retryFor)
 }
 
 // judge does what follows from the failure of the first part: it waits until that is
@@ -80,15 +81,21 @@ func (r *recovery) judge(ctx context.Context, cause error, uncertain int) error 
 		return nil
 	case v != later:
 		return cause
-	case uncertain > 0:
+	}
+	left := time.Until(r.deadline)
+	if left <= 0 || ctx.Err() != nil {
+		return cause
+	}
+	switch {
+	case uncertain > 0 && !r.doubted:
 		r.warn("%s went away before it acknowledged %d messages, from %s on;"+
 			" they are published again: duplicates are possible (%v)", r.name, uncertain, r.inputs.where(p.first()), cause)
-		r.warned = true
+		r.warned, r.doubted = true, true
 	case !r.warned:
 		r.warn("%s takes no messages, trying for %s (%v)", r.name, r.retryFor, cause)
 		r.warned = true
 	}
-	if left := time.Until(r.deadline); left <= 0 || !sleep(ctx, min(r.wait, left)) {
+	if !sleep(ctx, min(r.wait, left)) {
 		return cause
 	}
 	r.wait = min(2*r.wait, lastRetry)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"sync"
 	"time"
 )
 
@@ -44,6 +45,8 @@ func (s *spread) run(ctx context.Context, failed func()) error {
 	}
 	hurry, stop := graceful(ctx)
 	defer stop()
+	hangUp := sync.OnceFunc(func() { _ = out.Close() }) // nothing is in it that could be lost
+	defer hangUp()
 	in := s.in
 	for in != nil || s.sent > 0 || len(s.queue) > 0 {
 		s.publish(hurry, out, failed)
@@ -53,6 +56,10 @@ func (s *spread) run(ctx context.Context, failed func()) error {
 		}
 		if s.sent == 0 && ready == nil {
 			continue // all that was left has failed
+		}
+		var late <-chan struct{}
+		if s.sent > 0 {
+			late = hurry.Done()
 		}
 		select {
 		case b, ok := <-ready:
@@ -67,9 +74,11 @@ func (s *spread) run(ctx context.Context, failed func()) error {
 			s.sent--
 			s.settle(ctx, a, failed)
 			s.tellDoubt(a)
+		case <-late:
+			s.giveUp(errNoAnswer, failed)
+			hangUp() // tells the outcomes
 		}
 	}
-	_ = out.Close() // nothing is left in it that could be lost
 	return s.outcome(s.cause)
 }
 
@@ -113,11 +122,16 @@ func (s *spread) settle(ctx context.Context, a attempt, failed func()) {
 		s.doubt.add(a.lines[a.from:a.to]...)
 		s.queue = append(s.queue, attempt{part: a.part, since: a.since})
 	default:
-		if s.cause == nil {
-			s.cause = a.err
-			failed()
-		}
+		s.giveUp(a.err, failed)
 		s.lose(a.part)
+	}
+}
+
+// giveUp notes why it is no use to go on, at the first time.
+func (s *spread) giveUp(why error, failed func()) {
+	if s.cause == nil {
+		s.cause = why
+		failed()
 	}
 }
 
