@@ -2,12 +2,13 @@ package main
 
 import (
 	"bufio"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
 	"sync"
 	"sync/atomic"
+
+	"github.com/millrace-mq/millrace/apps/internal/record"
 )
 
 // ledger says what has become of records, and keeps those that were not
@@ -73,6 +74,7 @@ type keeper struct {
 	mu   sync.Mutex // guards below, so that records do not mix
 	file *os.File
 	out  *bufio.Writer
+	line []byte // used again
 	n    int64
 	lost int64 // that could not be kept
 	err  error // why
@@ -101,14 +103,11 @@ func (k *keeper) add(data []byte) {
 		return
 	}
 	if len(k.delim) == 0 {
-		_, k.err = k.out.Write(binary.BigEndian.AppendUint32(nil, uint32(len(data))))
+		k.line = record.Length.Append(k.line[:0], &record.Record{Body: data})
+	} else {
+		k.line = append(append(k.line[:0], data...), k.delim...)
 	}
-	if k.err == nil {
-		_, k.err = k.out.Write(data)
-	}
-	if k.err == nil {
-		_, k.err = k.out.Write(k.delim)
-	}
+	_, k.err = k.out.Write(k.line)
 	k.n++
 }
 

@@ -2,10 +2,11 @@ package main
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+
+	"github.com/millrace-mq/millrace/apps/internal/record"
 )
 
 const (
@@ -81,20 +82,20 @@ func (r *records) cut() (data []byte, n int, ok bool) {
 		return r.chunk[r.next:i:i], i + len(r.delim) - r.next, true
 	}
 	rest := r.chunk[r.next:]
-	if len(rest) < 4 {
+	if len(rest) < record.PrefixSize {
 		return nil, 0, false
 	}
-	size := int64(binary.BigEndian.Uint32(rest))
+	size := record.BodySize(rest)
 	if size > int64(r.limit) {
 		r.skipping, r.size = true, size
-		r.next += 4
+		r.next += record.PrefixSize
 		return nil, 0, false
 	}
-	end := 4 + int(size)
+	end := record.PrefixSize + int(size)
 	if len(rest) < end {
 		return nil, 0, false
 	}
-	return rest[4:end:end], end, true
+	return rest[record.PrefixSize:end:end], end, true
 }
 
 // find returns where the next delimiter is in chunk, or a negative number. One that
@@ -117,8 +118,8 @@ func (r *records) takeLast() (p piece, ok bool) {
 	data := r.chunk[r.next:]
 	if len(r.delim) == 0 {
 		said := "its length"
-		if len(data) >= 4 {
-			said = fmt.Sprintf("%d bytes", 4+int64(binary.BigEndian.Uint32(data)))
+		if len(data) >= record.PrefixSize {
+			said = fmt.Sprintf("%d bytes", record.PrefixSize+record.BodySize(data))
 		}
 		r.ended = r.torn(int64(len(data)), said)
 		return piece{}, false

@@ -54,6 +54,7 @@ var folders = []folder{
 	{path: "clients/conformance/script", mayImport: []string{"protocol"}, pure: true, mayNot: []string{"context", "io", "log", "net", "os", "sync", "syscall"}},
 	{path: "apps", mayImport: []string{"qd", "lookupd", "admin", "clients", "internal", "protocol"}},
 	{path: "apps/to_file", mayImport: []string{"apps/internal", "clients", "internal", "protocol"}, thirdParty: []string{compress}},
+	{path: "apps/internal/record", pure: true, mayNot: []string{"context", "log", "net", "os", "syscall"}, thirdParty: []string{jsontext}},
 	{path: "apps/internal/fields", pure: true, mayNot: []string{"context", "log", "net", "os", "syscall"}, thirdParty: []string{jsontext}},
 	{path: "apps/stat", mayImport: []string{"admin", "internal", "protocol"}, thirdParty: []string{term}, inTests: []string{pty}},
 	{path: "apps/stat/board", mayImport: []string{"admin/fleet", "admin/history"}, pure: true, mayNot: []string{"context", "io", "log", "net", "os", "sync", "syscall"}},

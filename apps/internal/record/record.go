@@ -1,10 +1,10 @@
-// Package record is how messages lie in a stream of bytes: in files that to_file writes
-// and pub publishes again, and in what tail prints. docs/FORMAT.md has the formats.
+// Package record is how messages lie in a stream of bytes, and how they are read back: in
+// files that to_file writes and pub publishes again, and in what tail prints.
+// docs/FORMAT.md has the formats.
 package record
 
 import (
 	"encoding/base64"
-	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"strconv"
@@ -69,8 +69,7 @@ func (f Format) Append(dst []byte, m *Record) []byte {
 	case JSON:
 		return appendJSON(dst, m)
 	case Length:
-		dst = binary.BigEndian.AppendUint32(dst, uint32(len(m.Body)))
-		return append(dst, m.Body...)
+		return append(appendPrefix(dst, len(m.Body)), m.Body...)
 	}
 	dst = append(dst, m.Body...)
 	return append(dst, '\n')

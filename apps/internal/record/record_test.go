@@ -2,13 +2,13 @@ package record
 
 import (
 	"bytes"
-	"encoding/base64"
-	"encoding/binary"
 	"encoding/json"
 	"strings"
 	"testing"
 	"time"
 	"unicode/utf8"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 func record(body string) *Record {
@@ -81,31 +81,59 @@ func FuzzFormats(f *testing.F) {
 	for _, s := range []string{"", "x", "\n", "\u2028", "\xe2\x80", "\"\\\x00", "\xff", "{}"} {
 		f.Add([]byte(s))
 	}
+	var p Parser
 	f.Fuzz(func(t *testing.T, body []byte) {
 		line := JSON.Append(nil, record(string(body)))
-		var m struct {
-			Body   *string
-			Base64 *string `json:"body_base64"`
+		if !json.Valid(line) || bytes.IndexByte(line, '\n') != len(line)-1 {
+			t.Fatalf("%q is no line of JSON", line)
 		}
-		if err := json.Unmarshal(line, &m); err != nil || bytes.IndexByte(line, '\n') != len(line)-1 {
-			t.Fatalf("%q is no line of JSON: %v", line, err)
-		}
-		var got string
-		if m.Base64 != nil {
-			b, err := base64.StdEncoding.DecodeString(*m.Base64)
-			if err != nil {
-				t.Fatal(err)
+		var got []byte
+		var topic string
+		err := p.Members(line, func(name string, value jsontext.Value) error {
+			if name == "topic" {
+				text, err := Text(value)
+				topic = string(text)
+				return err
 			}
-			got = string(b)
-		} else {
-			got = *m.Body
-		}
-		if got != string(body) {
-			t.Errorf("got %q, want %q", got, body)
+			b, err := Body(name, value)
+			if b != nil {
+				got = b
+			}
+			return err
+		})
+		if err != nil || got == nil || !bytes.Equal(got, body) || topic != "orders" {
+			t.Errorf("got %q of %q (%v), want %q", got, topic, err, body)
 		}
 		b := Length.Append(nil, record(string(body)))
-		if n := binary.BigEndian.Uint32(b); int(n) != len(body) || !bytes.Equal(b[4:], body) {
+		if BodySize(b) != int64(len(body)) || !bytes.Equal(b[PrefixSize:], body) {
 			t.Errorf("got %q, want %q", b, body)
+		}
+	})
+}
+
+// Whatever a line is, its members are read or it is told why not; what was read is the
+// same JSON as encoding/json sees.
+func FuzzMembers(f *testing.F) {
+	for _, s := range []string{"", "{}", `{"body":"a"}`, `{"body_base64":"AA=="}`, `{"a":{"body":1}} {}`, `{"body":"\ud800"}`, `["body"]`, "{\"a\":1,\"a\":2}"} {
+		f.Add([]byte(s))
+	}
+	var p Parser
+	f.Fuzz(func(t *testing.T, line []byte) {
+		got := make(map[string]string)
+		if p.Members(line, func(name string, value jsontext.Value) error {
+			got[name] = string(value)
+			return nil
+		}) != nil {
+			return
+		}
+		var want map[string]json.RawMessage
+		if err := json.Unmarshal(line, &want); err != nil || len(want) != len(got) {
+			t.Fatalf("%q: %d members, want %d (%v)", line, len(got), len(want), err)
+		}
+		for name, value := range want {
+			if got[name] != string(value) {
+				t.Errorf("%q: %s is %q, want %q", line, name, got[name], value)
+			}
 		}
 	})
 }

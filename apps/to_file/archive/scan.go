@@ -3,7 +3,6 @@ package archive
 import (
 	"bufio"
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"io"
 
@@ -97,12 +96,12 @@ func wholeLines(s *source, format record.Format) (end int64, t tally) {
 // messages.
 func wholeRecords(s *source, size int64) (end int64, t tally) {
 	var at, empty int64 // empty counts the records of nothing that came last
-	var head [4]byte
+	var head [record.PrefixSize]byte
 	for {
 		if _, err := io.ReadFull(s.buf, head[:]); err != nil {
 			break
 		}
-		n := int64(binary.BigEndian.Uint32(head[:]))
+		n := record.BodySize(head[:])
 		if at+4+n > size {
 			break
 		}
@@ -211,7 +210,7 @@ func skipFrame(r *bufio.Reader) error {
 type counter struct {
 	format record.Format
 	tally
-	head [4]byte
+	head [record.PrefixSize]byte
 	have int   // of head
 	skip int64 // of a body
 }
@@ -234,7 +233,7 @@ func (c *counter) Write(p []byte) (int, error) {
 		if c.have += n; c.have == len(c.head) {
 			c.have = 0
 			c.lines++
-			c.skip = int64(binary.BigEndian.Uint32(c.head[:]))
+			c.skip = record.BodySize(c.head[:])
 		}
 	}
 	return len(p), nil
