@@ -29,8 +29,9 @@ else can be done. Messages that filters do not let pass, and for a filter or --w
 are finished and not sent.
 
 --ordered keeps the order in which one source daemon delivers: nothing is published before what was delivered before it is
-acknowledged, and what fails is tried again in its place. It needs one destination daemon. Killing to_qd, or ending it while the
-destination is away, breaks the order of what it has in hand; nothing else does. Duplicates come behind the first copy: after
+acknowledged, and what fails is tried again in its place. It needs one destination daemon. The order of what is in
+flight is lost when the connection to the source breaks, since the source delivers that again among newer messages, and when to_qd is
+killed, or ended while the destination is away. Duplicates come behind the first copy: after
 a destination was away for longer than the source allows, all that was held comes again.
 
 --mirror copies all topics, those that come later too, and makes each topic's channels at the destination before its first
