@@ -30,6 +30,15 @@ func (a *Archive) try() error {
 		if err := a.makeDirs(dir); err != nil {
 			return err
 		}
+	}
+	// Two paths may lead to one directory. Finished files are in it then, too, and must not
+	// be taken for unfinished ones.
+	if same, err := a.fs.Same(a.output, a.work); err != nil {
+		return fmt.Errorf("compare output-dir and work-dir: %w", err)
+	} else if same {
+		a.work = a.output
+	}
+	for _, dir := range dirs {
 		probe := filepath.Join(dir, fmt.Sprintf(".to_file-probe-%s-%d", a.name.topic, a.name.pid))
 		f, err := a.fs.Open(probe, Continue)
 		if err != nil {

@@ -100,13 +100,7 @@ func (a *Archive) moveTo(e *ended, from, to, rel string) error {
 		return err
 	}
 	if taken {
-		// A crash, or a failure, may have come between the link and the removal.
-		if same, err := a.fs.Same(from, to); err != nil {
-			return err
-		} else if !same {
-			return fs.ErrExist
-		}
-		return a.forgetMoved(from, to)
+		return a.alreadyAt(from, to)
 	}
 	if err := a.makeDirs(filepath.Dir(to)); err != nil {
 		return err
@@ -126,6 +120,24 @@ func (a *Archive) moveTo(e *ended, from, to, rel string) error {
 		return a.copyTo(e, from, to)
 	case err != nil:
 		return err
+	}
+	return a.forgetMoved(from, to)
+}
+
+// alreadyAt ends a move that a crash, or a failure, has stopped between the link and the
+// removal. It returns fs.ErrExist if what has the new name is another file.
+func (a *Archive) alreadyAt(from, to string) error {
+	if same, err := a.fs.Same(from, to); err != nil {
+		return err
+	} else if !same {
+		return fs.ErrExist
+	}
+	// By a symbolic link, or a second mount, two paths may be one name. It is the only one
+	// that the file has.
+	if one, err := a.fs.Same(filepath.Dir(from), filepath.Dir(to)); err != nil {
+		return err
+	} else if one && filepath.Base(from) == filepath.Base(to) {
+		return a.fs.SyncDir(filepath.Dir(to))
 	}
 	return a.forgetMoved(from, to)
 }
