@@ -84,6 +84,8 @@ type Archive struct {
 	rev   int       // revision of the latest file
 	base  string    // its name, revision left open
 
+	rooted map[string]bool // directories whose entries in their parents are on the device
+
 	nameAt int64 // the Unix second that nameIs was computed for
 	nameIs string
 }

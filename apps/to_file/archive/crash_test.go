@@ -127,7 +127,7 @@ func checkRecovered(t *testing.T, disk *archivetest.Disk, change func(*archive.C
 	if hidden := disk.Hidden(); len(hidden) > 0 {
 		t.Errorf("hidden files are left: %q", hidden)
 	}
-	files := disk.Files()
+	files := disk.AfterCrash()
 	var kept []string
 	for path, content := range files {
 		if strings.HasSuffix(path, ".json") {

@@ -60,18 +60,36 @@ func (a *Archive) makeDirs(dir string) error {
 }
 
 // mkdirAll syncs each new directory into its parent, for otherwise a power cut
-// could take it away with the synced files in it.
+// could take it away with the synced files in it. One that is there may be of a
+// run that was stopped before that, so each is synced once.
 func (a *Archive) mkdirAll(dir string) error {
-	if ok, err := a.fs.Exists(dir); ok || err != nil {
+	there, err := a.fs.Exists(dir)
+	if err != nil || there && a.rooted[dir] {
 		return err
 	}
 	parent := filepath.Dir(dir)
-	if err := a.mkdirAll(parent); err != nil {
+	if !there {
+		if err := a.mkdirAll(parent); err != nil {
+			return err
+		}
+		// Another archive may have been faster.
+		if err := a.fs.Mkdir(dir); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+	}
+	err = a.fs.SyncDir(parent)
+	if there && errors.Is(err, fs.ErrPermission) {
+		err = nil // then it was not this program that made it
+	}
+	if err != nil {
 		return err
 	}
-	// Another archive may have been faster.
-	if err := a.fs.Mkdir(dir); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
+	if a.rooted == nil || len(a.rooted) >= mostRooted {
+		a.rooted = make(map[string]bool)
 	}
-	return a.fs.SyncDir(parent)
+	a.rooted[dir] = true
+	return nil
 }
+
+// mostRooted bounds what is remembered: with dates in their names, directories never end.
+const mostRooted = 64

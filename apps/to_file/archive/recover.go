@@ -180,14 +180,15 @@ func (a *Archive) mendOpen(e *ended, f File, format record.Format, c Compression
 	e.now.Size = end
 	e.now.Lines += rest.lines
 	e.now.Bytes += rest.bytes
-	if end == size {
-		return size == 0, nil
+	if end < size {
+		a.log.Warn("cutting off what a crash has left half written; it was not finished and comes again",
+			"file", filepath.Join(e.dir, e.id.File), "bytes", size-end, "left", end)
+		if err := f.Truncate(end); err != nil {
+			return false, err
+		}
 	}
-	a.log.Warn("cutting off what a crash has left half written; it was not finished and comes again",
-		"file", filepath.Join(e.dir, e.id.File), "bytes", size-end, "left", end)
-	if err := f.Truncate(end); err != nil {
-		return false, err
-	}
+	// What is whole may never have been synced: without a marker, nobody would make
+	// the file whole once more if the power were cut.
 	return end == 0, f.Sync()
 }
 

@@ -54,6 +54,8 @@ type inode struct {
 	device []byte // what would survive a power cut
 	shared int    // how many have locked it with others
 	alone  bool   // whether one has locked it alone
+
+	renamed string // the name that it was given last by Rename
 }
 
 // NewDisk returns an empty disk.
@@ -124,11 +126,28 @@ func contents(entries map[string]*inode, data func(*inode) []byte) map[string]st
 }
 
 // Killed returns the disk as the next process finds it if all of this one's
-// were killed now. This one may be used on, as if that had not happened.
+// were killed now; what was not synced is still not safe from a power cut. This one
+// may be used on, as if that had not happened.
 func (d *Disk) Killed() *Disk {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.next(d.live, func(n *inode) []byte { return n.data })
+	return d.killed()
+}
+
+func (d *Disk) killed() *Disk {
+	next := &Disk{NoLinks: d.NoLinks, OtherDevice: d.OtherDevice, live: map[string]*inode{}, durable: map[string]*inode{}}
+	copies := map[*inode]*inode{} // names of one file stay names of one file
+	copied := func(to, from map[string]*inode) {
+		for path, n := range from {
+			if copies[n] == nil {
+				copies[n] = &inode{dir: n.dir, renamed: n.renamed, data: slices.Clone(n.data), device: slices.Clone(n.device)}
+			}
+			to[path] = copies[n]
+		}
+	}
+	copied(next.live, d.live)
+	copied(next.durable, d.durable)
+	return next
 }
 
 // PowerCut returns the disk as the next process finds it if the machine lost
@@ -136,21 +155,13 @@ func (d *Disk) Killed() *Disk {
 func (d *Disk) PowerCut() *Disk {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.next(d.kept(), func(n *inode) []byte { return n.device })
-}
-
-func (d *Disk) next(entries map[string]*inode, data func(*inode) []byte) *Disk {
-	next := &Disk{NoLinks: d.NoLinks, OtherDevice: d.OtherDevice, live: map[string]*inode{}}
-	copies := map[*inode]*inode{} // names of one file stay names of one file
-	for path, n := range entries {
-		if copies[n] == nil {
-			content := string(data(n))
-			copies[n] = &inode{dir: n.dir, data: []byte(content), device: []byte(content)}
-		}
-		next.live[path] = copies[n]
+	killed := d.killed()
+	killed.live = killed.kept()
+	for _, n := range killed.live {
+		n.data = slices.Clone(n.device)
 	}
-	next.durable = maps.Clone(next.live)
-	return next
+	killed.durable = maps.Clone(killed.live)
+	return killed
 }
 
 // Hidden returns the paths of hidden files and of those in hidden directories.
@@ -311,6 +322,7 @@ func (d *Disk) Rename(from, to string) error {
 		return err
 	}
 	delete(d.live, from)
+	n.renamed = to
 	return nil
 }
 
@@ -364,9 +376,15 @@ func (d *Disk) SyncDir(dir string) error {
 		return err
 	}
 	defer d.mu.Unlock()
-	maps.DeleteFunc(d.durable, func(path string, _ *inode) bool {
-		return path != dir && filepath.Dir(path) == dir && d.live[path] == nil
+	renamed := map[string]*inode{}
+	maps.DeleteFunc(d.durable, func(path string, n *inode) bool {
+		gone := path != dir && filepath.Dir(path) == dir && d.live[path] == nil
+		if gone && n.renamed != "" && d.live[n.renamed] == n {
+			renamed[n.renamed] = n // old name or new, never neither
+		}
+		return gone
 	})
+	maps.Copy(d.durable, renamed)
 	for path, n := range d.live {
 		if filepath.Dir(path) == dir {
 			d.durable[path] = n
