@@ -94,11 +94,34 @@ func (o *openFile) mark() error {
 		return errTaken // an unfinished file that was not this one's to mend
 	}
 	o.marker = m
-	if err := m.begin(o.id); err != nil {
+	if o.id.Before, err = o.sizeBefore(); err == nil {
+		err = m.begin(o.id)
+	}
+	if err != nil {
 		o.withdraw()
 		return err
 	}
 	return nil
+}
+
+// sizeBefore is how long the file is that is to be continued. What is in it then is
+// not for a later start to judge: another format may have been used.
+func (o *openFile) sizeBefore() (int64, error) {
+	if o.a.exclusive {
+		return 0, nil
+	}
+	f, err := o.a.fs.Open(o.path, Existing)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("open file: %w", err)
+	}
+	size, err := f.Size()
+	if err := errors.Join(err, f.Close()); err != nil {
+		return 0, fmt.Errorf("look at %s: %w", o.path, err)
+	}
+	return size, nil
 }
 
 // open opens the file. On an error, it is closed again.

@@ -39,6 +39,7 @@ type identity struct {
 	Compression string    `json:"compression"`
 	Sidecar     bool      `json:"sidecar,omitempty"`
 	Continued   bool      `json:"continued,omitempty"` // other runs write to it too
+	Before      int64     `json:"before,omitempty"`    // how long it was then
 	Opened      time.Time `json:"opened"`
 }
 

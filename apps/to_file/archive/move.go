@@ -32,7 +32,7 @@ func (a *Archive) settle(e *ended) error {
 			return err
 		}
 	}
-	if e.id.Sidecar {
+	if e.id.Sidecar && path != "" {
 		if err := a.describe(e, path); err != nil {
 			return err
 		}
@@ -60,8 +60,8 @@ func (a *Archive) describe(e *ended, path string) error {
 }
 
 // move moves a finished file from the work directory to the output directory
-// under the first revision that is free there, and returns where it is. Nothing
-// is ever replaced.
+// under the first revision that is free there, and returns where it is, or "" if
+// somebody has taken it away. Nothing is ever replaced.
 func (a *Archive) move(e *ended, from string) (string, error) {
 	there, err := a.fs.Exists(from)
 	if err == nil && e.now.Part != "" {
@@ -72,6 +72,10 @@ func (a *Archive) move(e *ended, from string) (string, error) {
 	}
 	if err != nil {
 		return "", fmt.Errorf("move %s: %w", from, err)
+	}
+	if !there && e.now.Final == "" {
+		a.log.Warn("a file that was to be moved is gone", "file", from)
+		return "", nil
 	}
 	if !there || e.now.Copied {
 		return filepath.Join(a.output, e.now.Final), nil

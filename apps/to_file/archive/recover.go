@@ -165,15 +165,15 @@ func (a *Archive) mendOpen(e *ended, f File, format record.Format, c Compression
 	if err != nil {
 		return false, err
 	}
-	from := e.now.Size
+	from := max(e.now.Size, e.id.Before)
 	if from > size {
 		// Somebody has cut it off; what was noted of it means nothing any more.
 		from, e.now.Lines, e.now.Bytes = 0, 0, 0
 	}
-	if e.id.Continued {
-		from = 0 // another process may have stopped in a line there
-	}
 	end, rest, err := whole(f, format, c, from, size)
+	if err == nil && end == from && e.id.Continued {
+		end, err = lineEnd(f, from) // another process may have stopped in a line there
+	}
 	if err != nil {
 		return false, err
 	}

@@ -351,3 +351,62 @@ func TestRecoverOfAFileOfTwo(t *testing.T) {
 	closed(t, open(t, next, nil), next)
 	check(t, next.AfterCrash(), map[string]string{"/out/t.12": "a1\n"})
 }
+
+// A plain file is continued that another format was used for, or another program.
+// Wherever a process is killed that does so, what was there is left alone, were it
+// zeros, which a power cut leaves where JSON was to be.
+func TestRecoverKeepsWhatWasThere(t *testing.T) {
+	json := func(c *archive.Config) { c.Format = record.JSON }
+	const old = "a\x00b\nc\x00\n"
+	for n, met := 0, func() bool { return true }; met(); n++ {
+		disk := archivetest.NewDisk()
+		disk.Put("/out/t.12", old)
+		met = killAt(disk, n)
+		a, err := archive.New(config(t, disk, json))
+		must(t, err)
+		_, _ = writeSome(a)
+		for _, next := range []*archivetest.Disk{disk.Killed(), disk.PowerCut()} {
+			closed(t, open(t, next, json), next)
+			if got := next.AfterCrash()["/out/t.12"]; !strings.HasPrefix(got, old) || !strings.HasSuffix(got, "\n") {
+				t.Fatalf("killed in operation %d: %.200q is left", n, got)
+			}
+		}
+	}
+}
+
+// A line that somebody has begun in a file that was continued is none, however long
+// it is.
+func TestRecoverCutsOffWhatAnotherHasBegun(t *testing.T) {
+	for _, begun := range []string{"", "b", strings.Repeat("b", 100_000)} {
+		disk := archivetest.NewDisk()
+		disk.Put("/out/t.12", "a\n"+begun)
+		a := open(t, disk, nil)
+		killed := false
+		disk.Fail = func(op, path string) error {
+			if killed = killed || op == "write" && path == "/out/t.12"; killed {
+				return archivetest.ErrKilled
+			}
+			return nil
+		}
+		if errors.Join(a.Append(noon, rec("lost")), a.Sync()) == nil {
+			t.Fatal("it was not killed")
+		}
+		next := disk.Killed()
+		closed(t, open(t, next, nil), next)
+		check(t, next.AfterCrash(), map[string]string{"/out/t.12": "a\n"})
+	}
+}
+
+// Somebody has taken a file out of the work directory. Nothing stands in for it.
+func TestFileTakenFromTheWorkDir(t *testing.T) {
+	disk := archivetest.NewDisk()
+	a := open(t, disk, func(c *archive.Config) { c.WorkDir, c.Sidecar = "/work", true })
+	must(t, a.Append(noon, rec("one")))
+	must(t, a.Sync())
+	must(t, disk.Remove("/work/t-000000.12"))
+	closed(t, a, disk)
+	check(t, disk.Files(), nil)
+	if hidden := disk.Hidden(); len(hidden) > 0 {
+		t.Errorf("left: %q", hidden)
+	}
+}

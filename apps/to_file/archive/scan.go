@@ -90,6 +90,23 @@ func wholeLines(s *source, format record.Format) (end int64, t tally) {
 	}
 }
 
+// lineEnd returns where the last line ends that ends at or before end.
+func lineEnd(r io.ReaderAt, end int64) (int64, error) {
+	b := make([]byte, flushSize/4)
+	for end > 0 {
+		b = b[:min(end, int64(len(b)))]
+		at := end - int64(len(b))
+		if _, err := r.ReadAt(b, at); err != nil {
+			return 0, err
+		}
+		if last := bytes.LastIndexByte(b, '\n'); last >= 0 {
+			return at + int64(last) + 1, nil
+		}
+		end = at
+	}
+	return 0, nil
+}
+
 // wholeRecords ends behind the last record that is there in full. Zeros up to
 // the end of the file are not taken for empty records: they are what a power
 // cut leaves where something was to be written, and daemons refuse empty
