@@ -13,7 +13,8 @@ at the end of one was never finished, and comes again.
 
 A file ends when its name changes (with <DATETIME>, each hour unless --datetime-format says otherwise),
 when it is too large or too old (--rotate-size, --rotate-interval), on SIGHUP, and when to_file ends. It
-is then moved from --work-dir, if there is one, to --output-dir; no file is ever overwritten.
+is then moved from --work-dir, if there is one, to --output-dir; no file is ever overwritten. If somebody
+removes a file that is being written, what comes after that goes to another one.
 
 While the disk is full nothing is consumed; it goes on by itself when there is room. Any other
 failure of the disk ends to_file with status 1.

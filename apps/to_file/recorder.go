@@ -103,6 +103,9 @@ func (r *recorder) run(s signals) error {
 	for {
 		err := r.serve(s)
 		switch {
+		case errors.Is(err, archive.ErrRemoved):
+			r.log.Warn("what is not in a file comes again, and goes to another one", "topic", r.topic, "error", err)
+			continue
 		case !errors.Is(err, archive.ErrNoSpace):
 			return err
 		case ended(s):

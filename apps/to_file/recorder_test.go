@@ -190,6 +190,25 @@ func TestRecorder(t *testing.T) {
 			t.Error("a message was taken after the end")
 		}
 	})
+	bubble(t, "a file that is removed takes nothing with it that comes later", nil, func(t *testing.T, g *rig) {
+		g.start()
+		if err := g.send(1, 2); err != nil {
+			t.Error(err)
+		}
+		if err := g.disk.Remove("/work/t-000000"); err != nil {
+			t.Fatal(err)
+		}
+		if err := g.send(3, 4); !errors.Is(err, archive.ErrRemoved) {
+			t.Errorf("answered with %v", err)
+		}
+		if err := g.send(3, 4); err != nil {
+			t.Error(err)
+		}
+		if err := g.stop(); err != nil {
+			t.Error(err)
+		}
+		g.wantFile("/out/t-000001", "message 3\nmessage 4\n")
+	})
 	for _, skip := range []bool{false, true} {
 		bubble(t, fmt.Sprintf("a tick with skip-empty-files %t", skip), func(r *recorder) { r.skipEmpty = skip }, func(t *testing.T, g *rig) {
 			g.start()

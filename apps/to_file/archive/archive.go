@@ -61,7 +61,7 @@ func (c Config) moves() bool {
 }
 
 // Archive writes the messages of one topic. After any of its methods has failed
-// with an error of the disk other than ErrNoSpace, all of them return that error
+// with an error of the disk other than ErrNoSpace and ErrRemoved, all of them return that error
 // and write nothing more: what the disk holds is then unknown beyond the last
 // Sync.
 type Archive struct {
@@ -165,9 +165,14 @@ func (a *Archive) Sync() error {
 	return a.failed(a.sync())
 }
 
-// sync is Sync; when there is no space, the file is as it was at the last one.
+// sync is Sync; when there is no space, the file is as it was at the last one,
+// and when it was removed, there is none any more.
 func (a *Archive) sync() error {
-	if err := a.file.sync(); err != nil {
+	err := a.file.sync()
+	if errors.Is(err, ErrRemoved) {
+		a.leave()
+	}
+	if err != nil {
 		return a.undone(err)
 	}
 	return nil
@@ -223,19 +228,25 @@ func (a *Archive) Close() error {
 // ends although Close has failed.
 func (a *Archive) Abandon() {
 	// What the disk holds is reported already, or is for the next start to see.
-	if f := a.file; f != nil {
-		f.empty()
-		f.dropMember()
-		_ = f.f.Close()
-		if f.marker != nil {
-			f.marker.leave()
-		}
-		a.file = nil
+	if a.file != nil {
+		a.leave()
 	}
 	if a.ended != nil {
 		a.ended.marker.leave()
 		a.ended = nil
 	}
+}
+
+// leave closes the open file as it is. A start that finds no file to a marker drops it.
+func (a *Archive) leave() {
+	f := a.file
+	f.empty()
+	f.dropMember()
+	_ = f.f.Close()
+	if f.marker != nil {
+		f.marker.leave()
+	}
+	a.file = nil
 }
 
 // due reports whether a line of now belongs into another file than the open one.

@@ -68,6 +68,9 @@ type File interface {
 	Lock(alone bool) (ok bool, err error)
 	// Sync returns once what was written is on the device.
 	Sync() error
+	// Named reports whether the file has a name still: what is written to one
+	// that was removed is nowhere.
+	Named() (bool, error)
 	Close() error
 }
 
@@ -216,6 +219,19 @@ func (f osFile) Size() (int64, error) {
 		return 0, err
 	}
 	return info.Size(), nil
+}
+
+func (f osFile) Named() (bool, error) {
+	info, err := f.Stat()
+	if err != nil || !removed(info) {
+		return err == nil, err
+	}
+	// A file system may count names wrongly.
+	there, err := os.Stat(f.Name())
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil && os.SameFile(info, there), err
 }
 
 func (f osFile) Lock(alone bool) (bool, error) { return flock(f.File, alone) }

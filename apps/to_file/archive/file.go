@@ -164,6 +164,11 @@ func (o *openFile) sync() error {
 	if err := o.f.Sync(); err != nil {
 		return fmt.Errorf("make the lines in %s safe: %w", o.path, err)
 	}
+	if named, err := o.f.Named(); err != nil {
+		return fmt.Errorf("look at %s: %w", o.path, err)
+	} else if !named {
+		return fmt.Errorf("make the lines in %s safe: %w", o.path, ErrRemoved)
+	}
 	return o.settle()
 }
 

@@ -9,6 +9,12 @@ import (
 	"syscall"
 )
 
+// removed reports whether a file that is open has no name any more.
+func removed(info os.FileInfo) bool {
+	s, ok := info.Sys().(*syscall.Stat_t)
+	return ok && s.Nlink == 0
+}
+
 // flock locks f as File.Lock says.
 func flock(f *os.File, alone bool) (bool, error) {
 	how := syscall.LOCK_SH

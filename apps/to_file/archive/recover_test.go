@@ -410,3 +410,36 @@ func TestFileTakenFromTheWorkDir(t *testing.T) {
 		t.Errorf("left: %q", hidden)
 	}
 }
+
+// Somebody removes the file that is being written. What comes after that is not
+// vouched for, and then goes to another one.
+func TestFileRemoved(t *testing.T) {
+	for _, c := range []archive.Compression{archive.None, archive.Gzip} {
+		dir := t.TempDir()
+		out := filepath.Join(dir, "out")
+		a := open(t, nil, func(cfg *archive.Config) { cfg.Compression, cfg.Level, cfg.OutputDir = c, 1, out })
+		must(t, a.Append(noon, rec("one")))
+		must(t, a.Sync())
+		must(t, os.RemoveAll(out))
+		must(t, a.Append(noon, rec("two")))
+		if err := a.Sync(); !errors.Is(err, archive.ErrRemoved) {
+			t.Fatalf("Sync: %v", err)
+		}
+		must(t, a.Append(noon, rec("two")))
+		must(t, a.Sync())
+		moved := filepath.Join(dir, "moved")
+		must(t, os.Rename(out, moved)) // is no loss
+		must(t, a.Append(noon, rec("three")))
+		must(t, a.Close())
+		files, err := filepath.Glob(filepath.Join(moved, "t*"))
+		must(t, err)
+		if len(files) != 1 {
+			t.Fatalf("%d files", len(files))
+		}
+		b, err := os.ReadFile(files[0])
+		must(t, err)
+		if text, err := unpack(files[0], string(b)); text != "two\nthree\n" || err != nil {
+			t.Errorf("%s holds %q, %v", files[0], text, err)
+		}
+	}
+}

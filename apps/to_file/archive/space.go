@@ -11,6 +11,11 @@ import (
 // back, waits, and tries Append, Rotate or Close again.
 var ErrNoSpace = errors.New("no space left")
 
+// ErrRemoved says that somebody has removed the file that was being written, or
+// its directory. What was appended since the last Sync is nowhere, and the
+// caller gives it back; the next Append begins another file.
+var ErrRemoved = errors.New("somebody has removed the file")
+
 // spaceError is an error of the disk that is ErrNoSpace. Its text is the
 // system's, which says that already.
 type spaceError struct{ error }
@@ -25,7 +30,7 @@ func isNoSpace(err error) bool {
 // failed remembers a failure that is final, and marks one that is not.
 func (a *Archive) failed(err error) error {
 	switch {
-	case err == nil || errors.Is(err, ErrNoSpace):
+	case err == nil || errors.Is(err, ErrNoSpace) || errors.Is(err, ErrRemoved):
 		return err
 	case isNoSpace(err):
 		return spaceError{err}

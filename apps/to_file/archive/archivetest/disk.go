@@ -512,6 +512,20 @@ func (f *file) Sync() error {
 	return nil
 }
 
+// Named implements archive.File.
+func (f *file) Named() (bool, error) {
+	if err := f.begin("size"); err != nil {
+		return false, err
+	}
+	defer f.disk.mu.Unlock()
+	for _, n := range f.disk.live {
+		if n == f.node {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
 func (f *file) Close() error {
 	// Like the system's close, it gives the file back even when it fails.
 	err := f.disk.begin("close", f.path)
