@@ -327,7 +327,7 @@ func TestEveryFault(t *testing.T) {
 					}
 				}
 				if left >= 0 {
-					if len(safe) != 30 || disk.OpenFiles() != 0 {
+					if len(safe) != someLines || disk.OpenFiles() != 0 {
 						t.Fatalf("without a fault: %d lines, %d open files, error %v", len(safe), disk.OpenFiles(), err)
 					}
 					return // no operation was left to fail
@@ -341,15 +341,23 @@ func TestEveryFault(t *testing.T) {
 	}
 }
 
+// How many lines writeSome and keepAll write, and how long after one another: there is a
+// sync after every fourth, and an hour ends between them. Tests that go through all of
+// their operations take the square of that.
+const (
+	someLines = 16
+	between   = 6 * time.Minute
+)
+
 // writeSome returns the lines that were safe when it ended, by an error or not.
 func writeSome(a *archive.Archive) (safe []string, err error) {
 	if err := a.Prepare(); err != nil {
 		return nil, err
 	}
 	var written []string
-	for i := range 30 {
+	for i := range someLines {
 		line := fmt.Sprintf("line %d", i)
-		if err := a.Append(noon.Add(time.Duration(i)*time.Minute*3), rec(line)); err != nil {
+		if err := a.Append(noon.Add(time.Duration(i)*between), rec(line)); err != nil {
 			return safe, err
 		}
 		written = append(written, line)

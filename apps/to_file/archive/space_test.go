@@ -93,7 +93,7 @@ func TestFullDisk(t *testing.T) {
 					k := keepAll(t, disk, change)
 					more = k.full > 0
 					disk.Fail = nil
-					checkRecovered(t, disk, change, record.Raw, lines30())
+					checkRecovered(t, disk, change, record.Raw, allLines())
 					if t.Failed() {
 						t.Fatalf("full from operation %d on", n)
 					}
@@ -103,8 +103,8 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
-func lines30() (all []string) {
-	for i := range 30 {
+func allLines() (all []string) {
+	for i := range someLines {
 		all = append(all, fmt.Sprintf("line %d", i))
 	}
 	return all
@@ -119,8 +119,8 @@ func keepAll(t *testing.T, disk *archivetest.Disk, change func(*archive.Config))
 	for k.noSpace(a.Prepare()) {
 	}
 	var now time.Time
-	for i, line := range lines30() {
-		now = noon.Add(time.Duration(i) * time.Minute * 3)
+	for i, line := range allLines() {
+		now = noon.Add(time.Duration(i) * between)
 		k.append(now, line)
 		if i%4 == 3 {
 			k.safely(now, a.Sync)
