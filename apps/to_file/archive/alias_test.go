@@ -36,6 +36,9 @@ func TestWorkDirThatIsTheOutputDir(t *testing.T) {
 			name, err := archive.Pattern{Format: "<TOPIC>/<TOPIC><REV>", Topic: "t", Revision: true}.Name()
 			must(t, err)
 			work := lead(dir)
+			foreign := filepath.Join(out, "t", "t-000100") // finished, as far as anybody knows
+			must(t, os.MkdirAll(filepath.Dir(foreign), 0o700))
+			must(t, os.WriteFile(foreign, []byte("not a li"), 0o600))
 			next := func() *archive.Archive {
 				a, err := archive.New(archive.Config{Name: name, OutputDir: out, WorkDir: work, RotateInterval: time.Hour})
 				must(t, err)
@@ -51,7 +54,7 @@ func TestWorkDirThatIsTheOutputDir(t *testing.T) {
 				a.Abandon()
 			}
 			must(t, next().Close())
-			want := map[string]string{}
+			want := map[string]string{foreign: "not a li"}
 			for rev := range 6 {
 				want[filepath.Join(out, archive.Revision("t/t<REV>", rev))] = []string{"kept\n", "left\n"}[rev%2]
 			}
