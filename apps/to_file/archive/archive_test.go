@@ -305,6 +305,7 @@ func TestEveryFault(t *testing.T) {
 	}
 	for name, change := range layouts {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			for n := 0; ; n++ {
 				disk := archivetest.NewDisk()
 				left := n

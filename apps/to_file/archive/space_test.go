@@ -74,6 +74,7 @@ func TestFullDisk(t *testing.T) {
 				cfg.Compression, cfg.Level = c, 1
 			}
 			t.Run(fmt.Sprintf("%s, %s", name, c), func(t *testing.T) {
+				t.Parallel()
 				for n, more := 0, true; more; n++ {
 					disk := archivetest.NewDisk()
 					if layout.disk != nil {
