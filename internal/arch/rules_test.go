@@ -45,8 +45,6 @@ var folders = []folder{
 	{path: "admin/actions", mayImport: []string{"admin/fleet", "admin/audit", "admin/signin", "admin/cluster", "internal", "protocol"}},
 	{path: "admin/web", mayImport: []string{"admin/fleet", "admin/audit", "admin/signin", "admin/cluster", "admin/messages", "admin/search", "admin/actions", "admin/history", "admin/sampler", "internal", "protocol"}, thirdParty: []string{compress}, inTests: []string{html}},
 	{path: "admin/web/body", pure: true, mayNot: []string{"context", "log", "os", "sync", "syscall"}},
-	{path: "admin/api", mayImport: []string{"admin/fleet", "admin/trouble", "admin/audit", "admin/signin", "admin/cluster", "admin/messages", "admin/search", "admin/actions", "admin/history", "admin/sampler", "internal", "protocol"}, thirdParty: []string{httprouter}},
-	{path: "admin/api", mayImport: []string{"admin/fleet", "admin/audit", "admin/signin", "admin/cluster", "admin/messages", "admin/actions", "admin/history", "admin/sampler", "internal", "protocol"}, thirdParty: []string{httprouter}},
 	{path: "admin/api", mayImport: []string{"admin/fleet", "admin/audit", "admin/signin", "admin/cluster", "admin/messages", "admin/search", "admin/actions", "admin/history", "admin/sampler", "admin/trouble", "internal", "protocol"}, thirdParty: []string{httprouter}}, // trouble in tests
 	{path: "clients", mayImport: []string{"protocol"}, thirdParty: []string{snappy}, inTests: []string{prometheus}},                                                                                                                                                         // in an example
 	{path: "clients/go/spool", mayImport: []string{"clients"}, thirdParty: []string{diskqueue}},
@@ -61,7 +59,6 @@ var folders = []folder{
 	{path: "apps/to_http/pool", pure: true, mayNot: []string{"context", "io", "log", "net", "os", "sync", "syscall"}},
 	{path: "apps/to_http/endpoint", mayNot: []string{"os"}}, // knows no messages, and no daemon
 	{path: "apps/pub", mayImport: []string{"apps/internal", "clients", "internal", "protocol"}, thirdParty: []string{compress, jsontext}},
-	{path: "apps/to_file", mayImport: []string{"apps/internal", "clients", "internal", "protocol"}, thirdParty: []string{compress}},
 	{path: "apps/bench/load", mayImport: []string{"protocol"}, thirdParty: []string{snappy, compress}},
 	{path: "apps/bench/pipeline", mayImport: []string{"apps/bench", "clients", "internal", "qd"}, thirdParty: []string{compress}}, // clients and qd in tests
 	{path: "apps/bench/work", mayImport: []string{"apps/bench", "internal", "protocol"}, thirdParty: []string{snappy, compress}},  // in tests
