@@ -7,6 +7,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"net"
 	"os"
 
@@ -138,41 +139,37 @@ func layers(fs *flag.FlagSet, std program.Stdio) func(context.Context) error {
 
 // ownClients is the setup of the measurement of our own clients.
 func ownClients(fs *flag.FlagSet, std program.Stdio) func(context.Context) error {
-	b := clients.Bench{Progress: std.Err}
-	b.Flags(fs)
-	asJSON := jsonFlag(fs)
-	return func(ctx context.Context) error {
-		if err := b.Validate(); err != nil {
-			return err
-		}
-		rows, err := b.Run(ctx)
-		if err != nil {
-			return interrupted(ctx, err)
-		}
-		if *asJSON {
-			return report.JSON(std.Out, rows)
-		}
-		return clients.Table(std.Out, rows)
-	}
+	return measured(fs, std, &clients.Bench{Progress: std.Err}, clients.Table)
 }
 
 // pipes is the setup of the measurement of pub and to_file.
 func pipes(fs *flag.FlagSet, std program.Stdio) func(context.Context) error {
-	b := pipeline.Bench{Progress: std.Err}
-	b.Flags(fs)
+	return measured(fs, std, &pipeline.Bench{Progress: std.Err}, pipeline.Table)
+}
+
+// measurement brings flags of its own, and rows.
+type measurement[R any] interface {
+	Flags(fs *flag.FlagSet)
+	Validate() error
+	Run(ctx context.Context) ([]R, error)
+}
+
+// measured is a setup that shows what m measures in a table, or as JSON.
+func measured[R any](fs *flag.FlagSet, std program.Stdio, m measurement[R], table func(io.Writer, []R) error) func(context.Context) error {
+	m.Flags(fs)
 	asJSON := jsonFlag(fs)
 	return func(ctx context.Context) error {
-		if err := b.Validate(); err != nil {
+		if err := m.Validate(); err != nil {
 			return err
 		}
-		rows, err := b.Run(ctx)
+		rows, err := m.Run(ctx)
 		if err != nil {
 			return interrupted(ctx, err)
 		}
 		if *asJSON {
 			return report.JSON(std.Out, rows)
 		}
-		return pipeline.Table(std.Out, rows)
+		return table(std.Out, rows)
 	}
 }
 
