@@ -46,7 +46,7 @@ class Consumer:
         self.backoff = Backoff(settings.backoff, settings.max_backoff)
         self._loop = asyncio.get_running_loop()
         self._ready = ready
-        ready.starved = self.starved
+        ready.used_up = self.used_up
         self._listed: set[str] = set()  # addresses that are given or listed
         self._past = [0, 0, 0, 0]  # received, finished, requeued, expired of lines that are gone
         self._keeping: dict[str, asyncio.Task[None]] = {}  # by address
@@ -369,3 +369,11 @@ class Consumer:
         """Whether no daemon can send more until messages are answered. May be called
         from any thread."""
         return all(line.in_flight >= line.ready for line in self.lines)
+
+    def used_up(self) -> bool:
+        """Whether the daemons that have sent something can send next to nothing more
+        until messages are answered; others must not make these wait. May be called from
+        any thread."""
+        lines = [line for line in self.lines if line.in_flight]
+        left = sum(max(line.ready - line.in_flight, 0) for line in lines)
+        return left <= sum(line.ready for line in lines) // 8

@@ -84,7 +84,7 @@ class Reader(ReaderBase):
     batch_size, batch_wait
         The most messages that a batch_handler is given (200), and how long a batch
         that is not full waits for more (0), up to half of the daemon's message
-        timeout. It is handed over sooner when all credit is used up.
+        timeout. It is handed over sooner when hardly any credit is left.
     requeue_delay, max_requeue_delay
         A message whose handler failed comes back after requeue_delay × attempts (5),
         max_requeue_delay at most (300).

@@ -21,7 +21,7 @@ class Ready:
         self.messages: deque[Message] = deque()
         self.closed = False  # nothing will come any more
         self.ring: Callable[[int], None] = lambda count: None  # called when so many came, with 0 when closed
-        self.starved: Callable[[], bool] = lambda: False  # whether no more can come
+        self.used_up: Callable[[], bool] = lambda: False  # whether hardly any more can come
         self._batch_size = batch_size
         self._batch_wait = batch_wait
 
@@ -53,7 +53,7 @@ class Ready:
             first = self.messages[0]
         except IndexError:
             return None
-        if not self._batch_wait or len(self.messages) >= self._batch_size or self.starved():
+        if not self._batch_wait or len(self.messages) >= self._batch_size or self.used_up():
             return 0.0
         delivery = first._delivery
         # Half of the daemon's patience is for the handler: what waited for all of it would come again, unhandled.

@@ -100,6 +100,12 @@ class Handling(Forms):
         h.wait()
         self.assertEqual(len(h.given[0]), 2)
 
+    def test_a_batch_does_not_wait_for_a_daemon_that_has_nothing(self) -> None:
+        bodies = [b"%d" % i for i in range(200)]
+        busy, idle, h = self.daemon(*bodies), self.daemon(), Handlers()
+        self.running(busy, idle, batch_handler=h, batch_wait=10 * PATIENCE, max_in_flight=16)
+        busy.wait(lambda: len(busy.finished) >= 180)
+
     def test_a_batch_waits_no_longer(self) -> None:
         daemon, h = self.daemon(b"a"), Handlers()
         self.running(daemon, batch_handler=h, batch_wait=0.01)
