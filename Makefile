@@ -83,6 +83,7 @@ staticcheck:
 # installed, the tests run without it, which only CI (CI=true) takes for a
 # failure.
 race:
+	@command -v zstd >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get install -y zstd >/dev/null 2>&1; } || true
 	@command -v gcc >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get install -y gcc libc6-dev >/dev/null 2>&1; } || true
 	@if command -v gcc >/dev/null; then \
 		echo 'testing with the race detector, in shuffled order'; \

@@ -48,7 +48,7 @@ func (d *daemon) connect() (publisher, error) {
 	go func() {
 		defer close(c.ended)
 		for call := range c.calls {
-			time.Sleep(time.Millisecond)
+			time.Sleep(time.Millisecond) // an answer comes when more is on its way; most tests have a fake clock
 			call()
 		}
 	}()

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/millrace-mq/millrace/admin/cluster/clustertest"
+	"github.com/millrace-mq/millrace/internal/e2e/testenv"
 )
 
 // patience is how long anything that must happen may take: the machine may be busy.
@@ -41,7 +42,7 @@ func onTerminal(t *testing.T, args ...string) *terminal {
 	f := clustertest.NewFleet(t, clustertest.Lookupds(0), clustertest.Topics(2), clustertest.Channels(1))
 	tty, other, err := pty.Open()
 	if err != nil {
-		t.Skipf("skipped: this machine gives no terminals: %v", err)
+		testenv.Missing(t, "terminals: "+err.Error())
 	}
 	if err := pty.Setsize(tty, &pty.Winsize{Cols: 100, Rows: 20}); err != nil {
 		t.Fatal(err)

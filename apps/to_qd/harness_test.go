@@ -167,7 +167,7 @@ func (d *serving) empty(t *testing.T, topic, channel string) bool {
 // until waits for a condition.
 func until(t *testing.T, what string, met func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); !met(); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); !met(); time.Sleep(20 * time.Millisecond) { // real daemons and connections: no fake clock
 		if time.Now().After(deadline) {
 			t.Fatalf("waited in vain until %s", what)
 		}
@@ -274,7 +274,7 @@ func (s *sink) audit(t *testing.T, want []string) (again int, ordered bool) {
 	seen := make([]bool, len(want))
 	ordered = true
 	distinct, looked, next := 0, 0, 0
-	for deadline := time.Now().Add(patience); distinct < len(want); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); distinct < len(want); time.Sleep(20 * time.Millisecond) { // as in until
 		if time.Now().After(deadline) {
 			t.Fatalf("%d of %d have come", distinct, len(want))
 		}

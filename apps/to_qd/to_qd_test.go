@@ -80,7 +80,7 @@ func TestFaults(t *testing.T) {
 			got := to.sink(t, "orders", "c")
 			source, destination := newBetween(t, from.tcp), newBetween(t, to.tcp)
 			r := start(t, "--topic=orders", "--max-in-flight=2500", fmt.Sprintf("--ordered=%v", ordered), "--qd-tcp-address="+source.address, "--destination-qd-tcp-address="+destination.address)
-			faults := []func(){
+			faults := []func(){ // the pauses are how long a fault lasts: real daemons have no fake clock
 				func() { destination.cut(false) },
 				func() { destination.pause(); time.Sleep(100 * time.Millisecond); destination.resume() },
 				func() { destination.cut(true); time.Sleep(300 * time.Millisecond); destination.cut(false) },
@@ -119,7 +119,7 @@ func TestAway(t *testing.T) {
 	if before.InFlight == 0 {
 		t.Fatal("nothing is held")
 	}
-	time.Sleep(5 * time.Second) // longer than the source's timeout
+	time.Sleep(5 * time.Second) // longer than the real source's timeout, which nothing but time brings about
 	if s := from.stats(t, "orders", "to_qd"); s.Timeouts+s.Requeues > 0 {
 		t.Errorf("%+v: what is held was delivered again", s)
 	}
@@ -156,7 +156,7 @@ func TestLongAway(t *testing.T) {
 				t.Errorf("%+v: they were not given back", s)
 			}
 			got := to.sink(t, "orders", "c")
-			time.Sleep(5 * time.Second) // longer than the source's timeout
+			time.Sleep(5 * time.Second) // longer than the real source's timeout, which nothing but time brings about
 			if n := strings.Count(r.log.String(), "TOUCH"); n > 0 {
 				t.Errorf("%d touches came too late", n)
 			}

@@ -16,6 +16,7 @@ import (
 	"github.com/millrace-mq/millrace/apps/internal/record"
 	"github.com/millrace-mq/millrace/apps/to_file/archive"
 	"github.com/millrace-mq/millrace/apps/to_file/archive/archivetest"
+	"github.com/millrace-mq/millrace/internal/e2e/testenv"
 )
 
 // pattern is that of the default settings for a topic and a host.
@@ -221,9 +222,7 @@ func TestRecoverOnTheSystemsDisk(t *testing.T) {
 	for _, c := range []archive.Compression{archive.Gzip, archive.Zstd} {
 		for _, work := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, work directory %t", c, work), func(t *testing.T) {
-				if _, err := exec.LookPath(c.String()); err != nil {
-					t.Skip(err)
-				}
+				testenv.Need(t, c.String())
 				dir := t.TempDir()
 				change := func(cfg *archive.Config) {
 					cfg.Compression, cfg.Level, cfg.OutputDir = c, 3, filepath.Join(dir, "out")
@@ -279,14 +278,14 @@ func TestRecoverOnTheSystemsDisk(t *testing.T) {
 func TestMoveToAnotherFileSystem(t *testing.T) {
 	work, err := os.MkdirTemp("/dev/shm", "archive")
 	if err != nil {
-		t.Skip(err)
+		testenv.Missing(t, "a second file system: "+err.Error())
 	}
 	defer os.RemoveAll(work)
 	out := t.TempDir()
 	probe := filepath.Join(work, "probe")
 	must(t, os.WriteFile(probe, nil, 0o600))
 	if err := os.Link(probe, filepath.Join(out, "probe")); !errors.Is(err, syscall.EXDEV) {
-		t.Skip("the temporary directory is in memory")
+		testenv.Missing(t, "a second file system: the temporary directory is in memory")
 	}
 	must(t, os.Remove(probe))
 	a := open(t, nil, func(c *archive.Config) {

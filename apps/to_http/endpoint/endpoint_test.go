@@ -241,7 +241,7 @@ func TestEndlessAnswers(t *testing.T) {
 						return
 					}
 					_ = http.NewResponseController(w).Flush()
-					time.Sleep(tt.pause)
+					time.Sleep(tt.pause) // how slow the server is; the connection is real
 				}
 			})
 			c := usual("POST")

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/millrace-mq/millrace/internal/e2e/testenv"
 )
 
 // programs are all that apps has, by the names that they are installed by.
@@ -56,14 +58,7 @@ func run(t *testing.T, path string, args ...string) string {
 }
 
 func TestInstall(t *testing.T) {
-	for _, name := range []string{"make", "bash"} {
-		if _, err := exec.LookPath(name); err != nil {
-			if os.Getenv("CI") == "true" {
-				t.Fatal(err)
-			}
-			t.Skipf("skipped: there is no %s", name)
-		}
-	}
+	testenv.Need(t, "make", "bash")
 	built := t.TempDir()
 	for _, prefix := range []string{"", "mq-"} {
 		dest := filepath.Join(t.TempDir(), "a b") // a place with a space

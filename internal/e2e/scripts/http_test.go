@@ -64,7 +64,7 @@ func audit(ts *testscript.TestScript, args []string) {
 		}
 		expected[place] = n
 	}
-	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) { // another process: it has no event for us
 		wrong, err := unexplained(at, expected)
 		if err == nil && len(wrong) == 0 {
 			return
