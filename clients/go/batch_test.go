@@ -287,6 +287,27 @@ func TestBatchWaitBesideAnIdleDaemon(t *testing.T) {
 	})
 }
 
+// TestBatchWaitBesideManyIdleDaemons: nor does the credit of many, though it is a good part
+// of all.
+func TestBatchWaitBesideManyIdleDaemons(t *testing.T) {
+	inBubble(t, func(t *testing.T, n *pipeNet) {
+		busy := startBroker(t, n.listen("q:0"))
+		addresses := []string{"q:0"}
+		for i := range 30 {
+			addresses = append(addresses, fmt.Sprint("q:", i+1))
+			startBroker(t, n.listen(addresses[i+1]))
+		}
+		var got batches
+		startReader(t, n, ReaderConfig{Addresses: addresses, BatchHandler: &got, MaxInFlight: 100, BatchSize: 100, BatchWait: 20 * time.Second})
+		pass(5 * time.Second)
+		busy.put("t", numbered(2000)...)
+		pass(time.Second)
+		if n := len(got.bodies()); n < 1900 {
+			t.Errorf("%d of 2000 messages were handled in a second, in batches of %v", n, got.sizes())
+		}
+	})
+}
+
 // TestBatchWaitLongerThanTheTimeout: what waits for company must not be taken back.
 func TestBatchWaitLongerThanTheTimeout(t *testing.T) {
 	inBubble(t, func(t *testing.T, n *pipeNet) {

@@ -110,17 +110,17 @@ func (r *Reader) Starved() bool {
 	})
 }
 
-// usedUp reports whether daemons can send next to nothing more until messages are
-// answered. It need not be nothing: the credit of daemons that have no messages must
-// not make those of others wait.
+// usedUp reports whether the daemons that have sent something can send next to nothing
+// more until messages are answered. Others must not make these wait.
 func (r *Reader) usedUp() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	left, total := 0, 0
 	for _, l := range r.connected {
-		n, of := l.credit()
-		left += max(n, 0)
-		total += of
+		if n, of := l.credit(); n < of {
+			left += max(n, 0)
+			total += of
+		}
 	}
 	return left <= total/8
 }

@@ -42,9 +42,9 @@ type ReaderConfig struct {
 
 	// BatchSize is the most messages that a BatchHandler is given at once; 0
 	// stands for 200. It waits for no company, unless BatchWait says how long:
-	// then a batch is handed over when it is full, when no more than an eighth of the
-	// credit is left, or when its first message has waited for so long, or for half of
-	// the daemon's message timeout.
+	// then a batch is handed over when it is full, when the daemons that have sent
+	// something have no more than an eighth of their credit left, or when its first
+	// message has waited for so long, or for half of the daemon's message timeout.
 	BatchSize int
 	BatchWait time.Duration
 
