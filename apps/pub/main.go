@@ -14,6 +14,7 @@ import (
 	"net"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -230,11 +231,11 @@ func unescape(text string) ([]byte, error) {
 		case 'n', 'r', 't', '0', '\\':
 			b = append(b, "\n\r\t\x00\\"[strings.IndexByte(`nrt0\`, c)])
 		case 'x':
-			var v byte
-			if n, err := fmt.Sscanf(text[i+1:min(len(text), i+3)], "%02x", &v); n != 1 || err != nil || len(text) < i+3 {
+			v, err := strconv.ParseUint(text[i+1:min(len(text), i+3)], 16, 8)
+			if err != nil || len(text) < i+3 {
 				return nil, errors.New(`\x must be followed by two hexadecimal digits`)
 			}
-			b = append(b, v)
+			b = append(b, byte(v))
 			i += 2
 		default:
 			return nil, fmt.Errorf(`\%c: the escapes are \n \r \t \0 \\ \xHH`, c)

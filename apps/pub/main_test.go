@@ -45,3 +45,18 @@ func TestRefusedFlags(t *testing.T) {
 		})
 	}
 }
+
+func TestDelimiter(t *testing.T) {
+	for text, want := range map[string]string{
+		`\n`: "\n", `\r\n`: "\r\n", `\t\0`: "\t\x00", `\\`: `\`, `a\x7fb`: "a\x7fb", `\xFF\xff`: "\xff\xff", `--`: "--", `\`: `\`, // alone, as NSQ's tool has it
+	} {
+		if got, err := unescape(text); err != nil || string(got) != want {
+			t.Errorf("%s is %q (%v), want %q", text, got, err, want)
+		}
+	}
+	for _, text := range []string{`\x`, `\x1`, `\x 1`, `\x+1`, `\xg0`, `\n\`} {
+		if got, err := unescape(text); err == nil {
+			t.Errorf("%s is %q", text, got)
+		}
+	}
+}
