@@ -93,8 +93,8 @@ func (b *bed) begin(change func(*api.Settings)) *bed {
 		<-ended
 		<-ended
 	})
-	for b.source.Latest().At.IsZero() {
-		<-b.source.Changed()
+	for changed := b.source.Changed(); b.source.Latest().At.IsZero(); changed = b.source.Changed() {
+		<-changed
 	}
 	return b
 }

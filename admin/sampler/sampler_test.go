@@ -25,9 +25,10 @@ type watched struct {
 	*sampler.Sampler
 	cluster *cluster.Cluster
 	store   *history.Store
+	begin   func() // at the first pass, so that a test changes the fleet before anybody has looked
 }
 
-// watch watches a played fleet under a fake clock until the test ends.
+// watch watches a played fleet under a fake clock, from the first pass until the test ends.
 func watch(t *testing.T, options ...clustertest.Option) *watched {
 	t.Helper()
 	f := clustertest.NewFleet(t, append(options, clustertest.InMemory())...)
@@ -38,23 +39,26 @@ func watchFleet(t *testing.T, f *clustertest.Fleet) *watched {
 	t.Helper()
 	w := &watched{Fleet: f, cluster: f.Cluster(t), store: history.New(history.Settings{})}
 	w.Sampler = sampler.New(sampler.Settings{}, w.cluster, w.store, trouble.NewFinder(trouble.Settings{}), slog.New(slog.NewTextHandler(t.Output(), nil)))
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		if err := w.Run(ctx); err != nil {
-			t.Error(err)
-		}
-	}()
-	t.Cleanup(func() {
-		cancel()
-		<-ended
+	w.begin = sync.OnceFunc(func() {
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			if err := w.Run(ctx); err != nil {
+				t.Error(err)
+			}
+		}()
+		t.Cleanup(func() {
+			cancel()
+			<-ended
+		})
 	})
 	return w
 }
 
 // pass lets time pass, and returns what is known then.
 func (w *watched) pass(d time.Duration) *fleet.Snapshot {
+	w.begin()
 	time.Sleep(d)
 	synctest.Wait()
 	return w.Latest()
