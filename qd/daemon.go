@@ -17,6 +17,7 @@ import (
 
 	"github.com/millrace-mq/millrace/internal/httpapi"
 	"github.com/millrace-mq/millrace/internal/listen"
+	"github.com/millrace-mq/millrace/internal/program"
 	"github.com/millrace-mq/millrace/protocol"
 	"github.com/millrace-mq/millrace/qd/api"
 	"github.com/millrace-mq/millrace/qd/broker"
@@ -30,7 +31,8 @@ import (
 
 // Daemon is a qd that listens. It must be Run, which also closes it.
 type Daemon struct {
-	settings Settings
+	running  *program.Running[*Daemon, Settings]
+	repush   chan struct{} // statsd's settings have changed
 	log      *slog.Logger
 	level    *slog.LevelVar
 	tcp      listen.Listeners
@@ -54,7 +56,8 @@ func Listen(s Settings, log *slog.Logger, level *slog.LevelVar) (d *Daemon, err 
 	if s.DataPath == "" {
 		s.DataPath = "."
 	}
-	d = &Daemon{settings: s, log: log, level: level, started: time.Now()}
+	d = &Daemon{repush: make(chan struct{}, 1), log: log, level: level, started: time.Now()}
+	d.running = program.NewRunning(d, s, settable, live())
 	certificates, err := s.TLSConfig(log)
 	if err != nil {
 		return nil, err
@@ -97,15 +100,15 @@ func (d *Daemon) describe() (p protocol.PeerInfo, err error) {
 		return p, fmt.Errorf("finding the machine's name: %w", err)
 	}
 	p.Version = protocol.Version
-	p.TopologyRegion, p.TopologyZone = d.settings.TopologyRegion, d.settings.TopologyZone
-	p.TCPPort, p.HTTPPort = d.settings.BroadcastTCPPort, d.settings.BroadcastHTTPPort
+	p.TopologyRegion, p.TopologyZone = d.now().TopologyRegion, d.now().TopologyZone
+	p.TCPPort, p.HTTPPort = d.now().BroadcastTCPPort, d.now().BroadcastHTTPPort
 	if p.TCPPort == 0 {
 		p.TCPPort = max(d.tcp.Port(), 0)
 	}
 	if p.HTTPPort == 0 {
 		p.HTTPPort = max(d.http.Port(), 0)
 	}
-	p.BroadcastAddress = cmp.Or(strings.Trim(d.settings.BroadcastAddress, "[]"), listen.Host(d.settings.TCPAddress), p.Hostname)
+	p.BroadcastAddress = cmp.Or(strings.Trim(d.now().BroadcastAddress, "[]"), listen.Host(d.now().TCPAddress), p.Hostname)
 	return p, nil
 }
 
@@ -120,8 +123,8 @@ func (d *Daemon) HTTPAddr() net.Addr { return d.http.Addr() }
 // Settings.DrainTimeout is over; until then publishes are refused. It returns at
 // once, and may be called at any time.
 func (d *Daemon) Terminate() {
-	d.log.Info("told to end: a drain comes first", "timeout", d.settings.DrainTimeout)
-	d.drain.Begin(d.settings.DrainTimeout)
+	d.log.Info("told to end: a drain comes first", "timeout", d.now().DrainTimeout)
+	d.drain.Begin(d.now().DrainTimeout)
 }
 
 // Run serves until ctx ends, a drain is over, or something that it cannot do
@@ -129,9 +132,9 @@ func (d *Daemon) Terminate() {
 // moment for consumers to answer what they hold, ends the connections, and last
 // keeps all messages on disk. It returns when all of that is done.
 func (d *Daemon) Run(ctx context.Context) error {
-	d.log.Info("qd listens", "tcp", d.tcp.String(), "http", d.http.String(), "data", d.settings.DataPath)
+	d.log.Info("qd listens", "tcp", d.tcp.String(), "http", d.http.String(), "data", d.now().DataPath)
 	if len(d.https) > 0 {
-		d.log.Info("qd listens for TLS too", "https", d.https.String(), "required", d.settings.RequiresTLS())
+		d.log.Info("qd listens for TLS too", "https", d.https.String(), "required", d.now().RequiresTLS())
 	}
 	d.tellWhatIsOpen()
 	d.tellWhatIsMissing()
@@ -150,7 +153,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	}
 	handler := d.handler()
 	plain := handler
-	if d.settings.RequiresTLS() == "true" {
+	if d.now().RequiresTLS() == "true" {
 		plain = httpapi.TLSRequired(max(d.https.Port(), 0))
 	}
 	for _, l := range d.http {
@@ -166,15 +169,14 @@ func (d *Daemon) Run(ctx context.Context) error {
 			stopAccepting(errDrained)
 		}
 	})
-	if d.settings.StatsdAddress != "" {
-		faces.Go(func() { stopAccepting(statsd.Run(connected, d.statsd())) })
-	}
+	faces.Go(func() { d.push(connected) })
 
 	<-accepting.Done()
 	err := context.Cause(accepting)
 	if ctx.Err() != nil || errors.Is(err, errDrained) {
 		err = nil
 	}
+	d.running.Close()
 	d.halt()
 	disconnect()
 	faces.Wait()
@@ -195,7 +197,7 @@ var errDrained = errors.New("drained")
 func (d *Daemon) halt() {
 	d.broker.Refuse()
 	d.broker.Halt()
-	deadline := time.Now().Add(d.settings.StopTimeout)
+	deadline := time.Now().Add(d.now().StopTimeout)
 	for d.broker.InFlight() > 0 && time.Now().Before(deadline) {
 		time.Sleep(5 * time.Millisecond)
 	}
@@ -207,7 +209,7 @@ func (d *Daemon) source() *stats.Source {
 }
 
 func (d *Daemon) statsd() statsd.Config {
-	s, source := d.settings, d.source()
+	s, source := d.now(), d.source()
 	return statsd.Config{
 		Address:          s.StatsdAddress,
 		Interval:         s.StatsdInterval,
@@ -224,14 +226,11 @@ func (d *Daemon) statsd() statsd.Config {
 }
 
 func (d *Daemon) statsdPrefix() string {
-	return statsd.Prefix(d.settings.StatsdPrefix, d.self.BroadcastAddress, d.self.HTTPPort)
+	return statsd.Prefix(d.now().StatsdPrefix, d.self.BroadcastAddress, d.self.HTTPPort)
 }
 
 func (d *Daemon) handler() http.Handler {
-	s := d.settings
-	told := s // as nsqd tells it: with what was found out
-	told.BroadcastAddress, told.BroadcastTCPPort, told.BroadcastHTTPPort = d.self.BroadcastAddress, d.self.TCPPort, d.self.HTTPPort
-	told.StatsdPrefix, told.TLSRequired = d.statsdPrefix(), s.RequiresTLS()
+	s := d.now()
 	return api.New(api.Config{
 		Broker:     d.broker,
 		Clients:    d.sessions.Clients,
@@ -253,12 +252,25 @@ func (d *Daemon) handler() http.Handler {
 		MaxMsgSize:    s.MaxMsgSize,
 		MaxBodySize:   s.MaxBodySize,
 		MaxReqTimeout: s.MaxReqTimeout,
-		Option:        told.Option(),
-		Settings:      s.Origins.List(told.flags()),
+		Settings:      shown{d},
+		Reload:        d.Reload,
 		Lookupds:      d.peers,
-		LogLevel:      d.level,
 		Drain:         d.drain,
 		Policy:        s.Policy,
 		Log:           d.log,
 	})
 }
+
+// shown is the settings as nsqd tells them: with what was found out.
+type shown struct{ *Daemon }
+
+// List implements api.Settings.
+func (d shown) List() []program.Setting {
+	return d.running.List(func(s *Settings) {
+		s.BroadcastAddress, s.BroadcastTCPPort, s.BroadcastHTTPPort = d.self.BroadcastAddress, d.self.TCPPort, d.self.HTTPPort
+		s.StatsdPrefix, s.TLSRequired = d.statsdPrefix(), s.RequiresTLS()
+	})
+}
+
+// Set implements api.Settings.
+func (d shown) Set(key string, value []byte) error { return d.running.Set(key, value) }

@@ -155,6 +155,8 @@ func (q *quantiles) String() string {
 
 func (q *quantiles) Get() any { return append([]float64{}, *q...) }
 
+func (q *quantiles) Reset() { *q = nil }
+
 func (q *quantiles) Repeatable() bool { return true }
 
 func (q *quantiles) Set(v string) error {

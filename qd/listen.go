@@ -12,7 +12,7 @@ import (
 // listen opens the addresses. certificates is nil without TLS: then nothing
 // listens for HTTPS.
 func (d *Daemon) listen(certificates *tls.Config) (err error) {
-	s := &d.settings
+	s := d.now()
 	if d.tcp, err = listen.Open(s.TCPAddress, s.UnixSocketMode); err != nil {
 		return fmt.Errorf("tcp-address: %w", err)
 	}
@@ -43,7 +43,7 @@ func (d *Daemon) HTTPSAddr() net.Addr {
 
 // tellWhatIsMissing logs what lookupds may not put up with.
 func (d *Daemon) tellWhatIsMissing() {
-	if d.self.HTTPPort == 0 && len(d.settings.LookupdTCPAddresses) > 0 {
+	if d.self.HTTPPort == 0 && len(d.now().LookupdTCPAddresses) > 0 {
 		d.log.Warn("there is no HTTP port to register: lookupd registers this daemon all the same, but nsqlookupd refuses it; give --broadcast-http-port if there is one")
 	}
 }
@@ -51,7 +51,7 @@ func (d *Daemon) tellWhatIsMissing() {
 // tellWhatIsOpen logs what anybody on the network can do, for each address that
 // he can reach.
 func (d *Daemon) tellWhatIsOpen() {
-	s := &d.settings
+	s := d.now()
 	tell := func(from listen.Listeners, flag, who, advice string) {
 		for _, a := range from.Reachable() {
 			d.log.Warn("open to the network", "address", a, "flag", flag, "who", who, "to close it", advice)

@@ -87,6 +87,11 @@ type Settings struct {
 
 	// Origins say who has decided on the settings, for /config; nil: nobody has.
 	Origins *program.Origins
+	// Reread reads the settings again, for Reload: whoever has read them gives it. nil:
+	// nothing can be reloaded. Together, if not nil, is what Reload does instead, where a
+	// process has several daemons, which are reloaded all or not at all.
+	Reread   func() (*Settings, error)
+	Together func() (program.Reloaded, error)
 
 	// Policy decides who may do what over HTTP and HTTPS; nil lets everybody do
 	// everything. It is not asked about TCP clients: AuthHTTPAddresses are.

@@ -52,6 +52,10 @@ func (s *Settings) Validate() error {
 	return errors.Join(errs...)
 }
 
+// maxLookupds is how many lookupds there may be: each has a connection and a
+// goroutine.
+const maxLookupds = 256
+
 // validateAddresses checks where the daemon listens and whom it tells.
 func (s *Settings) validateAddresses(complain complaint, errs *[]error) {
 	for _, a := range []struct{ flag, list string }{
@@ -62,6 +66,7 @@ func (s *Settings) validateAddresses(complain complaint, errs *[]error) {
 		}
 	}
 	complain(len(listen.Split(s.TCPAddress)) > 0, "tcp-address", strconv.Quote(s.TCPAddress), "host:port, or the path of a socket file")
+	complain(len(s.LookupdTCPAddresses) <= maxLookupds, "lookupd-tcp-address", len(s.LookupdTCPAddresses), fmt.Sprintf("no more than %d", maxLookupds))
 	for _, address := range s.LookupdTCPAddresses {
 		if err := listen.CheckRemote(address); err != nil {
 			*errs = append(*errs, fmt.Errorf("lookupd-tcp-address %w", err))

@@ -13,13 +13,25 @@ func main() {
 	itself.MainDraining(setup)
 }
 
-func setup(fs *flag.FlagSet, std program.Stdio) func(ctx, term context.Context) error {
+// declare declares the flags of a qd, and returns what they say once they are read.
+func declare(fs *flag.FlagSet) func() *qd.Settings {
 	settings := qd.Defaults()
 	settings.Flags(fs)
 	program.ConfigFile(fs)
 	origins := program.OriginsOf(fs)
-	return func(ctx, term context.Context) error {
+	return func() *qd.Settings {
 		settings.Origins = origins()
+		return &settings
+	}
+}
+
+func setup(fs *flag.FlagSet, std program.Stdio) func(ctx, term context.Context) error {
+	read := declare(fs)
+	return func(ctx, term context.Context) error {
+		hangups := program.CatchHangups()
+		defer hangups.Release()
+		settings := read()
+		settings.Reread = program.Again(fs, declare)
 		if err := settings.Validate(); err != nil {
 			return err
 		}
@@ -27,11 +39,12 @@ func setup(fs *flag.FlagSet, std program.Stdio) func(ctx, term context.Context) 
 		if err != nil {
 			return err
 		}
-		d, err := qd.Listen(settings, log, level)
+		d, err := qd.Listen(*settings, log, level)
 		if err != nil {
 			return err
 		}
 		defer context.AfterFunc(term, d.Terminate)()
+		defer hangups.Serve(func() { _, _ = d.Reload() })() // which logs how it went
 		return d.Run(ctx)
 	}
 }

@@ -21,6 +21,9 @@ func (s *Strings) Set(v string) error {
 // Get returns the values; none is an empty list.
 func (s *Strings) Get() any { return append([]string{}, *s...) }
 
+// Reset forgets the values.
+func (s *Strings) Reset() { *s = nil }
+
 // Repeatable implements Repeatable.
 func (s *Strings) Repeatable() bool { return true }
 
@@ -39,6 +42,9 @@ func (e *Each) Set(v string) error {
 
 // Get returns the values; none is an empty list.
 func (e *Each) Get() any { return append([]string{}, *e...) }
+
+// Reset forgets the values.
+func (e *Each) Reset() { *e = nil }
 
 // Repeatable implements Repeatable.
 func (e *Each) Repeatable() bool { return true }

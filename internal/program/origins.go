@@ -32,6 +32,8 @@ type Setting struct {
 	// Text and DefaultText are the same as a flag would be given them.
 	Text        string `json:"text"`
 	DefaultText string `json:"default_text"`
+	// Reloadable says that a reload changes it, and PUT /config/KEY; else a restart does.
+	Reloadable bool `json:"reloadable,omitempty"`
 }
 
 // Origins are where the settings of a program come from, by key. None are known

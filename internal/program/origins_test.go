@@ -108,9 +108,9 @@ func TestOriginsOfAPart(t *testing.T) {
 	named := origins().Renamed(map[string]string{"time": "part_time", "size": "part_size"})
 	for who, all := range map[string][]Setting{"the part": named.List(part), "nobody": (*Origins)(nil).List(part)} {
 		got := fmt.Sprint(all)
-		want := "[{size 5 5 default 5 5} {time 2m0s 1m0s flag 2m0s 1m0s}]"
+		want := "[{size 5 5 default 5 5 false} {time 2m0s 1m0s flag 2m0s 1m0s false}]"
 		if who == "nobody" {
-			want = "[{size 5 5 default 5 5} {time 2m0s 2m0s default 2m0s 2m0s}]"
+			want = "[{size 5 5 default 5 5 false} {time 2m0s 2m0s default 2m0s 2m0s false}]"
 		}
 		if got != want {
 			t.Errorf("by what %s knows it is %s, want %s", who, got, want)

@@ -43,6 +43,7 @@ func (o *own) tells() bool { return o.version.asked || o.manual || o.shell != ""
 type ledger struct {
 	asked bool
 	by    map[string]Source // by the flags' names
+	args  []string          // the command line that Run was given
 }
 
 // String implements flag.Value.

@@ -86,6 +86,7 @@ func (p Program) Run(ctx context.Context, args []string, std Stdio) int {
 		return p.runCommand(ctx, args, std)
 	}
 	fs, own, run := p.flags(std)
+	own.version.args = args
 	wrong := parse(fs, args)
 	if errors.Is(wrong, flag.ErrHelp) || wrong == nil && own.tells() {
 		return p.tell(own, fs, std)

@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
-	"sync"
 	"time"
 
 	"github.com/millrace-mq/millrace/internal/access"
@@ -49,17 +48,11 @@ type Config struct {
 	PageBytes     int
 	MaxReqTimeout time.Duration // the longest that a publish can be deferred
 
-	// Option tells the value of a setting by NSQ's key for it, for /config; nil if
-	// none can be asked for. Lookupds and LogLevel go before it.
-	Option func(key string) (value any, known bool)
-	// Settings are what /config lists, by key, as they were at the start; of those
-	// that Lookupds and LogLevel are for, it tells what they are now.
-	Settings []program.Setting
-	// Lookupds are the addresses behind /config/nsqlookupd_tcp_addresses, and
-	// LogLevel the level behind /config/log_level. One that is nil is no
-	// option.
+	// Settings are behind /config, and Reload behind /config/reload; one that is nil is
+	// not there. Lookupds are behind /lookupds.
+	Settings Settings
+	Reload   func() (program.Reloaded, error)
 	Lookupds Lookupds
-	LogLevel *slog.LevelVar
 
 	// Drain is behind /drain; nil if there is none.
 	Drain *drain.Drain
@@ -84,8 +77,6 @@ type Info struct {
 
 // Lookupds are the lookupds that a daemon registers with.
 type Lookupds interface {
-	Addresses() []string
-	SetAddresses([]string)
 	Links() []peers.Link
 }
 
@@ -105,7 +96,6 @@ type api struct {
 	ahead   chan struct{} // held by the bodies that may exceed it
 	sparing *httpapi.Sparing
 	copying chan struct{} // held by the one who copies or moves messages
-	changed sync.Map      // keys of settings that somebody has changed
 }
 
 // New returns the handler of all requests.
@@ -129,6 +119,9 @@ func newRouter(c Config) *httpapi.Router {
 	r.On("GET", "/config", access.Look, a.settings)
 	r.On("GET", "/config/:option", access.Look, a.option)
 	r.On("PUT", "/config/:option", access.Change, a.setOption)
+	if c.Reload != nil {
+		r.On("POST", "/config/reload", access.Change, a.reload)
+	}
 	// The second name of each is what it was before NSQ 1.0.
 	for _, path := range []string{"/pub", "/put"} {
 		r.OnRaw("POST", path, access.Publish, a.publish)

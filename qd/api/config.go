@@ -1,47 +1,32 @@
 package api
 
 import (
-	"encoding/json"
-	"fmt"
 	"net/http"
 	"net/url"
-	"strings"
 
 	"github.com/julienschmidt/httprouter"
 
 	"github.com/millrace-mq/millrace/internal/httpapi"
-	"github.com/millrace-mq/millrace/internal/listen"
 	"github.com/millrace-mq/millrace/internal/program"
 	"github.com/millrace-mq/millrace/qd/peers"
 )
 
-// option is a setting that can be changed while the daemon runs.
-type option struct {
-	get  func() any
-	text func() string            // as a flag would be given it
-	set  func(value []byte) error // nil, or what the answer is
-}
-
-// changeable returns the option with NSQ's key, if it is one.
-func (a *api) changeable(key string) (o option, ok bool) {
-	switch key {
-	case "nsqlookupd_tcp_addresses":
-		return option{a.lookupds, a.lookupdList, a.setLookupds}, a.Lookupds != nil
-	case "log_level":
-		return option{a.logLevel, a.logLevelName, a.setLogLevel}, a.LogLevel != nil
-	}
-	return o, false
+// Settings are the daemon's, as /config tells and changes them.
+type Settings interface {
+	// List is all of them, by key, as they are now.
+	List() []program.Setting
+	// Set changes one, to value as PUT /config gets it. Its errors are those of
+	// program.Running's Set.
+	Set(key string, value []byte) error
 }
 
 // option tells the setting that the request's path names by NSQ's key.
-func (a *api) option(r *http.Request, _ url.Values) (any, error) {
-	key := optionKey(r)
-	if o, ok := a.changeable(key); ok {
-		return o.get(), nil
-	}
-	if a.Option != nil {
-		if value, known := a.Option(key); known {
-			return value, nil
+func (a *api) option(r *http.Request, _ url.Values) (any, error) { return a.optionNow(optionKey(r)) }
+
+func (a *api) optionNow(key string) (any, error) {
+	for _, s := range a.all() {
+		if s.Key == key {
+			return s.Value, nil
 		}
 	}
 	return nil, httpapi.BadRequest("INVALID_OPTION")
@@ -62,62 +47,36 @@ func (a *api) setOption(r *http.Request, _ url.Values) (any, error) {
 	if len(u.body) == 0 {
 		return nil, tooLarge("INVALID_VALUE")
 	}
-	key := optionKey(r)
-	o, ok := a.changeable(key)
-	if !ok {
+	if a.Settings == nil {
 		return nil, httpapi.BadRequest("INVALID_OPTION")
 	}
-	if err := o.set(u.body); err != nil {
-		return nil, err
+	key := optionKey(r)
+	if err := a.Settings.Set(key, u.body); err != nil {
+		return nil, httpapi.RefusedSetting(key, err)
 	}
-	a.changed.Store(key, true)
-	return o.get(), nil
+	return a.optionNow(key)
 }
 
-// settings lists all settings, those that can be changed as they are now.
+func (a *api) all() []program.Setting {
+	if a.Settings == nil {
+		return []program.Setting{} // [] in JSON
+	}
+	return a.Settings.List()
+}
+
+// settings lists all settings as they are now.
 func (a *api) settings(*http.Request, url.Values) (any, error) {
-	all := append([]program.Setting{}, a.Settings...) // [] in JSON when there are none
-	for i := range all {
-		s := &all[i]
-		if o, ok := a.changeable(s.Key); ok {
-			s.Value = o.get()
-			s.Text = o.text()
-		}
-		if _, ok := a.changed.Load(s.Key); ok {
-			s.Source = program.AtRuntime
-		}
-	}
-	return struct {
-		Settings []program.Setting `json:"settings"`
-	}{all}, nil
+	return map[string][]program.Setting{"settings": a.all()}, nil
 }
 
-func (a *api) lookupds() any {
-	return append([]string{}, a.Lookupds.Addresses()...) // [] in JSON when there are none
-}
-
-func (a *api) lookupdList() string { return strings.Join(a.Lookupds.Addresses(), ",") }
-
-// maxLookupds is how many lookupds there may be: each has a connection and a
-// goroutine.
-const maxLookupds = 256
-
-func (a *api) setLookupds(value []byte) error {
-	var addresses []string
-	if json.Unmarshal(value, &addresses) != nil {
-		return httpapi.BadRequest("INVALID_VALUE")
+// reload reads the settings again. What is wrong with them is not the client's doing, but
+// he can mend it: 409.
+func (a *api) reload(*http.Request, url.Values) (any, error) {
+	found, err := a.Reload()
+	if err != nil {
+		return nil, httpapi.NotReloaded(err)
 	}
-	if len(addresses) > maxLookupds {
-		return httpapi.BadRequest(fmt.Sprintf("INVALID_VALUE: there must be no more than %d lookupds", maxLookupds))
-	}
-	for _, address := range addresses {
-		if err := listen.CheckRemote(address); err != nil {
-			return httpapi.BadRequest(fmt.Sprintf("INVALID_VALUE: %v", err))
-		}
-	}
-	a.Lookupds.SetAddresses(addresses)
-	a.Log.Info("lookupd addresses changed", "addresses", addresses)
-	return nil
+	return found, nil
 }
 
 // links tells how the daemon stands with each lookupd.
@@ -137,19 +96,4 @@ func (a *api) links(*http.Request, url.Values) (any, error) {
 		}
 	}
 	return map[string][]link{"lookupds": links}, nil
-}
-
-func (a *api) logLevel() any { return program.LevelNumber(a.LogLevel.Level()) }
-
-func (a *api) logLevelName() string {
-	return program.Levels[program.LevelNumber(a.LogLevel.Level())-1].Name
-}
-
-func (a *api) setLogLevel(value []byte) error {
-	level, err := program.ParseLevel(string(value))
-	if err != nil {
-		return httpapi.BadRequest("INVALID_VALUE")
-	}
-	a.LogLevel.Set(level)
-	return nil
 }

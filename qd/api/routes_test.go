@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/millrace-mq/millrace/internal/access"
+	"github.com/millrace-mq/millrace/internal/program"
 	"github.com/millrace-mq/millrace/qd/drain"
 )
 
@@ -23,7 +24,7 @@ var routes = map[access.Action]string{
 		"GET /debug/pprof/*profile, POST /debug/pprof/symbol",
 	access.Publish: "POST /pub, POST /put, POST /mpub, POST /mput",
 	access.Consume: "GET /channel/messages, GET /message, POST /message/copy",
-	access.Change: "POST /drain, PUT /config/:option, POST /topic/policy, POST /channel/policy, POST /channel/seek, POST /message/move, POST /message/revive, " +
+	access.Change: "POST /drain, PUT /config/:option, POST /config/reload, POST /topic/policy, POST /channel/policy, POST /channel/seek, POST /message/move, POST /message/revive, " +
 		"POST /message/delete, POST /client/disconnect, PUT /debug/setblockrate, POST /debug/freememory, " +
 		"POST /topic/create, POST /topic/delete, POST /topic/empty, POST /topic/pause, POST /topic/unpause, " +
 		"POST /channel/create, POST /channel/delete, POST /channel/empty, POST /channel/pause, POST /channel/unpause, " +
@@ -44,7 +45,7 @@ func (r *refuser) Allow(_ context.Context, _ access.Who, action access.Action, t
 func TestEveryRouteAsks(t *testing.T) {
 	p := new(refuser)
 	r := newRouter(Config{Policy: p, Metrics: http.NotFoundHandler(), Drain: new(drain.Drain), Log: slog.New(slog.DiscardHandler),
-		Disconnect: func(uint64) bool { return false }})
+		Disconnect: func(uint64) bool { return false }, Reload: func() (program.Reloaded, error) { return program.Reloaded{}, nil }})
 	got := make(map[access.Action][]string)
 	for _, route := range r.Routes() {
 		got[route.Action] = append(got[route.Action], route.Method+" "+route.Path)

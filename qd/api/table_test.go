@@ -89,7 +89,7 @@ func converse(t *testing.T, text string) string {
 	links := lookupds(nil)
 	k.daemon = start(t, func(_ *broker.Settings, c *api.Config) {
 		c.Disconnect = func(connection uint64) bool { return connection == 42 }
-		c.Lookupds, c.LogLevel = &links, &log
+		c.Lookupds, c.Settings = &links, settingsOf(&links, &log)
 		c.Log = slog.New(slog.DiscardHandler)
 		c.Clients = func() []session.Client {
 			if k.panic.Load() {

@@ -30,7 +30,7 @@ func (s *session) authenticate(ctx context.Context, secret string) error {
 	if s.rights.grant != nil {
 		return protocol.Errorf(protocol.EInvalid, "AUTH already set")
 	}
-	if s.server.Auth == nil {
+	if s.settings.Auth == nil {
 		return protocol.Errorf(protocol.EAuthDisabled, "AUTH disabled")
 	}
 	s.rights.secret = secret
@@ -54,7 +54,7 @@ func (s *session) authenticate(ctx context.Context, secret string) error {
 // mayPublish is nil if the client may publish to the topic that the line names.
 // For a topic known to be allowed it costs a look into a map.
 func (s *session) mayPublish(ctx context.Context, l protocol.Line) error {
-	if s.server.Auth == nil {
+	if s.settings.Auth == nil {
 		return nil
 	}
 	r := &s.rights
@@ -77,7 +77,7 @@ func (s *session) mayPublish(ctx context.Context, l protocol.Line) error {
 
 // maySubscribe is nil if the client may consume from the channel.
 func (s *session) maySubscribe(ctx context.Context, l protocol.Line, topic, channel string) error {
-	if s.server.Auth == nil {
+	if s.settings.Auth == nil {
 		return nil
 	}
 	if err := s.unexpired(ctx, l); err != nil {
@@ -115,7 +115,7 @@ func (s *session) renew(ctx context.Context) error {
 	if err := s.flush(); err != nil {
 		return err
 	}
-	g, err := s.server.Auth.Query(ctx, s.inquiry())
+	g, err := s.settings.Auth.Query(ctx, s.inquiry())
 	s.heard = true // meanwhile it was not listened to
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -166,7 +166,7 @@ type renewal struct {
 // take all consumers with it.
 func (s *session) recheck(ctx context.Context, now time.Time) error {
 	r := &s.rights
-	if s.server.Auth == nil || s.consumer == nil {
+	if s.settings.Auth == nil || s.consumer == nil {
 		return nil
 	}
 	if q := r.renewal; q != nil {
@@ -191,7 +191,7 @@ func (s *session) recheck(ctx context.Context, now time.Time) error {
 	r.renewal = q
 	go func() { // ends before run does: finish waits for it
 		defer close(q.ended)
-		q.grant, q.err = s.server.Auth.Query(ctx, from)
+		q.grant, q.err = s.settings.Auth.Query(ctx, from)
 	}()
 	return nil
 }

@@ -159,7 +159,7 @@ func (s *session) membership() broker.Membership {
 		Timeout:    s.limits.msgTimeout,
 		SampleRate: s.client.SampleRate,
 		Near:       s.server.broker.Nearness(s.client.TopologyRegion, s.client.TopologyZone),
-		Limit:      s.server.MaxChannelConsumers,
+		Limit:      s.settings.MaxChannelConsumers,
 		Start:      s.limits.start,
 	}
 }
@@ -175,8 +175,8 @@ func (s *session) ready(l protocol.Line) *protocol.Error {
 			return protocol.Errorf(protocol.EInvalid, "RDY could not parse count %s", l.Args[0])
 		}
 	}
-	if n > s.server.MaxRdyCount {
-		return protocol.Errorf(protocol.EInvalid, "RDY count %d out of range 0-%d", n, s.server.MaxRdyCount)
+	if n > s.settings.MaxRdyCount {
+		return protocol.Errorf(protocol.EInvalid, "RDY count %d out of range 0-%d", n, s.settings.MaxRdyCount)
 	}
 	s.credit = int(n)
 	s.consumer.SetReady(s.credit)
@@ -208,7 +208,7 @@ func (s *session) requeue(l protocol.Line) *protocol.Error {
 	}
 	err := errNotInFlight
 	if id, ok := protocol.ParseID(arg); ok {
-		err = s.consumer.Requeue(id, min(delay, s.server.MaxReqTimeout))
+		err = s.consumer.Requeue(id, min(delay, s.settings.MaxReqTimeout))
 	}
 	if err != nil {
 		s.answerFailed(protocol.EReqFailed, "REQ", arg, err)

@@ -44,12 +44,12 @@ func (s *session) identify(ctx context.Context, body []byte) error {
 // accept checks all that the client asks for before it changes anything.
 func (s *session) accept(r protocol.IdentifyRequest) *protocol.Error {
 	limits := s.limits
-	heartbeat, ok := millis(r.HeartbeatInterval, s.heartbeat, time.Second, s.server.MaxHeartbeatInterval, true)
+	heartbeat, ok := millis(r.HeartbeatInterval, s.heartbeat, time.Second, s.settings.MaxHeartbeatInterval, true)
 	if !ok {
 		return invalid("heartbeat interval", r.HeartbeatInterval)
 	}
 	limits.bufferTimeout, ok = millis(r.OutputBufferTimeout, limits.bufferTimeout,
-		s.server.MinOutputBufferTimeout, s.server.MaxOutputBufferTimeout, true)
+		s.settings.MinOutputBufferTimeout, s.settings.MaxOutputBufferTimeout, true)
 	if !ok {
 		return invalid("output buffer timeout", r.OutputBufferTimeout)
 	}
@@ -57,7 +57,7 @@ func (s *session) accept(r protocol.IdentifyRequest) *protocol.Error {
 	case n == -1:
 		limits.bufferSize, limits.bufferTimeout = 1, 0
 	case n == 0:
-	case n >= 64 && n <= s.server.MaxOutputBufferSize:
+	case n >= 64 && n <= s.settings.MaxOutputBufferSize:
 		limits.bufferSize = n
 	default:
 		return invalid("output buffer size", n)
@@ -65,7 +65,7 @@ func (s *session) accept(r protocol.IdentifyRequest) *protocol.Error {
 	if r.SampleRate < 0 || r.SampleRate > 99 {
 		return invalid("sample rate", int(r.SampleRate))
 	}
-	limits.msgTimeout, ok = millis(r.MsgTimeout, limits.msgTimeout, time.Second, s.server.MaxMsgTimeout, false)
+	limits.msgTimeout, ok = millis(r.MsgTimeout, limits.msgTimeout, time.Second, s.settings.MaxMsgTimeout, false)
 	if !ok {
 		return invalid("msg timeout", r.MsgTimeout)
 	}
@@ -150,15 +150,15 @@ type upgrade struct {
 // IDENTIFY asks for what there is already.
 func (s *session) grant(r protocol.IdentifyRequest) upgrade {
 	u := upgrade{
-		tls:     r.TLSv1 && s.server.TLS != nil && s.tls == nil && s.pack == nil,
-		snappy:  r.Snappy && s.server.Snappy && s.pack == nil,
-		deflate: r.Deflate && s.server.Deflate && s.pack == nil,
+		tls:     r.TLSv1 && s.settings.TLS != nil && s.tls == nil && s.pack == nil,
+		snappy:  r.Snappy && s.settings.Snappy && s.pack == nil,
+		deflate: r.Deflate && s.settings.Deflate && s.pack == nil,
 		level:   6,
 	}
 	if u.deflate && r.DeflateLevel > 0 {
 		u.level = r.DeflateLevel
 	}
-	u.level = min(u.level, s.server.MaxDeflateLevel)
+	u.level = min(u.level, s.settings.MaxDeflateLevel)
 	return u
 }
 
@@ -167,29 +167,29 @@ func (s *session) negotiate(r protocol.IdentifyRequest, u upgrade) protocol.Iden
 	var extension *protocol.ExtensionResponse
 	if r.Extension != nil {
 		extension = &protocol.ExtensionResponse{
-			MaxMsgSize:    int64(s.server.MaxMsgSize),
-			MaxBodySize:   int64(s.server.MaxBodySize),
-			MaxReqTimeout: s.server.MaxReqTimeout.Milliseconds(),
+			MaxMsgSize:    int64(s.settings.MaxMsgSize),
+			MaxBodySize:   int64(s.settings.MaxBodySize),
+			MaxReqTimeout: s.settings.MaxReqTimeout.Milliseconds(),
 			WholeBatches:  true,
 			Seek:          true,
 		}
 	}
 	return protocol.IdentifyResponse{
-		MaxRdyCount:         s.server.MaxRdyCount,
+		MaxRdyCount:         s.settings.MaxRdyCount,
 		Version:             protocol.Version,
-		MaxMsgTimeout:       s.server.MaxMsgTimeout.Milliseconds(),
+		MaxMsgTimeout:       s.settings.MaxMsgTimeout.Milliseconds(),
 		MsgTimeout:          s.limits.msgTimeout.Milliseconds(),
 		TLSv1:               u.tls,
 		Deflate:             u.deflate,
 		DeflateLevel:        u.level,
-		MaxDeflateLevel:     s.server.MaxDeflateLevel,
+		MaxDeflateLevel:     s.settings.MaxDeflateLevel,
 		Snappy:              u.snappy,
 		SampleRate:          r.SampleRate,
-		AuthRequired:        s.server.Auth != nil,
+		AuthRequired:        s.settings.Auth != nil,
 		OutputBufferSize:    s.limits.bufferSize,
 		OutputBufferTimeout: s.limits.bufferTimeout.Milliseconds(),
-		TopologyRegion:      s.server.Region,
-		TopologyZone:        s.server.Zone,
+		TopologyRegion:      s.settings.Region,
+		TopologyZone:        s.settings.Zone,
 		Extension:           extension,
 	}
 }

@@ -60,7 +60,7 @@ func (o opened) Read(b []byte) (int, error) {
 // needsTLS refuses a command line, given without its newline, that must not be
 // said before TLS is up.
 func (s *session) needsTLS(line []byte) error {
-	if !s.server.TLSRequired || s.tls != nil {
+	if !s.settings.TLSRequired || s.tls != nil {
 		return nil
 	}
 	name, _, _ := bytes.Cut(bytes.TrimSuffix(line, []byte{'\r'}), []byte{' '})
@@ -125,7 +125,7 @@ func (s *session) secure(ctx context.Context, conn net.Conn) error {
 	limit := time.Now().Add(handshakeLimit)
 	_ = s.conn.SetReadDeadline(limit)
 	_ = s.conn.SetWriteDeadline(limit)
-	c := tls.Server(conn, s.server.TLS)
+	c := tls.Server(conn, s.settings.TLS)
 	if err := c.HandshakeContext(ctx); err != nil {
 		// Who has said something else than TLS can be told so; nobody else can.
 		if e, ok := errors.AsType[tls.RecordHeaderError](err); ok && e.Conn != nil {

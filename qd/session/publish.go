@@ -103,7 +103,7 @@ func (s *session) delay(arg []byte) (time.Duration, error) {
 	if !ok {
 		return 0, protocol.Errorf(protocol.EInvalid, "DPUB could not parse timeout %s", arg)
 	}
-	if most := s.server.MaxReqTimeout.Milliseconds(); ms > most {
+	if most := s.settings.MaxReqTimeout.Milliseconds(); ms > most {
 		return 0, protocol.Errorf(protocol.EInvalid, "DPUB timeout %d out of range 0-%d", ms, most)
 	}
 	return time.Duration(ms) * time.Millisecond, nil
@@ -112,9 +112,9 @@ func (s *session) delay(arg []byte) (time.Duration, error) {
 // checkSize checks a body's size before anything is kept for it.
 func (s *session) checkSize(l protocol.Line, size int) error {
 	if isMessage(l.Verb) {
-		return checkRange(protocol.EBadMessage, l.Name, "message", "message body", size, s.server.MaxMsgSize)
+		return checkRange(protocol.EBadMessage, l.Name, "message", "message body", size, s.settings.MaxMsgSize)
 	}
-	return checkRange(protocol.EBadBody, l.Name, "body", "body", size, s.server.MaxBodySize)
+	return checkRange(protocol.EBadBody, l.Name, "body", "body", size, s.settings.MaxBodySize)
 }
 
 // isMessage reports whether the body of a command is one message.
@@ -150,7 +150,7 @@ func (s *session) halfCommand() *protocol.Error {
 		return protocol.Errorf(code, "%s failed to read %s size", l.Name, what)
 	}
 	if l.Verb == protocol.MPub {
-		if _, _, err := protocol.CheckBatch(body[4:], s.server.MaxMsgSize, s.server.MaxBodySize); err != nil {
+		if _, _, err := protocol.CheckBatch(body[4:], s.settings.MaxMsgSize, s.settings.MaxBodySize); err != nil {
 			return err
 		}
 	}
@@ -163,7 +163,7 @@ func (s *session) gather(verb protocol.Verb, body []byte, delay time.Duration) *
 	case protocol.DPub:
 		s.pubs.later = append(s.pubs.later, broker.Later{Body: body, Delay: delay})
 	case protocol.MPub:
-		count, _, err := protocol.CheckBatch(body, s.server.MaxMsgSize, s.server.MaxBodySize)
+		count, _, err := protocol.CheckBatch(body, s.settings.MaxMsgSize, s.settings.MaxBodySize)
 		if err != nil {
 			return err
 		}

@@ -71,9 +71,9 @@ const (
 
 // Server serves V2 connections.
 type Server struct {
-	Settings
-	broker *broker.Broker
-	log    *slog.Logger
+	settings atomic.Pointer[Settings] // for connections to come; never written to
+	broker   *broker.Broker
+	log      *slog.Logger
 
 	accepted atomic.Uint64 // connections so far: the number of the last one
 
@@ -83,8 +83,17 @@ type Server struct {
 
 // NewServer returns a Server for the topics of b.
 func NewServer(s Settings, b *broker.Broker, log *slog.Logger) *Server {
-	return &Server{Settings: s, broker: b, log: log, sessions: make(map[uint64]*session)}
+	server := &Server{broker: b, log: log, sessions: make(map[uint64]*session)}
+	server.SetSettings(s)
+	return server
 }
+
+// SetSettings replaces the settings for connections that come from now on. Those that
+// are there keep what they were told.
+func (s *Server) SetSettings(of Settings) { s.settings.Store(&of) }
+
+// Settings are those of connections that come now.
+func (s *Server) Settings() Settings { return *s.settings.Load() }
 
 // Accept takes connections from l until ctx ends, and closes l. The
 // connections live on until sessions ends: then what they were answered is

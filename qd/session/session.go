@@ -18,10 +18,11 @@ import (
 
 // session is one V2 connection.
 type session struct {
-	server *Server
-	conn   net.Conn
-	log    *slog.Logger
-	layers // between conn and the protocol; they change only before SUB
+	server   *Server
+	settings *Settings // as they were when it came
+	conn     net.Conn
+	log      *slog.Logger
+	layers   // between conn and the protocol; they change only before SUB
 
 	// Owned by the reading goroutine.
 	in        input
@@ -78,23 +79,24 @@ const (
 )
 
 func newSession(s *Server, conn net.Conn, number uint64) *session {
-	now := time.Now()
+	now, settings := time.Now(), s.settings.Load()
 	c := &session{
-		server: s,
-		number: number,
-		conn:   conn,
-		layers: layers{from: conn, to: conn},
-		log:    s.log.With("client", conn.RemoteAddr().String()),
-		state:  protocol.StateInit,
+		server:   s,
+		settings: settings,
+		number:   number,
+		conn:     conn,
+		layers:   layers{from: conn, to: conn},
+		log:      s.log.With("client", conn.RemoteAddr().String()),
+		state:    protocol.StateInit,
 		limits: identified{
-			msgTimeout: s.MsgTimeout, bufferSize: defaultOutputBufferSize, bufferTimeout: s.OutputBufferTimeout,
+			msgTimeout: settings.MsgTimeout, bufferSize: defaultOutputBufferSize, bufferTimeout: settings.OutputBufferTimeout,
 		},
 		heartbeat: defaultHeartbeat,
 		lastHeard: now,
 		nextBeat:  now.Add(2 * defaultHeartbeat), // none before the magic
 		out:       output{drained: make(chan struct{}, 1), patience: defaultHeartbeat},
 		client: Client{
-			RemoteAddress: conn.RemoteAddr().String(), State: protocol.StateInit, Connected: now, MsgTimeout: s.MsgTimeout,
+			RemoteAddress: conn.RemoteAddr().String(), State: protocol.StateInit, Connected: now, MsgTimeout: settings.MsgTimeout,
 			Connection: number,
 		},
 	}
@@ -217,7 +219,7 @@ func (s *session) fill(ctx context.Context) error {
 		n, err := s.receive()
 		if n > 0 {
 			s.in.filled(n)
-			if s.server.Auth != nil {
+			if s.settings.Auth != nil {
 				s.rights.at = time.Now()
 			}
 			return nil
