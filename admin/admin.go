@@ -29,11 +29,13 @@ import (
 	"github.com/millrace-mq/millrace/admin/trouble"
 	"github.com/millrace-mq/millrace/internal/httpapi"
 	"github.com/millrace-mq/millrace/internal/listen"
+	"github.com/millrace-mq/millrace/internal/program"
 )
 
 // Daemon is an admin that listens, and serves while Run runs.
 type Daemon struct {
-	settings   Settings
+	running    *program.Running[*Daemon, Settings]
+	level      *slog.LevelVar   // nil: cannot be changed
 	web, https listen.Listeners // https: none without a certificate
 	handler    http.Handler
 	stopping   chan struct{} // closed when Run is to end
@@ -57,7 +59,8 @@ func Listen(s Settings, log *slog.Logger, level *slog.LevelVar) (d *Daemon, err 
 	if err != nil {
 		return nil, err
 	}
-	opened := &Daemon{settings: s, stopping: make(chan struct{}), log: log}
+	opened := &Daemon{level: level, stopping: make(chan struct{}), log: log}
+	opened.running = program.NewRunning(opened, s, settable, live())
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, opened.Close())
@@ -74,15 +77,15 @@ func Listen(s Settings, log *slog.Logger, level *slog.LevelVar) (d *Daemon, err 
 			opened.https[i] = tls.NewListener(l, certificates)
 		}
 	}
-	if err := opened.assemble(level); err != nil {
+	if err := opened.assemble(); err != nil {
 		return nil, err
 	}
 	return opened, nil
 }
 
 // assemble makes what is behind the listeners.
-func (d *Daemon) assemble(level *slog.LevelVar) (err error) {
-	s := &d.settings
+func (d *Daemon) assemble() (err error) {
+	s := d.now()
 	if d.audit, err = audit.New(audit.Settings{File: s.AuditFile, Webhook: s.Webhook, Keep: s.AuditKeep}, d.log); err != nil {
 		return err
 	}
@@ -93,14 +96,14 @@ func (d *Daemon) assemble(level *slog.LevelVar) (err error) {
 	d.past = past{s.HistoryFile, store, d.log}
 	d.sampler = sampler.New(sampler.Settings{Period: s.SampleInterval}, d.cluster, store, trouble.NewFinder(trouble.Settings{}), d.log)
 	d.actions = actions.New(actions.Settings{ReadOnly: s.ReadOnly, Latest: d.sampler.Latest, Changed: d.sampler.Poke}, d.cluster, d.audit, d.log)
-	faces := &faces{Daemon: d, level: level}
+	faces := &faces{Daemon: d}
 	d.handler, err = faces.handler()
 	return err
 }
 
 // daemons is those who are asked.
 func (d *Daemon) daemons() (*cluster.Cluster, error) {
-	s := &d.settings
+	s := d.now()
 	c := cluster.Settings{Lookupds: s.Lookupds, Daemons: s.Daemons, ConnectTimeout: s.ConnectTimeout, RequestTimeout: s.RequestTimeout}
 	var err error
 	if c.TLS, err = s.clientTLS(d.log); err != nil {
@@ -127,7 +130,7 @@ func (d *Daemon) URL() string {
 	if !ok {
 		return ""
 	}
-	return "http://" + a.String() + d.settings.BasePath
+	return "http://" + a.String() + d.now().BasePath
 }
 
 // Close gives the addresses and the audit file back. It is for an admin that will not
@@ -148,7 +151,7 @@ func (d *Daemon) Close() error {
 // It can be called once.
 func (d *Daemon) Run(ctx context.Context) error {
 	d.past.load()
-	d.log.Info("admin is up", "http", d.web.String(), "https", d.https.String(), "base path", d.settings.BasePath, "read only", d.settings.ReadOnly)
+	d.log.Info("admin is up", "http", d.web.String(), "https", d.https.String(), "base path", d.now().BasePath, "read only", d.now().ReadOnly)
 	serving, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	defer context.AfterFunc(serving, func() { close(d.stopping) })()
@@ -158,7 +161,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	log.Go(func() { _ = d.audit.Run(auditing) }) // returns nil
 
 	plain := d.handler
-	if d.settings.RequiresTLS() == "true" {
+	if d.now().RequiresTLS() == "true" {
 		plain = httpapi.TLSRequired(max(d.https.Port(), 0))
 	}
 	for _, l := range d.web {
@@ -170,6 +173,8 @@ func (d *Daemon) Run(ctx context.Context) error {
 	parts.Go(func() { stop(d.sampler.Run(serving)) })
 	parts.Go(func() { stop(d.actions.Run(serving)) })
 	parts.Go(func() { d.past.run(serving) })
+	<-serving.Done()
+	d.running.Close()
 	parts.Wait()
 	d.cluster.Close()
 	stopAuditing() // what actions had to say has been said

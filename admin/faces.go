@@ -2,7 +2,6 @@ package admin
 
 import (
 	"crypto/tls"
-	"flag"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -25,12 +24,11 @@ const publishBytes = 8 << 20
 // is, then pages or the API.
 type faces struct {
 	*Daemon
-	level *slog.LevelVar // nil: cannot be changed
-	ui    *web.UI
+	ui *web.UI
 }
 
 func (f *faces) handler() (http.Handler, error) {
-	s := &f.settings
+	s := f.now()
 	base, err := s.base()
 	if err != nil {
 		return nil, err
@@ -51,16 +49,15 @@ func (f *faces) handler() (http.Handler, error) {
 	}
 	see, _ := signin.ParseRole(s.Bodies) // Validate has looked at it
 	reader := messages.New(see, f.cluster, f.sampler.Latest)
-	listed := s.list() // what was set does not change any more
-	own := func() []program.Setting { return listed }
+	own := func() []program.Setting { return f.running.List(nil) }
 	f.ui = web.New(f.pages(base, who), web.Parts{
 		Source: f.sampler, History: f.past.store, Actions: f.actions, Messages: reader, Daemons: f.cluster, Audit: f.audit,
 		Own: own, Ways: who.Ways, Who: who.Who, Stopping: f.stopping,
 	}, f.log)
 	scripts := api.New(api.Settings{
 		Source: f.sampler, Cluster: f.cluster, History: f.past.store, Messages: reader, Actions: f.actions, Audit: f.audit,
-		ClusterName: s.ClusterName, Environment: s.Environment, Own: own, Option: optionOf(listed), ReadOnly: s.ReadOnly,
-		ConfigFrom: s.ConfigFrom, LogLevel: f.level, Log: f.log,
+		ClusterName: s.ClusterName, Environment: s.Environment, Own: own, Set: f.running.Set, Reload: f.Reload, ReadOnly: s.ReadOnly,
+		ConfigFrom: s.ConfigFrom, Log: f.log,
 	})
 	mux := http.NewServeMux()
 	mux.Handle("/", f.ui)
@@ -77,7 +74,7 @@ func (f *faces) handler() (http.Handler, error) {
 
 // pages is what the pages know of where they are served.
 func (f *faces) pages(base string, who *signin.Signin) web.Settings {
-	s := &f.settings
+	s := f.now()
 	return web.Settings{
 		Base: strings.TrimSuffix(base, "/"), ClusterName: s.ClusterName, Environment: s.Environment, ReadOnly: s.ReadOnly,
 		SignIn: who.Configured(), Version: program.Version,
@@ -108,30 +105,4 @@ func (s *Settings) clientTLS(log *slog.Logger) (func(server string) *tls.Config,
 		return nil, fmt.Errorf("asking daemons: %w", err)
 	}
 	return config, nil
-}
-
-// list is the settings as /api/settings and the settings page show them.
-func (s *Settings) list() []program.Setting {
-	told := *s
-	return s.Origins.List(told.flags())
-}
-
-// optionOf tells the value of a setting by its key in config files, as the list has it:
-// what is secret is not shown here either.
-func optionOf(listed []program.Setting) func(key string) (value any, known bool) {
-	values := make(map[string]any, len(listed))
-	for _, o := range listed {
-		values[o.Key] = o.Value
-	}
-	return func(key string) (any, bool) {
-		v, known := values[key]
-		return v, known
-	}
-}
-
-// flags is the settings as flags, with their values.
-func (s *Settings) flags() *flag.FlagSet {
-	fs := flag.NewFlagSet("admin", flag.ContinueOnError)
-	s.Flags(fs)
-	return fs
 }

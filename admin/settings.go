@@ -76,6 +76,11 @@ type Settings struct {
 
 	// Origins say who has decided on the settings, for the settings page; nil: nobody has.
 	Origins *program.Origins
+	// Reread reads the settings again, for Reload: whoever has read them gives it. nil:
+	// nothing can be reloaded. Together, if not nil, is what Reload does instead, where a
+	// process has several daemons, which are reloaded all or not at all.
+	Reread   func() (*Settings, error)
+	Together func() (program.Reloaded, error)
 	// LogLevel is the least that is logged: debug, info, warn, error or fatal. LogPrefix
 	// stands before each line. Both are for whoever makes the logger that Listen is given.
 	LogLevel, LogPrefix string

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -24,8 +25,8 @@ const maxAcceptPause = time.Second
 // peerServer is the TCP face: it holds a conversation with each daemon.
 type peerServer struct {
 	dir     *directory
-	timeout time.Duration // silence after which a daemon's connection is closed
-	tls     *tls.Config   // nil is none
+	timeout atomic.Int64 // ns of silence after which a daemon's connection is closed
+	tls     *tls.Config  // nil is none
 	needTLS bool
 	policy  access.Policy // nil allows everything
 	log     *slog.Logger
@@ -42,12 +43,17 @@ type peerServer struct {
 func newPeerServer(dir *directory, self protocol.PeerInfo, timeout time.Duration, log *slog.Logger) *peerServer {
 	plain := self
 	plain.Extended, plain.HTTPSPort = false, 0
-	return &peerServer{
-		dir: dir, timeout: timeout, log: log, sparing: httpapi.NewSparing(log),
+	p := &peerServer{
+		dir: dir, log: log, sparing: httpapi.NewSparing(log),
 		toPlain: describeSelf(plain), toExtended: describeSelf(self),
 		counts: newCounts(),
 	}
+	p.timeout.Store(int64(timeout))
+	return p
 }
+
+// patience is the silence after which a daemon's connection is closed.
+func (p *peerServer) patience() time.Duration { return time.Duration(p.timeout.Load()) }
 
 // accept hands the connections of l to handle until ctx ends, and returns nil
 // then, or until l fails, and returns why. It closes l.

@@ -35,7 +35,8 @@ type api struct {
 	tcp    func() metrics.TCP // figures of the other face; nil: none
 	log    *slog.Logger
 
-	settings []program.Setting // what /config lists, by key
+	settings settings                         // behind /config; nil: there is none
+	reload   func() (program.Reloaded, error) // behind /config/reload; nil: there is none
 
 	stopping func() bool // /ready says so; nil: never
 }
@@ -52,7 +53,7 @@ func (a *api) router() *httpapi.Router {
 	r.Plain("GET", "/live", access.Free, ok)
 	r.Plain("GET", "/ready", access.Free, a.ready)
 	r.On("GET", "/info", access.Look, a.info)
-	r.On("GET", "/config", access.Look, a.config)
+	a.routeConfig(r)
 	r.OnStream("GET", "/topics", access.Look, a.topics)
 	r.OnStream("GET", "/channels", access.Look, a.channels)
 	r.OnStream("GET", "/lookup", access.Look, a.lookup)
@@ -92,11 +93,6 @@ func (a *api) ready(w http.ResponseWriter, r *http.Request) {
 
 func (a *api) info(*http.Request, url.Values) (any, error) {
 	return map[string]string{"version": protocol.Version}, nil
-}
-
-// config lists all settings. None can be changed while lookupd runs.
-func (a *api) config(*http.Request, url.Values) (any, error) {
-	return map[string][]program.Setting{"settings": a.settings}, nil
 }
 
 func (a *api) createTopic(_ *http.Request, q url.Values) (any, error) {

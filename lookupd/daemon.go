@@ -23,7 +23,7 @@ import (
 
 	"github.com/millrace-mq/millrace/internal/httpapi"
 	"github.com/millrace-mq/millrace/internal/listen"
-	"github.com/millrace-mq/millrace/lookupd/registry"
+	"github.com/millrace-mq/millrace/internal/program"
 	"github.com/millrace-mq/millrace/protocol"
 )
 
@@ -33,7 +33,8 @@ const awayTime = 10 * time.Minute
 
 // Daemon is a lookupd that listens, and serves while Run runs.
 type Daemon struct {
-	settings Settings
+	running  *program.Running[*Daemon, Settings]
+	host     string // that daemons are told
 	tcp, web listen.Listeners
 	https    listen.Listeners // none without a certificate
 	peers    *peerServer
@@ -52,7 +53,7 @@ func Listen(s Settings, log *slog.Logger) (d *Daemon, err error) {
 	if err != nil {
 		return nil, err
 	}
-	opened := &Daemon{settings: s, log: log}
+	opened := newDaemon(s, log)
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, opened.Close())
@@ -77,14 +78,21 @@ func Listen(s Settings, log *slog.Logger) (d *Daemon, err error) {
 // opened: tcp for daemons, web for HTTP. It takes them over, and has no TLS. The
 // settings' addresses matter only for what daemons are told to reach it at.
 func New(s Settings, tcp, web net.Listener, log *slog.Logger) *Daemon {
-	d := &Daemon{settings: s, tcp: listen.Listeners{tcp}, web: listen.Listeners{web}, log: log}
+	d := newDaemon(s, log)
+	d.tcp, d.web = listen.Listeners{tcp}, listen.Listeners{web}
 	d.assemble(nil)
+	return d
+}
+
+func newDaemon(s Settings, log *slog.Logger) *Daemon {
+	d := &Daemon{log: log}
+	d.running = program.NewRunning(d, s, settable, live())
 	return d
 }
 
 // assemble makes what serves the listeners. certificates is nil without TLS.
 func (d *Daemon) assemble(certificates *tls.Config) {
-	s := &d.settings
+	s := d.now()
 	host := hostname()
 	self := protocol.PeerInfo{
 		BroadcastAddress: s.broadcastHost(host),
@@ -98,12 +106,11 @@ func (d *Daemon) assemble(certificates *tls.Config) {
 	for i, l := range d.https {
 		d.https[i] = tls.NewListener(l, certificates)
 	}
-	dir := newDirectory(registry.Config{Inactive: s.InactiveProducerTimeout, Tombstone: s.TombstoneLifetime, Away: awayTime})
+	dir := newDirectory(s.lasting())
 	d.peers = newPeerServer(dir, self, s.PeerTimeout, d.log)
 	d.peers.tls, d.peers.needTLS, d.peers.policy = certificates, s.RequiresTLS() != "false", s.Policy
-	told := *s
-	told.BroadcastAddress = self.BroadcastAddress
-	d.api = &api{settings: told.list(), dir: dir, policy: s.Policy, tcp: d.peers.Counts, log: d.log}
+	d.host = self.BroadcastAddress
+	d.api = &api{settings: tellable{d}, reload: d.Reload, dir: dir, policy: s.Policy, tcp: d.peers.Counts, log: d.log}
 }
 
 // TCPAddr is the first address that daemons register at.
@@ -128,7 +135,7 @@ func (d *Daemon) Close() error {
 // called once.
 func (d *Daemon) Run(ctx context.Context) error {
 	d.tellWhatIsOpen()
-	d.log.Info("lookupd is up", "tcp", d.tcp.String(), "http", d.web.String(), "https", d.https.String(), "tls required", d.settings.RequiresTLS())
+	d.log.Info("lookupd is up", "tcp", d.tcp.String(), "http", d.web.String(), "https", d.https.String(), "tls required", d.now().RequiresTLS())
 
 	accepting, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
@@ -143,7 +150,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	d.api.stopping = func() bool { return accepting.Err() != nil }
 	sealed := d.api.handler()
 	plain := sealed
-	if d.settings.RequiresTLS() == "true" {
+	if d.now().RequiresTLS() == "true" {
 		plain = httpapi.TLSRequired(max(d.https.Port(), 0))
 	}
 	for _, l := range d.web {
@@ -154,6 +161,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	}
 	talks.Go(func() { d.peers.tend(talking) })
 	faces.Wait()
+	d.running.Close()
 	err := context.Cause(accepting)
 	if ctx.Err() != nil {
 		err = nil
@@ -167,7 +175,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 // tellWhatIsOpen logs what anybody on the network can do, for each address that
 // he can reach.
 func (d *Daemon) tellWhatIsOpen() {
-	s := &d.settings
+	s := d.now()
 	if s.Policy != nil {
 		return
 	}

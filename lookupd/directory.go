@@ -17,8 +17,17 @@ type directory struct {
 // newDirectory returns an empty one. What a lost daemon had is remembered for as
 // long as its tombstones, so that these hold over every reconnect.
 func newDirectory(c registry.Config) *directory {
+	return &directory{reg: registry.New(remembering(c))}
+}
+
+func remembering(c registry.Config) registry.Config {
 	c.Away = max(c.Away, c.Tombstone)
-	return &directory{reg: registry.New(c)}
+	return c
+}
+
+// configure changes how long things last, those that there are too.
+func (d *directory) configure(c registry.Config) {
+	d.change(func(r *registry.Registry, _ time.Time) { r.Configure(remembering(c)) })
 }
 
 // change runs f with the registry to itself, at the time it is given.

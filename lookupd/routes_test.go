@@ -20,9 +20,9 @@ import (
 // a thought about who should be allowed to use it.
 var routes = map[access.Action]string{
 	access.Free: "GET /ping, GET /live, GET /ready",
-	access.Look: "GET /info, GET /config, GET /topics, GET /channels, GET /lookup, GET /nodes, GET /producers/available, GET /debug, GET /metrics, " +
+	access.Look: "GET /info, GET /config, GET /config/:option, GET /topics, GET /channels, GET /lookup, GET /nodes, GET /producers/available, GET /debug, GET /metrics, " +
 		"GET /debug/pprof/*profile, POST /debug/pprof/symbol",
-	access.Change: "POST /topic/create, POST /topic/delete, POST /topic/tombstone, POST /channel/create, POST /channel/delete, " +
+	access.Change: "PUT /config/:option, POST /config/reload, POST /topic/create, POST /topic/delete, POST /topic/tombstone, POST /channel/create, POST /channel/delete, " +
 		"POST /create_topic, POST /delete_topic, POST /tombstone_topic_producer, POST /create_channel, POST /delete_channel, " +
 		"GET /create_topic, GET /delete_topic, GET /tombstone_topic_producer, GET /create_channel, GET /delete_channel",
 }
@@ -38,13 +38,13 @@ func (r *refuser) Allow(_ context.Context, _ access.Who, action access.Action, t
 func TestEveryRouteAsks(t *testing.T) {
 	p := new(refuser)
 	f := newFace(t)
-	f.policy = p
+	f.policy, f.settings = p, tellable{}
 	r := f.router()
 	got := make(map[access.Action][]string)
 	for _, route := range r.Routes() {
 		got[route.Action] = append(got[route.Action], route.Method+" "+route.Path)
 		p.asked = ""
-		path := strings.ReplaceAll(route.Path, "*profile", "heap") + "?topic=t&channel=c"
+		path := strings.NewReplacer(":option", "log_level", "*profile", "heap").Replace(route.Path) + "?topic=t&channel=c"
 		w := httptest.NewRecorder()
 		r.ServeHTTP(w, httptest.NewRequest(route.Method, path, nil))
 		if route.Action == access.Free {

@@ -87,7 +87,7 @@ func (s *session) begin(conn io.ReadWriter, who access.Who) {
 func (s *session) converse() error {
 	for {
 		if s.peer != nil {
-			s.arm(s.timeout)
+			s.arm(s.patience())
 		}
 		line, err := readLine(s.in)
 		if errors.Is(err, io.EOF) {
@@ -300,7 +300,7 @@ func (s *session) leave(why error) {
 	case why == nil:
 		log, reason = s.log.Info, errors.New("it hung up")
 	case errors.Is(why, os.ErrDeadlineExceeded):
-		reason = fmt.Errorf("silent, or not reading its replies, for %s", s.timeout)
+		reason = fmt.Errorf("silent, or not reading its replies, for %s", s.patience())
 	}
 	log("daemon left", "daemon", s.peer, "remote", s.who.Remote, "because", clip(reason.Error()), "replaced", replaced)
 }

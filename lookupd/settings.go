@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"strings"
 	"time"
@@ -46,12 +47,20 @@ type Settings struct {
 	secure.Settings
 	// Origins say who has decided on the settings, for /config; nil: nobody has.
 	Origins *program.Origins
+	// Reread reads the settings again, for Reload: whoever has read them gives it. nil:
+	// nothing can be reloaded. Together, if not nil, is what Reload does instead, where a
+	// process has several daemons, which are reloaded all or not at all.
+	Reread   func() (*Settings, error)
+	Together func() (program.Reloaded, error)
 	// Policy decides who may register, look and change; nil lets everybody.
 	Policy access.Policy
 	// LogLevel is the least that is logged: debug, info, warn, error or fatal.
 	// LogPrefix stands before each line. Both are for whoever makes the logger
 	// that Listen is given.
 	LogLevel, LogPrefix string
+	// Level is what a change of LogLevel sets: that of the logger that Listen is given. nil
+	// is none.
+	Level *slog.LevelVar
 }
 
 const minPeerTimeout = 30 * time.Second
@@ -84,13 +93,6 @@ func (s *Settings) Flags(fs *flag.FlagSet) {
 	fs.StringVar(&s.LogPrefix, "log-prefix", s.LogPrefix, "`text` before each line that is logged")
 	fs.Bool("verbose", false, "")
 	program.Obsolete(fs, "verbose", "say --log-level=debug")
-}
-
-// list is all settings as /config shows them.
-func (s Settings) list() []program.Setting {
-	fs := flag.NewFlagSet("", flag.ContinueOnError)
-	s.Flags(fs)
-	return s.Origins.List(fs)
 }
 
 // Validate reports every setting that cannot be, joined into one error.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -39,7 +40,7 @@ func TestFlagsSetSettings(t *testing.T) {
 			TLSRequired: "tcp-https", TLSMinVersion: "tls1.3",
 		},
 	}
-	if s != want {
+	if !reflect.DeepEqual(s, want) {
 		t.Errorf("got %+v", s)
 	}
 }
@@ -110,9 +111,9 @@ func TestConfigIsListed(t *testing.T) {
 		t.Errorf("%d settings are listed, want %d", len(list.Settings), len(program.Options(fs)))
 	}
 	want := map[string]string{
-		"tombstone_lifetime": "{tombstone_lifetime 6e+10 4.5e+10 flag 1m0s 45s}",
-		"log_level":          "{log_level 2 2 default info info}",
-		"broadcast_address":  "{broadcast_address 127.0.0.1  default 127.0.0.1 }", // as it was found out
+		"tombstone_lifetime": "{tombstone_lifetime 6e+10 4.5e+10 flag 1m0s 45s true}",
+		"log_level":          "{log_level 2 2 default info info true}",
+		"broadcast_address":  "{broadcast_address 127.0.0.1  default 127.0.0.1  false}", // as it was found out
 	}
 	for _, s := range list.Settings {
 		if w, ok := want[s.Key]; ok && fmt.Sprint(s) != w {

@@ -57,18 +57,18 @@ type Settings struct {
 
 	ClusterName, Environment string // may be empty
 
-	// Own are the admin's settings, and Option one of them by its key in config files; nil
-	// is none.
+	// Own are the admin's settings as they are now, and Set changes one, by its key in
+	// config files. Its errors are those of program.Running's. Reload reads all again.
+	// nil: there are none.
 	Own    func() []program.Setting
-	Option func(key string) (value any, known bool)
+	Set    func(key string, value []byte) error
+	Reload func() (program.Reloaded, error)
 	// ReadOnly refuses to change settings; all else is refused by Actions.
 	ReadOnly bool
 	// ConfigFrom is the network, or the address, from which /config may be asked, such as
 	// 127.0.0.1/8; empty is any.
 	ConfigFrom string
-	// LogLevel can be changed by /config; nil: not.
-	LogLevel *slog.LevelVar
-	Log      *slog.Logger
+	Log        *slog.Logger
 }
 
 // api is the handlers.
@@ -122,6 +122,9 @@ func (a *api) routeNSQ(r *httpapi.Router) {
 	change(http.MethodDelete, "/api/nodes/:node", a.tombstone)
 	r.On(http.MethodGet, "/config/:option", access.Look, a.option)
 	r.On(http.MethodPut, "/config/:option", access.Change, a.setOption)
+	if a.Reload != nil {
+		r.On(http.MethodPost, "/config/reload", access.Change, a.reloadSettings)
+	}
 }
 
 func (a *api) routeOurs(r *httpapi.Router) {

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"encoding/json"
 	"io"
 	"net"
 	"net/http"
@@ -12,16 +11,10 @@ import (
 	"github.com/millrace-mq/millrace/admin/audit"
 	"github.com/millrace-mq/millrace/admin/signin"
 	"github.com/millrace-mq/millrace/internal/httpapi"
-	"github.com/millrace-mq/millrace/internal/program"
 )
 
 // maxOption is most bytes of a setting's value.
 const maxOption = 1 << 20
-
-const (
-	lookupdsKey = "nsqlookupd_http_addresses"
-	levelKey    = "log_level"
-)
 
 // mayConfigure refuses who does not come from where settings may be asked for. That a
 // proxy stands in between does not help: its own address counts.
@@ -59,14 +52,11 @@ func (a *api) option(r *http.Request, _ url.Values) (any, error) {
 }
 
 func (a *api) optionNow(key string) (any, error) {
-	switch {
-	case key == lookupdsKey:
-		return append([]string{}, a.Cluster.Lookupds()...), nil
-	case key == levelKey && a.LogLevel != nil:
-		return program.LevelNumber(a.LogLevel.Level()), nil
-	case a.Option != nil:
-		if v, known := a.Option(key); known {
-			return v, nil
+	if a.Own != nil {
+		for _, s := range a.Own() {
+			if s.Key == key {
+				return s.Value, nil
+			}
 		}
 	}
 	return nil, httpapi.BadRequest("INVALID_OPTION")
@@ -77,7 +67,6 @@ func (a *api) setOption(r *http.Request, _ url.Values) (any, error) {
 	if err := a.mayConfigure(r); err != nil {
 		return nil, err
 	}
-	who := signin.FromContext(r.Context())
 	if err := a.maySet(r); err != nil {
 		a.refused(r, "configure", err)
 		return nil, err
@@ -90,14 +79,10 @@ func (a *api) setOption(r *http.Request, _ url.Values) (any, error) {
 		return nil, &httpapi.Error{Status: http.StatusRequestEntityTooLarge, Code: "INVALID_VALUE"}
 	}
 	key := param(r, "option")
-	if err := a.set(key, value); err != nil {
+	if err := a.changeSetting(key, value); err != nil {
 		return nil, err
 	}
-	number := a.Audit.Begin(audit.Entry{
-		Who: who.Name, Role: who.Role.String(), How: who.How, From: who.Remote, UserAgent: who.UserAgent, Via: "api",
-		Action: "configure", Detail: key + "=" + strings.TrimSpace(string(value)), URL: urlOf(r),
-	})
-	a.Audit.End(number)
+	a.tell(r, "configure", key+"="+strings.TrimSpace(string(value)))
 	a.Source.Poke()
 	return a.optionNow(key)
 }
@@ -114,24 +99,46 @@ func (a *api) maySet(r *http.Request) error {
 	return nil
 }
 
-func (a *api) set(key string, value []byte) error {
-	switch {
-	case key == lookupdsKey:
-		var addresses []string
-		if json.Unmarshal(value, &addresses) != nil {
-			return httpapi.BadRequest("INVALID_VALUE")
-		}
-		if err := a.Cluster.SetLookupds(addresses); err != nil {
-			return httpapi.BadRequest("INVALID_VALUE: " + err.Error())
-		}
-		return nil
-	case key == levelKey && a.LogLevel != nil:
-		level, err := program.ParseLevel(strings.TrimSpace(string(value)))
-		if err != nil {
-			return httpapi.BadRequest("INVALID_VALUE")
-		}
-		a.LogLevel.Set(level)
-		return nil
+// changeSetting changes a setting, if there are any.
+func (a *api) changeSetting(key string, value []byte) error {
+	if a.Set == nil {
+		return httpapi.BadRequest("INVALID_OPTION")
 	}
-	return httpapi.BadRequest("INVALID_OPTION")
+	if err := a.Set(key, value); err != nil {
+		return httpapi.RefusedSetting(key, err)
+	}
+	return nil
+}
+
+// reloadSettings reads all settings again.
+func (a *api) reloadSettings(r *http.Request, _ url.Values) (any, error) {
+	if err := a.mayConfigure(r); err != nil {
+		return nil, err
+	}
+	if err := a.maySet(r); err != nil {
+		a.refused(r, "reload", err)
+		return nil, err
+	}
+	found, err := a.Reload()
+	if err != nil {
+		err = httpapi.NotReloaded(err)
+		a.refused(r, "reload", err)
+		return nil, err
+	}
+	keys := make([]string, len(found.Changed))
+	for i, d := range found.Changed {
+		keys[i] = d.Key
+	}
+	a.tell(r, "reload", strings.Join(keys, ","))
+	a.Source.Poke()
+	return found, nil
+}
+
+// tell writes down what somebody has done to the admin itself.
+func (a *api) tell(r *http.Request, action, detail string) {
+	who := signin.FromContext(r.Context())
+	a.Audit.End(a.Audit.Begin(audit.Entry{
+		Who: who.Name, Role: who.Role.String(), How: who.How, From: who.Remote, UserAgent: who.UserAgent, Via: "api",
+		Action: action, Detail: detail, URL: urlOf(r),
+	}))
 }

@@ -67,14 +67,10 @@ func (b *bed) begin(change func(*api.Settings)) *bed {
 	s := api.Settings{
 		Source: b.source, Cluster: b.cluster, History: store, Audit: log, Log: quiet, ClusterName: "blue", Environment: "staging",
 		Messages:   messages.New(signin.Operator, b.cluster, b.source.Latest),
-		ConfigFrom: "127.0.0.1/8", LogLevel: &b.level,
-		Option: func(key string) (any, bool) {
-			return map[string]any{"http_address": "127.0.0.1:4171"}[key], key == "http_address"
-		},
-		Own: func() []program.Setting {
-			return []program.Setting{{Key: "http_address", Value: "127.0.0.1:4171", Default: "127.0.0.1:4171", Source: program.FromDefault}}
-		},
+		ConfigFrom: "127.0.0.1/8",
 	}
+	own := ownSettings(b)
+	s.Own, s.Set = func() []program.Setting { return own.List(nil) }, own.Set
 	if change != nil {
 		change(&s)
 	}
@@ -97,6 +93,45 @@ func (b *bed) begin(change func(*api.Settings)) *bed {
 		<-changed
 	}
 	return b
+}
+
+// few are settings of an admin.
+type few struct {
+	lookupds program.Strings
+	address  string
+	level    string
+	origins  *program.Origins
+}
+
+// ownSettings are those of the admin that b has.
+func ownSettings(b *bed) *program.Running[*bed, few] {
+	kind := program.Kind[few]{
+		Flags: func(f *few, fs *flag.FlagSet) {
+			fs.Var(&f.lookupds, "lookupd-http-address", "")
+			program.Key(fs, "nsqlookupd_http_addresses", "lookupd-http-address")
+			fs.StringVar(&f.level, "log-level", f.level, "")
+			fs.StringVar(&f.address, "http-address", f.address, "")
+		},
+		Validate: func(f *few) error {
+			_, err := program.ParseLevel(f.level)
+			return err
+		},
+		Origins:  func(f *few) **program.Origins { return &f.origins },
+		Reread:   func(*few) func() (*few, error) { return nil },
+		Together: func(*few) func() (program.Reloaded, error) { return nil },
+	}
+	return program.NewRunning(b, few{lookupds: b.cluster.Lookupds(), address: "127.0.0.1:4171", level: "info"}, kind, []program.Row[*bed, few]{
+		{Keys: []string{"nsqlookupd_http_addresses"}, Prepare: func(b *bed, to *few) (func(), error) {
+			if err := b.cluster.CheckLookupds(to.lookupds); err != nil {
+				return nil, err
+			}
+			return func() { _ = b.cluster.SetLookupds(to.lookupds) }, nil
+		}},
+		{Keys: []string{"log_level"}, Prepare: func(b *bed, to *few) (func(), error) {
+			level, err := program.ParseLevel(to.level)
+			return func() { b.level.Set(level) }, err
+		}},
+	})
 }
 
 func who(role signin.Role) signin.Who {

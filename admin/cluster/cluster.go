@@ -113,19 +113,24 @@ const maxLookupds = 256
 // SetLookupds replaces the lookupds from the next request on. It changes nothing if an
 // address is none, if there are none or more than 256, or if daemons are named.
 func (c *Cluster) SetLookupds(addresses []string) error {
-	switch {
-	case len(c.settings.Daemons) > 0:
-		return errors.New("the queue daemons are named in the settings: no lookupd is asked")
-	case len(addresses) == 0, len(addresses) > maxLookupds:
-		return fmt.Errorf("there must be 1 to %d lookupds", maxLookupds)
-	}
-	if err := checkAll(addresses); err != nil {
+	if err := c.CheckLookupds(addresses); err != nil {
 		return err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.lookupds = unique(addresses)
 	return nil
+}
+
+// CheckLookupds says what SetLookupds would.
+func (c *Cluster) CheckLookupds(addresses []string) error {
+	switch {
+	case len(c.settings.Daemons) > 0:
+		return errors.New("the queue daemons are named in the settings: no lookupd is asked")
+	case len(addresses) == 0, len(addresses) > maxLookupds:
+		return fmt.Errorf("there must be 1 to %d lookupds", maxLookupds)
+	}
+	return checkAll(addresses)
 }
 
 // dial connects within the time that there is for it.

@@ -21,17 +21,31 @@ func main() {
 	itself.Main()
 }
 
-func setup(fs *flag.FlagSet, std program.Stdio) func(context.Context) error {
+// declare declares the flags of an admin, and returns what they say once they are read.
+func declare(fs *flag.FlagSet) func() *admin.Settings {
 	settings := admin.DefaultSettings()
 	settings.Flags(fs)
-	hash := fs.Bool("hash-password", false, "read a password from standard input, print what stands for it in --users-file, and end")
+	fs.Bool(hashFlag, false, "read a password from standard input, print what stands for it in --users-file, and end")
 	program.ConfigFile(fs)
 	origins := program.OriginsOf(fs)
+	return func() *admin.Settings {
+		settings.Origins = origins()
+		return &settings
+	}
+}
+
+const hashFlag = "hash-password"
+
+func setup(fs *flag.FlagSet, std program.Stdio) func(context.Context) error {
+	read := declare(fs)
 	return func(ctx context.Context) error {
-		if *hash {
+		if fs.Lookup(hashFlag).Value.String() == "true" {
 			return hashPassword(std)
 		}
-		settings.Origins = origins()
+		hangups := program.CatchHangups()
+		defer hangups.Release()
+		settings := read()
+		settings.Reread = program.Again(fs, declare)
 		if err := settings.Validate(); err != nil {
 			return err
 		}
@@ -42,10 +56,11 @@ func setup(fs *flag.FlagSet, std program.Stdio) func(context.Context) error {
 		if os.Getenv("GOMEMLIMIT") == "" {
 			debug.SetMemoryLimit(settings.HistoryMemory + besides)
 		}
-		d, err := admin.Listen(settings, log, level)
+		d, err := admin.Listen(*settings, log, level)
 		if err != nil {
 			return err
 		}
+		defer hangups.Serve(func() { _, _ = d.Reload() })() // which logs how it went
 		return d.Run(ctx)
 	}
 }

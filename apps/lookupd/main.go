@@ -13,24 +13,38 @@ func main() {
 	itself.Main()
 }
 
-func setup(fs *flag.FlagSet, std program.Stdio) func(context.Context) error {
+// declare declares the flags of a lookupd, and returns what they say once they are read.
+func declare(fs *flag.FlagSet) func() *lookupd.Settings {
 	settings := lookupd.DefaultSettings()
 	settings.Flags(fs)
 	program.ConfigFile(fs)
 	origins := program.OriginsOf(fs)
-	return func(ctx context.Context) error {
+	return func() *lookupd.Settings {
 		settings.Origins = origins()
+		return &settings
+	}
+}
+
+func setup(fs *flag.FlagSet, std program.Stdio) func(context.Context) error {
+	read := declare(fs)
+	return func(ctx context.Context) error {
+		hangups := program.CatchHangups()
+		defer hangups.Release()
+		settings := read()
+		settings.Reread = program.Again(fs, declare)
 		if err := settings.Validate(); err != nil {
 			return err
 		}
-		log, _, err := program.Logger(program.Prefixed(std.Err, settings.LogPrefix), settings.LogLevel)
+		log, level, err := program.Logger(program.Prefixed(std.Err, settings.LogPrefix), settings.LogLevel)
 		if err != nil {
 			return err
 		}
-		d, err := lookupd.Listen(settings, log)
+		settings.Level = level
+		d, err := lookupd.Listen(*settings, log)
 		if err != nil {
 			return err
 		}
+		defer hangups.Serve(func() { _, _ = d.Reload() })() // which logs how it went
 		return d.Run(ctx)
 	}
 }

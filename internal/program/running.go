@@ -125,6 +125,9 @@ func (r *Running[D, S]) Prepare(reread func() (*S, error)) (p *Pending, err erro
 		}
 	}
 	next := r.with(now, to, live)
+	if err := r.kind.Validate(next); err != nil {
+		return nil, fmt.Errorf("a restart is needed, for %s cannot be changed before: %w", strings.Join(keysOf(p.found.NeedsRestart), ", "), err)
+	}
 	if p.apply, err = r.prepare(next, live); err != nil {
 		return nil, err
 	}

@@ -150,6 +150,9 @@ func New(c Config) *Registry {
 	}
 }
 
+// Configure has everything last as long as c says from now on, what there is too.
+func (r *Registry) Configure(c Config) { r.config = c }
+
 // Join adds a peer that has just been heard of. The caller hands it to Leave when
 // its connection ends, and afterwards to nothing else that changes.
 func (r *Registry) Join(info protocol.PeerInfo, remoteAddress string, now time.Time) *Peer {
