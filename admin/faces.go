@@ -49,7 +49,9 @@ func (f *faces) handler() (http.Handler, error) {
 	}
 	see, _ := signin.ParseRole(s.Bodies) // Validate has looked at it
 	reader := messages.New(see, f.cluster, f.sampler.Latest)
-	own := func() []program.Setting { return f.running.List(nil) }
+	own := func() []program.Setting {
+		return f.running.List(func(s *Settings) { s.LogLevel = program.LevelName(s.LogLevel, f.level) })
+	}
 	f.ui = web.New(f.pages(base, who), web.Parts{
 		Source: f.sampler, History: f.past.store, Actions: f.actions, Messages: reader, Daemons: f.cluster, Audit: f.audit,
 		Own: own, Ways: who.Ways, Who: who.Who, Stopping: f.stopping,

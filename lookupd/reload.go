@@ -48,10 +48,11 @@ func (d *Daemon) Reload() (program.Reloaded, error) {
 	return found, err
 }
 
-// Prepare is the first half of Reload, for a process of several daemons: to is what they
-// are to have. Whoever calls it commits or drops what it returns.
-func (d *Daemon) Prepare(to *Settings) (*program.Pending, error) {
-	return d.running.Prepare(func() (*Settings, error) { return to, nil })
+// Prepare is the first half of Reload, for a process of several daemons: reread returns
+// what this one is to have, and is called when no other change is under way. Whoever
+// calls it commits or drops what it returns.
+func (d *Daemon) Prepare(reread func() (*Settings, error)) (*program.Pending, error) {
+	return d.running.Prepare(reread)
 }
 
 // now is the settings that hold; they are not written to.
@@ -80,7 +81,9 @@ func (d *Daemon) reloadPatience(to *Settings) (apply func(), err error) {
 type tellable struct{ *Daemon }
 
 func (d tellable) list() []program.Setting {
-	return d.running.List(func(s *Settings) { s.BroadcastAddress = d.host })
+	return d.running.List(func(s *Settings) {
+		s.BroadcastAddress, s.LogLevel = d.host, program.LevelName(s.LogLevel, s.Level)
+	})
 }
 
 func (d tellable) set(key string, value []byte) error { return d.running.Set(key, value) }

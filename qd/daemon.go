@@ -53,9 +53,6 @@ func Listen(s Settings, log *slog.Logger, level *slog.LevelVar) (d *Daemon, err 
 	if err := s.Validate(); err != nil {
 		return nil, err
 	}
-	if s.DataPath == "" {
-		s.DataPath = "."
-	}
 	d = &Daemon{repush: make(chan struct{}, 1), log: log, level: level, started: time.Now()}
 	d.running = program.NewRunning(d, s, settable, live())
 	certificates, err := s.TLSConfig(log)
@@ -132,7 +129,7 @@ func (d *Daemon) Terminate() {
 // moment for consumers to answer what they hold, ends the connections, and last
 // keeps all messages on disk. It returns when all of that is done.
 func (d *Daemon) Run(ctx context.Context) error {
-	d.log.Info("qd listens", "tcp", d.tcp.String(), "http", d.http.String(), "data", d.now().DataPath)
+	d.log.Info("qd listens", "tcp", d.tcp.String(), "http", d.http.String(), "data", d.now().dataPath())
 	if len(d.https) > 0 {
 		d.log.Info("qd listens for TLS too", "https", d.https.String(), "required", d.now().RequiresTLS())
 	}
@@ -268,6 +265,7 @@ type shown struct{ *Daemon }
 func (d shown) List() []program.Setting {
 	return d.running.List(func(s *Settings) {
 		s.BroadcastAddress, s.BroadcastTCPPort, s.BroadcastHTTPPort = d.self.BroadcastAddress, d.self.TCPPort, d.self.HTTPPort
+		s.DataPath, s.LogLevel = s.dataPath(), program.LevelName(s.LogLevel, d.level)
 		s.StatsdPrefix, s.TLSRequired = d.statsdPrefix(), s.RequiresTLS()
 	})
 }

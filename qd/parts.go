@@ -1,6 +1,7 @@
 package qd
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"log/slog"
@@ -17,10 +18,12 @@ import (
 
 // This file is what the settings mean to the parts of a daemon.
 
+func (s *Settings) dataPath() string { return cmp.Or(s.DataPath, ".") }
+
 // ofBroker are those of the broker. channels asks the lookupds for a new topic's.
 func (s *Settings) ofBroker(channels func(context.Context, string) (channels, unheard []string), log *slog.Logger) broker.Settings {
 	return broker.Settings{
-		DataPath:         s.DataPath,
+		DataPath:         s.dataPath(),
 		Durability:       s.Durability,
 		SegmentBytes:     s.SegmentBytes,
 		MinFree:          s.MinFreeDisk,

@@ -43,6 +43,15 @@ func ParseLevel(name string) (slog.Level, error) {
 	return 0, fmt.Errorf("log-level %q: must be debug, info, warn, error or fatal", name)
 }
 
+// LevelName is how name, which ParseLevel takes, calls the level that v has now; nil has
+// none. Several daemons of a process share one: what one changes the others tell.
+func LevelName(name string, v *slog.LevelVar) string {
+	if l, err := ParseLevel(name); v == nil || err == nil && l == v.Level() {
+		return name
+	}
+	return Levels[LevelNumber(v.Level())-1].Name
+}
+
 // Logger returns a logger at the level called level, writing text to w. The
 // level can be changed while it is in use.
 func Logger(w io.Writer, level string) (*slog.Logger, *slog.LevelVar, error) {

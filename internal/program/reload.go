@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"reflect"
 	"slices"
+	"strings"
 )
 
 // Reloaded is what a reload has found different from what the daemon had, by key.
@@ -15,6 +16,26 @@ type Reloaded struct {
 	Changed []Difference `json:"changed"`
 	// NeedsRestart cannot be changed in a running daemon: the next start takes it.
 	NeedsRestart []Difference `json:"needs_restart"`
+}
+
+// Add adds what one of several daemons has found. names are what its keys are called
+// for all of them: what has none nobody can set; nil has them as they are.
+func (r *Reloaded) Add(part Reloaded, names map[string]string) {
+	r.Changed = add(r.Changed, part.Changed, names)
+	r.NeedsRestart = add(r.NeedsRestart, part.NeedsRestart, names)
+}
+
+func add(all, part []Difference, names map[string]string) []Difference {
+	for _, d := range part {
+		if names != nil {
+			d.Key = names[d.Key]
+		}
+		if d.Key != "" && !slices.ContainsFunc(all, func(o Difference) bool { return o.Key == d.Key }) {
+			all = append(all, d)
+		}
+	}
+	slices.SortFunc(all, func(a, b Difference) int { return strings.Compare(a.Key, b.Key) })
+	return append([]Difference{}, all...) // [] in JSON when there are none
 }
 
 // Difference is a setting with another value than before. Values are as a flag would be

@@ -81,8 +81,11 @@ type Pending struct {
 	found   Reloaded
 }
 
-// Commit makes the changes.
+// Commit makes the changes. nil has none.
 func (p *Pending) Commit() Reloaded {
+	if p == nil {
+		return Reloaded{}
+	}
 	defer p.release()
 	p.store() // first: what is told of a change looks at what it is
 	for _, apply := range p.apply {
@@ -92,7 +95,11 @@ func (p *Pending) Commit() Reloaded {
 }
 
 // Drop changes nothing.
-func (p *Pending) Drop() { p.release() }
+func (p *Pending) Drop() {
+	if p != nil {
+		p.release()
+	}
+}
 
 // Prepare takes what reread returns and makes ready all that is different. Whoever has
 // several daemons prepares all before he commits any.
