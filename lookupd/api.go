@@ -52,15 +52,15 @@ func (a *api) router() *httpapi.Router {
 	r.Plain("GET", "/ping", access.Free, ok)
 	r.Plain("GET", "/live", access.Free, ok)
 	r.Plain("GET", "/ready", access.Free, a.ready)
-	r.On("GET", "/info", access.Look, a.info)
+	r.On("GET", "/info", access.Find, a.info)
 	a.routeConfig(r)
-	r.OnStream("GET", "/topics", access.Look, a.topics)
-	r.OnStream("GET", "/channels", access.Look, a.channels)
-	r.OnStream("GET", "/lookup", access.Look, a.lookup)
-	r.OnStream("GET", "/nodes", access.Look, a.nodes)
-	r.OnStream("GET", "/producers/available", access.Look, a.available)
-	r.OnStream("GET", "/debug", access.Look, a.debug)
-	r.PlainHeavy("GET", "/metrics", access.Look, metrics.Handler(a.figures, requests, a.log))
+	r.OnStream("GET", "/topics", access.Find, a.topics)
+	r.OnStream("GET", "/channels", access.Find, a.channels)
+	r.OnStream("GET", "/lookup", access.Find, a.lookup)
+	r.OnStream("GET", "/nodes", access.Find, a.nodes)
+	r.OnStream("GET", "/producers/available", access.Find, a.available)
+	r.OnStream("GET", "/debug", access.Stats, a.debug)
+	r.PlainHeavy("GET", "/metrics", access.Stats, metrics.Handler(a.figures, requests, a.log))
 	for _, change := range []struct {
 		path, old string // old is what the path was before NSQ 1.0
 		handle    httpapi.Handler
@@ -71,9 +71,9 @@ func (a *api) router() *httpapi.Router {
 		{"/channel/create", "/create_channel", a.createChannel},
 		{"/channel/delete", "/delete_channel", a.deleteChannel},
 	} {
-		r.On("POST", change.path, access.Change, change.handle)
-		r.On("POST", change.old, access.Change, change.handle)
-		r.On("GET", change.old, access.Change, change.handle)
+		r.On("POST", change.path, access.Manage, change.handle)
+		r.On("POST", change.old, access.Manage, change.handle)
+		r.On("GET", change.old, access.Manage, change.handle)
 	}
 	r.Profiles()
 	return r

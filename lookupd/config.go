@@ -26,10 +26,10 @@ func (a *api) routeConfig(r *httpapi.Router) {
 	if a.settings == nil {
 		return
 	}
-	r.On("GET", "/config", access.Look, a.config)
-	r.On("GET", "/config/:option", access.Look, a.option)
-	r.On("PUT", "/config/:option", access.Change, a.setOption)
-	r.On("POST", "/config/reload", access.Change, a.reloadSettings)
+	r.On("GET", "/config", access.Stats, a.config)
+	r.On("GET", "/config/:option", access.Stats, a.option)
+	r.On("PUT", "/config/:option", access.Manage, a.setOption)
+	r.On("POST", "/config/reload", access.Manage, a.reloadSettings)
 }
 
 // config lists all settings as they are now.

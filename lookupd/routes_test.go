@@ -20,10 +20,11 @@ import (
 // a thought about who should be allowed to use it.
 var routes = map[access.Action]string{
 	access.Free: "GET /ping, GET /live, GET /ready",
-	access.Look: "GET /info, GET /config, GET /config/:option, GET /topics, GET /channels, GET /lookup, GET /nodes, GET /producers/available, GET /debug, GET /metrics, " +
-		"GET /debug/pprof/*profile, POST /debug/pprof/symbol",
-	access.Change: "PUT /config/:option, POST /config/reload, POST /topic/create, POST /topic/delete, POST /topic/tombstone, POST /channel/create, POST /channel/delete, " +
+	access.Find:  "GET /info, GET /topics, GET /channels, GET /lookup, GET /nodes, GET /producers/available",
+	access.Stats: "GET /config, GET /config/:option, GET /debug, GET /metrics",
+	access.Manage: "PUT /config/:option, POST /config/reload, POST /topic/create, POST /topic/delete, POST /topic/tombstone, POST /channel/create, POST /channel/delete, " +
 		"POST /create_topic, POST /delete_topic, POST /tombstone_topic_producer, POST /create_channel, POST /delete_channel, " +
+		"GET /debug/pprof/*profile, POST /debug/pprof/symbol, " +
 		"GET /create_topic, GET /delete_topic, GET /tombstone_topic_producer, GET /create_channel, GET /delete_channel",
 }
 

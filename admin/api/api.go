@@ -104,9 +104,9 @@ func withoutSlash(r *http.Request) *http.Request {
 }
 
 func (a *api) routeNSQ(r *httpapi.Router) {
-	get := func(path string, h httpapi.Handler) { r.OnHeavy(http.MethodGet, path, access.Look, forViewers(h)) }
-	free := func(path string, h httpapi.Handler) { r.On(http.MethodGet, path, access.Look, forViewers(h)) }
-	change := func(method, path string, h httpapi.Handler) { r.On(method, path, access.Change, h) }
+	get := func(path string, h httpapi.Handler) { r.OnHeavy(http.MethodGet, path, access.Stats, forViewers(h)) }
+	free := func(path string, h httpapi.Handler) { r.On(http.MethodGet, path, access.Stats, forViewers(h)) }
+	change := func(method, path string, h httpapi.Handler) { r.On(method, path, access.Manage, h) }
 	get("/api/topics", a.topics)
 	get("/api/topics/:topic", a.topic)
 	get("/api/topics/:topic/:channel", a.channel)
@@ -120,16 +120,16 @@ func (a *api) routeNSQ(r *httpapi.Router) {
 	change(http.MethodDelete, "/api/topics/:topic", a.remove)
 	change(http.MethodDelete, "/api/topics/:topic/:channel", a.remove)
 	change(http.MethodDelete, "/api/nodes/:node", a.tombstone)
-	r.On(http.MethodGet, "/config/:option", access.Look, a.option)
-	r.On(http.MethodPut, "/config/:option", access.Change, a.setOption)
+	r.On(http.MethodGet, "/config/:option", access.Stats, a.option)
+	r.On(http.MethodPut, "/config/:option", access.Manage, a.setOption)
 	if a.Reload != nil {
-		r.On(http.MethodPost, "/config/reload", access.Change, a.reloadSettings)
+		r.On(http.MethodPost, "/config/reload", access.Manage, a.reloadSettings)
 	}
 }
 
 func (a *api) routeOurs(r *httpapi.Router) {
-	get := func(path string, h httpapi.Handler) { r.On(http.MethodGet, path, access.Look, forViewers(h)) }
-	large := func(path string, h httpapi.Handler) { r.OnHeavy(http.MethodGet, path, access.Look, forViewers(h)) }
+	get := func(path string, h httpapi.Handler) { r.On(http.MethodGet, path, access.Stats, forViewers(h)) }
+	large := func(path string, h httpapi.Handler) { r.OnHeavy(http.MethodGet, path, access.Stats, forViewers(h)) }
 	get("/api/overview", a.overview)
 	large("/api/clients", a.clients)
 	large("/api/messages", a.messages)
@@ -138,8 +138,8 @@ func (a *api) routeOurs(r *httpapi.Router) {
 	get("/api/audit", a.audit)
 	large("/api/settings", a.settings)
 	get("/api/actions", a.actionTable)
-	r.Plain(http.MethodGet, "/api/history", access.Look, a.history)
-	r.Plain(http.MethodPost, "/api/actions", access.Change, a.act)
+	r.Plain(http.MethodGet, "/api/history", access.Stats, a.history)
+	r.Plain(http.MethodPost, "/api/actions", access.Manage, a.act)
 }
 
 // forViewers is h for who may look. The rest is refused before anything is read.

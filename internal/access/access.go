@@ -1,8 +1,11 @@
 // Package access is the question that a daemon asks before it does something for
-// somebody: may he? What answers it is a Policy. There is none yet: then everything
-// is allowed to everybody who can connect.
+// somebody: may he? What answers it is a Policy; without one everything is allowed
+// to everybody who can connect.
 //
-// Every HTTP route asks, and V1's IDENTIFY. Protocol V2 has NSQ's AUTH (qd/auth).
+// The Policy that there is, is an access file. Rules is what one says, a value that
+// does not change and knows no clock; File keeps the Rules of a file that may be
+// written anew at any time. Every HTTP route asks, V1's IDENTIFY, and what a client
+// of V2 begins; beside it V2 has the auth servers of NSQ (qd/auth).
 package access
 
 import (
@@ -15,28 +18,41 @@ import (
 )
 
 // Action is what somebody wants to do. The zero Action is none, so that one that
-// was forgotten is not taken for a harmless one.
+// was forgotten is not taken for a harmless one. The first six are rights, too, of
+// the same names in an access file.
 type Action uint8
 
 const (
-	// Look is to read what there is: topics, figures, profiles; not messages.
-	Look Action = iota + 1
+	// Stats is to read figures: depths, counts, clients, settings, profiles; no messages.
+	Stats Action = iota + 1
+	// Look is to see messages without taking them. Who may, may see figures.
+	Look
 	// Publish is to publish to a topic, which creates it if need be.
 	Publish
-	// Consume is to get a topic's messages, or to see their bodies.
-	Consume
-	// Change is to create, delete, pause, empty or configure something.
-	Change
+	// Subscribe is to take a channel's messages, and to move the channel; both topic and
+	// channel are created if need be.
+	Subscribe
+	// Manage is to create, delete, pause, empty or configure something. Who may, may look.
+	Manage
 	// Register is to tell a lookupd what a queue daemon has.
 	Register
+	// Find is to be told that a topic exists, and where: who has any right on it may.
+	// Naming no topic, it is for who has any right at all, and shows what he may find.
+	Find
+	// List is to read a list of figures, of which everybody gets what he may read: who
+	// has Stats on anything may.
+	List
 	// Free is what nobody is asked about: whether a daemon is up. Those who probe
 	// that cannot prove who they are, and learn nothing else.
 	Free
 )
 
-var actions = [...]string{Look: "look", Publish: "publish", Consume: "consume", Change: "change", Register: "register", Free: "probe"}
+var actions = [...]string{
+	Stats: "stats", Look: "look", Publish: "publish", Subscribe: "subscribe", Manage: "manage", Register: "register",
+	Find: "find", List: "list", Free: "probe",
+}
 
-// String returns a verb.
+// String returns a word; that of a right is its name in an access file.
 func (a Action) String() string {
 	if a.Valid() {
 		return actions[a]
@@ -45,7 +61,7 @@ func (a Action) String() string {
 }
 
 // Valid reports whether a is one of the actions.
-func (a Action) Valid() bool { return Look <= a && a <= Free }
+func (a Action) Valid() bool { return Stats <= a && a <= Free }
 
 // Who is somebody who asks for something, as far as is known.
 type Who struct {
@@ -58,9 +74,12 @@ type Who struct {
 	// asked for proves nothing.
 	Certificate *x509.Certificate
 	// Secret is what he has shown: the token of an Authorization header of the kind
-	// Bearer. It is empty if he has shown none, and always in V1, which has no word
-	// for it. It must not be logged.
+	// Bearer, the secret of V2's AUTH, or the token of V1's IDENTIFY. It is empty if he
+	// has shown none. It must not be logged.
 	Secret string
+	// Name is what he is called in an access file, once he has been asked for it
+	// (File.Identify); empty if it is not known. It may be logged and shown.
+	Name string
 }
 
 // Of returns who is at the other end of a connection from remote. state is nil
@@ -79,10 +98,10 @@ type Policy interface {
 	// Allow returns nil if who may do it, and else why not. The error's text is told
 	// to him, so it should say what would help; what only the operator should know,
 	// such as why an auth server cannot be asked, is the Policy's to log. An answer
-	// holds for one HTTP request, or for as long as a connection of V1 does.
+	// holds for one HTTP request, or one command.
 	//
 	// topic and channel are those that a request names, unchecked; empty if it names
-	// none. Allow returns soon after ctx has ended.
+	// none: then it is about all of them. Allow returns soon after ctx has ended.
 	Allow(ctx context.Context, who Who, action Action, topic, channel string) error
 }
 
@@ -113,4 +132,23 @@ func Reason(err error) string {
 		line = strings.ToValidUTF8(line[:maxReason], "") + "…"
 	}
 	return line
+}
+
+// Viewer is a Policy that knows at once all that somebody may read.
+type Viewer interface {
+	// View returns whether a list of what action reads, which is Stats or Find, shows a
+	// topic or, with a channel, a channel of it; nil if it shows everything.
+	View(who Who, action Action) func(topic, channel string) bool
+}
+
+// View returns what p, which may be nil, lets who see in lists; nil is everything. A
+// Policy that is no Viewer is asked about each name.
+func View(ctx context.Context, p Policy, who Who, action Action) func(topic, channel string) bool {
+	switch p := p.(type) {
+	case nil:
+		return nil
+	case Viewer:
+		return p.View(who, action)
+	}
+	return func(topic, channel string) bool { return p.Allow(ctx, who, action, topic, channel) == nil }
 }

@@ -19,7 +19,7 @@ func (d deny) Allow(context.Context, access.Who, access.Action, string, string) 
 
 func TestAsk(t *testing.T) {
 	no := errors.New("ask the owner")
-	all := []access.Action{access.Look, access.Publish, access.Consume, access.Change, access.Register}
+	all := []access.Action{access.Stats, access.Look, access.Publish, access.Subscribe, access.Manage, access.Register, access.Find, access.List}
 	for _, action := range all {
 		if err := access.Ask(t.Context(), nil, access.Who{}, action, "t", "c"); err != nil {
 			t.Errorf("%s without a policy: %v", action, err)

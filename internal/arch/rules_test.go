@@ -22,6 +22,7 @@ var folders = []folder{
 	{path: "protocol"},
 	{path: "internal", mayImport: []string{"protocol"}, thirdParty: []string{httprouter}},
 	{path: "internal/e2e", mayImport: []string{"clients", "internal", "protocol"}, inTests: []string{compress}}, // tests all of it
+	{path: "internal/access", mayImport: []string{"internal"}, thirdParty: []string{toml}},
 	{path: "internal/program", mayImport: []string{"protocol"}, thirdParty: []string{toml, term}},
 	{path: "internal/e2e", mayImport: []string{"clients", "internal", "protocol"}},         // tests all of it
 	{path: "internal/e2e/cluster", mayImport: []string{"clients", "internal", "protocol"}}, // its writers and readers are our own clients

@@ -38,8 +38,8 @@ func TestUnreadAnswers(t *testing.T) {
 		var log bytes.Buffer
 		r := NewRouter(nil, slog.New(slog.NewTextHandler(&log, nil)))
 		r.heavy = newHeavy(1000)
-		r.OnHeavy("GET", "/large", access.Look, func(*http.Request, url.Values) (any, error) { return make([]byte, 200), nil })
-		r.PlainHeavy("GET", "/plain", access.Look, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		r.OnHeavy("GET", "/large", access.Stats, func(*http.Request, url.Values) (any, error) { return make([]byte, 200), nil })
+		r.PlainHeavy("GET", "/plain", access.Stats, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("X-Kind", "plain")
 			w.WriteHeader(http.StatusAccepted)
 			_, _ = w.Write(make([]byte, 150))
@@ -87,7 +87,7 @@ func TestAnAnswerLargerThanTheBound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := NewRouter(nil, slog.New(slog.DiscardHandler))
 		r.heavy = newHeavy(1000)
-		r.OnHeavy("GET", "/large", access.Look, func(*http.Request, url.Values) (any, error) { return make([]byte, 1001), nil })
+		r.OnHeavy("GET", "/large", access.Stats, func(*http.Request, url.Values) (any, error) { return make([]byte, 1001), nil })
 		get := func() int {
 			w := httptest.NewRecorder()
 			r.ServeHTTP(w, httptest.NewRequest("GET", "/large", nil))
@@ -121,7 +121,7 @@ func TestHeavyAnswersAreMadeInTurn(t *testing.T) {
 			most = max(most, now)
 			made += max(n, 0)
 		}
-		r.OnHeavy("GET", "/large", access.Look, func(_ *http.Request, q url.Values) (any, error) {
+		r.OnHeavy("GET", "/large", access.Stats, func(_ *http.Request, q url.Values) (any, error) {
 			count(1)
 			defer count(-1)
 			time.Sleep(time.Second)

@@ -12,10 +12,11 @@ import (
 
 const profiles = "/debug/pprof/"
 
-// Profiles routes Go's profiles at /debug/pprof/.
+// Profiles routes Go's profiles at /debug/pprof/. They are for who may manage: a
+// profile takes of the processor what it likes, and shows how the daemon was started.
 func (r *Router) Profiles() {
-	r.Plain("GET", profiles+"*profile", access.Look, profile)
-	r.Plain("POST", profiles+"symbol", access.Look, pprof.Symbol)
+	r.Plain("GET", profiles+"*profile", access.Manage, profile)
+	r.Plain("POST", profiles+"symbol", access.Manage, pprof.Symbol)
 }
 
 // profile exists because pprof.Index does not know these four.

@@ -185,15 +185,25 @@ func (r *Router) ask(req *http.Request, action access.Action) error {
 }
 
 // Ask asks p, which may be nil, whether who sends a request may do something else
-// than what its route says: with another topic, for one. The error is 403 FORBIDDEN.
+// than what its route says: with another topic, for one. The error is 403 FORBIDDEN,
+// or 401 UNAUTHORIZED if nobody knows who he is.
 func Ask(req *http.Request, p access.Policy, action access.Action, topic, channel string) error {
 	if p == nil {
 		return nil
 	}
 	if err := access.Ask(req.Context(), p, whoOf(req), action, topic, channel); err != nil {
+		if refused, ok := errors.AsType[*access.Refusal](err); ok && refused.Unknown {
+			return Errorf(http.StatusUnauthorized, "UNAUTHORIZED: %s", access.Reason(err))
+		}
 		return Errorf(http.StatusForbidden, "FORBIDDEN: %s", access.Reason(err))
 	}
 	return nil
+}
+
+// View returns what p, which may be nil, lets who sends a request see in lists of what
+// action reads; nil is everything.
+func View(req *http.Request, p access.Policy, action access.Action) func(topic, channel string) bool {
+	return access.View(req.Context(), p, whoOf(req), action)
 }
 
 func (r *Router) wrap(h Handler) http.HandlerFunc {

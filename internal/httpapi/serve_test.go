@@ -86,8 +86,8 @@ func TestServeOutlivesItsHandlers(t *testing.T) {
 // refused, not a reset.
 func TestARefusalIsReadAfterALargeBody(t *testing.T) {
 	r := NewRouter(nil, slog.New(slog.DiscardHandler))
-	r.On("POST", "/unread", access.Look, func(*http.Request, url.Values) (any, error) { return nil, BadRequest("NO") })
-	r.OnRaw("POST", "/begun", access.Look, func(req *http.Request) (any, error) {
+	r.On("POST", "/unread", access.Stats, func(*http.Request, url.Values) (any, error) { return nil, BadRequest("NO") })
+	r.OnRaw("POST", "/begun", access.Stats, func(req *http.Request) (any, error) {
 		_, _ = io.ReadFull(req.Body, make([]byte, 1000))
 		return nil, BadRequest("NO")
 	})

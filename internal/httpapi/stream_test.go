@@ -69,25 +69,25 @@ func long(s *Stream, kib int) error {
 func newStreams() (*Router, *bytes.Buffer) {
 	var log bytes.Buffer
 	r := NewRouter(nil, slog.New(slog.NewTextHandler(&log, nil)))
-	r.OnStream("GET", "/small", access.Look, func(s *Stream, _ Arguments) error { return long(s, 4) })
-	r.OnStream("GET", "/large", access.Look, func(s *Stream, _ Arguments) error { return long(s, 1000) })
-	r.OnStream("GET", "/refused", access.Look, func(s *Stream, _ Arguments) error {
+	r.OnStream("GET", "/small", access.Stats, func(s *Stream, _ Arguments) error { return long(s, 4) })
+	r.OnStream("GET", "/large", access.Stats, func(s *Stream, _ Arguments) error { return long(s, 1000) })
+	r.OnStream("GET", "/refused", access.Stats, func(s *Stream, _ Arguments) error {
 		_ = long(s, 4)
 		return BadRequest("NO")
 	})
-	r.OnStream("GET", "/failed", access.Look, func(s *Stream, _ Arguments) error {
+	r.OnStream("GET", "/failed", access.Stats, func(s *Stream, _ Arguments) error {
 		_ = long(s, 4)
 		return errors.New("out of order")
 	})
-	r.OnStream("GET", "/late", access.Look, func(s *Stream, _ Arguments) error {
+	r.OnStream("GET", "/late", access.Stats, func(s *Stream, _ Arguments) error {
 		_ = long(s, 100)
 		return errors.New("out of order")
 	})
-	r.OnStream("GET", "/panic", access.Look, func(s *Stream, _ Arguments) error {
+	r.OnStream("GET", "/panic", access.Stats, func(s *Stream, _ Arguments) error {
 		_ = long(s, 100)
 		panic("out of order")
 	})
-	r.OnStream("GET", "/heavy", access.Look, func(s *Stream, _ Arguments) error {
+	r.OnStream("GET", "/heavy", access.Stats, func(s *Stream, _ Arguments) error {
 		_ = long(s, 100)
 		return s.Hold(1 << 40)
 	})
@@ -231,7 +231,7 @@ func TestAClosedHalf(t *testing.T) {
 func overTCP(t *testing.T) (dial func() net.Conn) {
 	t.Helper()
 	r, _ := newStreams()
-	r.OnHeavy("GET", "/made", access.Look, func(*http.Request, url.Values) (any, error) { return "x", nil })
+	r.OnHeavy("GET", "/made", access.Stats, func(*http.Request, url.Values) (any, error) { return "x", nil })
 	h := http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if req.URL.Path == "/made" {
 			<-req.Context().Done()
@@ -316,7 +316,7 @@ func TestThePolicyIsAsked(t *testing.T) {
 
 func TestObserver(t *testing.T) {
 	r, _ := newStreams()
-	r.On("GET", "/quiet/:x", access.Look, func(*http.Request, url.Values) (any, error) { return nil, nil })
+	r.On("GET", "/quiet/:x", access.Stats, func(*http.Request, url.Values) (any, error) { return nil, nil })
 	seen := make(chan string, 1)
 	r.Observe(func(path string, status int, took time.Duration) {
 		seen <- fmt.Sprintf("%s %d %v", path, status, took >= 0)

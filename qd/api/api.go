@@ -114,13 +114,13 @@ func newRouter(c Config) *httpapi.Router {
 	r.Plain("GET", "/ping", access.Free, a.ping)
 	r.Plain("GET", "/live", access.Free, a.live)
 	r.Plain("GET", "/ready", access.Free, a.ready)
-	r.On("GET", "/info", access.Look, a.info)
-	r.OnHeavy("GET", "/stats", access.Look, a.stats)
-	r.On("GET", "/config", access.Look, a.settings)
-	r.On("GET", "/config/:option", access.Look, a.option)
-	r.On("PUT", "/config/:option", access.Change, a.setOption)
+	r.On("GET", "/info", access.Find, a.info)
+	r.OnHeavy("GET", "/stats", access.List, a.stats)
+	r.On("GET", "/config", access.Stats, a.settings)
+	r.On("GET", "/config/:option", access.Stats, a.option)
+	r.On("PUT", "/config/:option", access.Manage, a.setOption)
 	if c.Reload != nil {
-		r.On("POST", "/config/reload", access.Change, a.reload)
+		r.On("POST", "/config/reload", access.Manage, a.reload)
 	}
 	// The second name of each is what it was before NSQ 1.0.
 	for _, path := range []string{"/pub", "/put"} {
@@ -130,20 +130,20 @@ func newRouter(c Config) *httpapi.Router {
 		r.OnRaw("POST", path, access.Publish, a.publishMany)
 	}
 	for _, change := range a.changes() {
-		r.On("POST", change.path, access.Change, change.handle)
-		r.On("POST", change.old, access.Change, change.handle)
-		r.On("GET", change.old, access.Change, change.handle)
+		r.On("POST", change.path, access.Manage, change.handle)
+		r.On("POST", change.old, access.Manage, change.handle)
+		r.On("GET", change.old, access.Manage, change.handle)
 	}
 	a.routeOperations(r)
 	if c.Disconnect != nil {
-		r.On("POST", "/client/disconnect", access.Change, a.disconnect)
+		r.On("POST", "/client/disconnect", access.Manage, a.disconnect)
 	}
 	if c.Drain != nil {
-		r.On("GET", "/drain", access.Look, a.drainProgress)
-		r.On("POST", "/drain", access.Change, a.beginDrain)
+		r.On("GET", "/drain", access.Stats, a.drainProgress)
+		r.On("POST", "/drain", access.Manage, a.beginDrain)
 	}
 	if c.Metrics != nil {
-		r.PlainHeavy("GET", "/metrics", access.Look, c.Metrics)
+		r.PlainHeavy("GET", "/metrics", access.Stats, c.Metrics)
 	}
 	routeDebug(r)
 	return r
@@ -153,18 +153,18 @@ func newRouter(c Config) *httpapi.Router {
 // consumes, though he takes none away. Nothing is changed unless all
 // arguments are right.
 func (a *api) routeOperations(r *httpapi.Router) {
-	r.On("GET", "/lookupds", access.Look, a.links)
-	r.On("GET", "/topic/policy", access.Look, a.topicPolicy)
-	r.On("POST", "/topic/policy", access.Change, a.setTopicPolicy)
-	r.On("GET", "/channel/policy", access.Look, a.channelPolicy)
-	r.On("POST", "/channel/policy", access.Change, a.setChannelPolicy)
-	r.On("POST", "/channel/seek", access.Change, a.seek)
-	r.OnHeavy("GET", "/channel/messages", access.Consume, a.channelMessages)
-	r.OnHeavy("GET", "/message", access.Consume, a.message)
-	r.On("POST", "/message/copy", access.Consume, a.copyMessages)
-	r.On("POST", "/message/move", access.Change, a.moveMessages)
-	r.On("POST", "/message/revive", access.Change, a.onDead((*broker.Topic).Revive))
-	r.On("POST", "/message/delete", access.Change, a.onDead((*broker.Topic).DeleteDead))
+	r.On("GET", "/lookupds", access.Stats, a.links)
+	r.On("GET", "/topic/policy", access.Stats, a.topicPolicy)
+	r.On("POST", "/topic/policy", access.Manage, a.setTopicPolicy)
+	r.On("GET", "/channel/policy", access.Stats, a.channelPolicy)
+	r.On("POST", "/channel/policy", access.Manage, a.setChannelPolicy)
+	r.On("POST", "/channel/seek", access.Manage, a.seek)
+	r.OnHeavy("GET", "/channel/messages", access.Look, a.channelMessages)
+	r.OnHeavy("GET", "/message", access.Look, a.message)
+	r.On("POST", "/message/copy", access.Look, a.copyMessages)
+	r.On("POST", "/message/move", access.Manage, a.moveMessages)
+	r.On("POST", "/message/revive", access.Manage, a.onDead((*broker.Topic).Revive))
+	r.On("POST", "/message/delete", access.Manage, a.onDead((*broker.Topic).DeleteDead))
 }
 
 // ping answers OK, or why the disk cannot be written.

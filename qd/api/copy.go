@@ -128,7 +128,7 @@ func copiedState(q url.Values, move bool) (queue.LookState, error) {
 // mayCopy asks the policy about what the route has not been asked for.
 func (a *api) mayCopy(r *http.Request, topic string, c broker.Copying) error {
 	if c.Move {
-		if err := httpapi.Ask(r, a.Policy, access.Consume, topic, c.Channel); err != nil {
+		if err := httpapi.Ask(r, a.Policy, access.Look, topic, c.Channel); err != nil {
 			return err
 		}
 	}

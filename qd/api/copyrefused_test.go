@@ -102,7 +102,7 @@ func (r rights) Allow(_ context.Context, _ access.Who, action access.Action, top
 func TestCopyAsksThePolicy(t *testing.T) {
 	p := make(rights)
 	d := newMedium(t).start(t, func(_ *broker.Settings, c *api.Config) { c.Policy = p })
-	for action := access.Look; action.Valid(); action++ {
+	for action := access.Stats; action.Valid(); action++ {
 		p[action] = "t to"
 	}
 	d.die(2)
@@ -119,7 +119,7 @@ func TestCopyAsksThePolicy(t *testing.T) {
 		{"move", "t", "", "t", "publish to "},
 		{"move", "t", "to", "t", ""},
 	} {
-		p[access.Consume], p[access.Publish], p[access.Change] = tt.consume, tt.publish, tt.change
+		p[access.Look], p[access.Publish], p[access.Manage] = tt.consume, tt.publish, tt.change
 		path := "/message/" + tt.act + "?topic=t&channel=c&to=to&id=" + id
 		if tt.asks == "" {
 			d.expect("POST", path, nil, 200, `{"count":1}`)

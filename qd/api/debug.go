@@ -13,8 +13,8 @@ import (
 
 func routeDebug(r *httpapi.Router) {
 	r.Profiles()
-	r.Plain("PUT", "/debug/setblockrate", access.Change, setBlockRate)
-	r.Plain("POST", "/debug/freememory", access.Change, func(http.ResponseWriter, *http.Request) { debug.FreeOSMemory() })
+	r.Plain("PUT", "/debug/setblockrate", access.Manage, setBlockRate)
+	r.Plain("POST", "/debug/freememory", access.Manage, func(http.ResponseWriter, *http.Request) { debug.FreeOSMemory() })
 }
 
 // setBlockRate has every blocking event of that many nanoseconds on average

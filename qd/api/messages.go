@@ -214,7 +214,7 @@ func (a *api) findMessage(r *http.Request, topic string, id uint64) (t *broker.T
 			return t, m, all, httpapi.Errorf(http.StatusServiceUnavailable, "BUSY: %s", r.Context().Err())
 		}
 		if err == nil { // the policy has been asked about no topic so far
-			err = httpapi.Ask(r, a.Policy, access.Consume, t.Name(), "")
+			err = httpapi.Ask(r, a.Policy, access.Look, t.Name(), "")
 		}
 		return t, m, all, err
 	}

@@ -19,13 +19,14 @@ import (
 // routes are all that there are, by what they are for. A new one goes in here, with
 // a thought about who should be allowed to use it.
 var routes = map[access.Action]string{
-	access.Free: "GET /ping, GET /live, GET /ready",
-	access.Look: "GET /drain, GET /info, GET /stats, GET /metrics, GET /lookupds, GET /config, GET /config/:option, GET /topic/policy, GET /channel/policy, " +
-		"GET /debug/pprof/*profile, POST /debug/pprof/symbol",
+	access.Free:    "GET /ping, GET /live, GET /ready",
+	access.Stats:   "GET /drain, GET /metrics, GET /lookupds, GET /config, GET /config/:option, GET /topic/policy, GET /channel/policy",
+	access.Find:    "GET /info",
+	access.List:    "GET /stats",
 	access.Publish: "POST /pub, POST /put, POST /mpub, POST /mput",
-	access.Consume: "GET /channel/messages, GET /message, POST /message/copy",
-	access.Change: "POST /drain, PUT /config/:option, POST /config/reload, POST /topic/policy, POST /channel/policy, POST /channel/seek, POST /message/move, POST /message/revive, " +
-		"POST /message/delete, POST /client/disconnect, PUT /debug/setblockrate, POST /debug/freememory, " +
+	access.Look:    "GET /channel/messages, GET /message, POST /message/copy",
+	access.Manage: "POST /drain, PUT /config/:option, POST /config/reload, POST /topic/policy, POST /channel/policy, POST /channel/seek, POST /message/move, POST /message/revive, " +
+		"POST /message/delete, POST /client/disconnect, GET /debug/pprof/*profile, POST /debug/pprof/symbol, PUT /debug/setblockrate, POST /debug/freememory, " +
 		"POST /topic/create, POST /topic/delete, POST /topic/empty, POST /topic/pause, POST /topic/unpause, " +
 		"POST /channel/create, POST /channel/delete, POST /channel/empty, POST /channel/pause, POST /channel/unpause, " +
 		"POST /create_topic, POST /delete_topic, POST /empty_topic, POST /pause_topic, POST /unpause_topic, " +

@@ -102,7 +102,7 @@ func TestMessageOfAnyTopicInMemory(t *testing.T) {
 type only struct{ topic string }
 
 func (o only) Allow(_ context.Context, _ access.Who, action access.Action, topic, _ string) error {
-	if action == access.Consume && topic != "" && topic != o.topic {
+	if action == access.Look && topic != "" && topic != o.topic {
 		return errors.New("not that one")
 	}
 	return nil

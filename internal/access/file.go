@@ -1,0 +1,253 @@
+package access
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// every is how often the file is looked at.
+	every = time.Second
+	// settled is how old a file's time of change must be for another change to have
+	// another one: file systems count it in milliseconds, some in seconds.
+	settled = 2 * time.Second
+	maxFile = 4 << 20 // bytes
+)
+
+// File is an access file as a Policy. It is read again when it changes, while Run
+// runs, and by Reload. What cannot be read or understood then is logged, and what it
+// said before stays in use.
+type File struct {
+	path     string
+	log      *slog.Logger
+	failures Failures
+	current  atomic.Pointer[Rules]
+	changed  func() // may be nil
+
+	mu    sync.Mutex  // held while the file is read: two would not know which is newer
+	seen  os.FileInfo // when it was last read; nil if it was not there
+	fresh bool        // it had just changed then, and may again without another time of change
+	text  []byte      // what was read
+	wrong string      // what is wrong with it, as the log says; empty if nothing is
+}
+
+// Open reads the access file. The error says, in lines, all that is wrong with it.
+func Open(path string, log *slog.Logger) (*File, error) {
+	f := &File{path: path, log: log}
+	f.note()
+	text, err := f.read()
+	if err != nil {
+		return nil, err
+	}
+	r, err := Parse(path, text)
+	if err != nil {
+		return nil, err
+	}
+	f.text = text
+	f.use(r)
+	return f, nil
+}
+
+// OnChange has changed called when the file has other Rules, by whoever has read it.
+// It is set before Run and Reload are called.
+func (f *File) OnChange(changed func()) { f.changed = changed }
+
+// Run reads the file again when it changes, until ctx ends; then it returns nil.
+func (f *File) Run(ctx context.Context) error {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			f.look()
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// look reads the file if it may have changed.
+func (f *File) look() {
+	f.mu.Lock()
+	if !f.note() {
+		f.mu.Unlock()
+		return
+	}
+	r, err := f.parse()
+	if said := fmt.Sprint(err); err != nil && f.wrong != said {
+		f.log.Error("cannot use the changed access file; what it said before stays in use", "file", f.path, "error", err)
+		f.wrong = said
+	}
+	f.mu.Unlock()
+	f.put(r)
+}
+
+// Check reads the file without using it, and returns what is wrong with it.
+func (f *File) Check() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	text, err := f.read()
+	if err == nil {
+		_, err = f.sound(text)
+	}
+	return err
+}
+
+// Reload reads the file now, and returns what is wrong with it; then what it said
+// before stays in use.
+func (f *File) Reload() error {
+	f.mu.Lock()
+	f.note()
+	r, err := f.parse()
+	f.mu.Unlock()
+	f.put(r)
+	return err
+}
+
+// parse reads what the file says, and returns the new Rules; nil if they are still the
+// same. Under mu.
+func (f *File) parse() (*Rules, error) {
+	text, err := f.read()
+	if err == nil && bytes.Equal(text, f.text) {
+		f.wrong = ""
+		return nil, nil
+	}
+	var r *Rules
+	if err == nil {
+		r, err = f.sound(text)
+	}
+	if err != nil {
+		return nil, err
+	}
+	f.text, f.wrong = text, ""
+	f.current.Store(r)
+	return r, nil
+}
+
+// sound parses a text that is to follow what there is.
+func (f *File) sound(text []byte) (*Rules, error) {
+	r, err := Parse(f.path, text)
+	if err == nil && !r.Any() && f.current.Load().Any() {
+		// Most likely it is being written; and everything would be open.
+		return nil, fmt.Errorf("access-file %s: has no rules any more, which would let everybody do everything: start anew without --access-file if that is meant", f.path)
+	}
+	return r, err
+}
+
+// put tells of new Rules; nil are none. It is not called under mu: others may ask.
+func (f *File) put(r *Rules) {
+	if r == nil {
+		return
+	}
+	f.tell(r, "access file read anew")
+	if f.changed != nil {
+		f.changed()
+	}
+}
+
+func (f *File) use(r *Rules) {
+	f.current.Store(r)
+	f.tell(r, "access file read")
+}
+
+func (f *File) tell(r *Rules, what string) {
+	f.log.Info(what, "file", f.path, "tokens", len(r.tokens), "certificates", len(r.certificates), "rules", r.rules)
+	if !r.Any() {
+		f.log.Warn("the access file has no rules: everybody may do everything", "file", f.path)
+	}
+}
+
+// note looks whether the file may be another than when it was last read. It is noted
+// before it is read: if it changes meanwhile, it is read again.
+func (f *File) note() (changed bool) {
+	info, err := os.Stat(f.path)
+	if err != nil {
+		info = nil
+	}
+	changed = f.fresh || (info == nil) != (f.seen == nil) ||
+		info != nil && !(os.SameFile(info, f.seen) && info.Size() == f.seen.Size() && info.ModTime().Equal(f.seen.ModTime()))
+	f.seen, f.fresh = info, info != nil && time.Since(info.ModTime()) < settled
+	return changed
+}
+
+func (f *File) read() ([]byte, error) {
+	if f.seen != nil && !f.seen.Mode().IsRegular() { // a pipe would have us wait
+		return nil, fmt.Errorf("access-file %s: is no file", f.path)
+	}
+	file, err := os.Open(f.path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil, fmt.Errorf("access-file %s: there is no such file", f.path)
+	case errors.Is(err, os.ErrPermission):
+		return nil, fmt.Errorf("access-file %s: this process may not read it: change its owner or mode", f.path)
+	case err != nil:
+		return nil, fmt.Errorf("access-file %s: cannot be read: %w", f.path, err)
+	}
+	defer file.Close()
+	text, err := io.ReadAll(io.LimitReader(file, maxFile+1))
+	if err != nil {
+		return nil, fmt.Errorf("access-file %s: cannot be read: %w", f.path, err)
+	}
+	if len(text) > maxFile {
+		return nil, fmt.Errorf("access-file %s: must not have more than %d bytes", f.path, maxFile)
+	}
+	return text, nil
+}
+
+// Rules are those in use. Others are at another address, so an answer of one is good
+// for as long as this returns the same.
+func (f *File) Rules() *Rules { return f.current.Load() }
+
+// Grant is what who may do now.
+func (f *File) Grant(who Who) Grant { return f.Rules().Grant(who, time.Now()) }
+
+// Identify returns what the file calls who; empty if it does not know him.
+func (f *File) Identify(who Who) string {
+	g := f.Grant(who)
+	return g.Name
+}
+
+// Rights are those that who has on all topics and channels.
+func (f *File) Rights(who Who) Rights {
+	g := f.Grant(who)
+	return g.Everywhere()
+}
+
+// Failures counts what was refused.
+func (f *File) Failures() *Failures { return &f.failures }
+
+// Allow implements Policy. Who has shown a wrong secret may have to wait for it.
+func (f *File) Allow(ctx context.Context, who Who, action Action, topic, channel string) error {
+	g := f.Grant(who)
+	if g.May(action, topic, channel) {
+		return nil
+	}
+	return f.Refuse(ctx, who, g, action, topic, channel)
+}
+
+// Refuse counts that g, the grant of who, does not allow an action, and returns what
+// to tell him. It returns soon after ctx has ended.
+func (f *File) Refuse(ctx context.Context, who Who, g Grant, action Action, topic, channel string) *Refusal {
+	f.failures.Refuse()
+	if g.Secret > KnownSecret {
+		f.failures.Wrong(ctx, who, g.Secret)
+	}
+	return g.refusal(action, topic, channel)
+}
+
+// View implements Viewer.
+func (f *File) View(who Who, action Action) func(topic, channel string) bool {
+	g := f.Grant(who)
+	if g.SeesAll(action) {
+		return nil
+	}
+	return func(topic, channel string) bool { return g.Sees(action, topic, channel) }
+}
