@@ -47,6 +47,9 @@ func (a *api) handler() http.Handler {
 
 func (a *api) router() *httpapi.Router {
 	r := httpapi.NewRouter(a.policy, a.log)
+	r.Scope(httpapi.OfTopic, "/channels", "/lookup", "/producers/available", "/topic/create", "/topic/delete", "/topic/tombstone",
+		"/create_topic", "/delete_topic", "/tombstone_topic_producer")
+	r.Scope(httpapi.OfChannel, "/channel/create", "/channel/delete", "/create_channel", "/delete_channel")
 	requests := metrics.NewRequests()
 	r.Observe(requests.Observe)
 	r.Plain("GET", "/ping", access.Free, ok)

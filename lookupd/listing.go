@@ -8,19 +8,32 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/millrace-mq/millrace/internal/access"
 	"github.com/millrace-mq/millrace/internal/httpapi"
 	"github.com/millrace-mq/millrace/lookupd/registry"
 	"github.com/millrace-mq/millrace/protocol"
 )
 
-// topics lists the names of all topics.
+// topics lists the names of all topics that who asks may find.
 func (a *api) topics(s *httpapi.Stream, q httpapi.Arguments) error {
 	p, err := pageArguments(q, namePlace)
 	if err != nil {
 		return err
 	}
+	sees := s.View(a.policy, access.Find)
 	return writeNames(s, "topics", p, func(after string, limit int) (page []string) {
-		a.dir.read(func(r *registry.Registry, _ time.Time) { page = r.Topics(after, limit) })
+		for more := true; more && len(page) < limit; {
+			var part []string
+			a.dir.read(func(r *registry.Registry, _ time.Time) { part = r.Topics(after, limit) })
+			if more = len(part) == limit; more {
+				after = part[limit-1]
+			}
+			for _, t := range part {
+				if len(page) < limit && (sees == nil || sees(t, "")) {
+					page = append(page, t)
+				}
+			}
+		}
 		return page
 	})
 }

@@ -4,12 +4,13 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/millrace-mq/millrace/internal/access"
 	"github.com/millrace-mq/millrace/internal/httpapi"
 	"github.com/millrace-mq/millrace/lookupd/registry"
 	"github.com/millrace-mq/millrace/protocol"
 )
 
-// nodes lists the daemons, each with its topics unless topics=false. The lock is
+// nodes lists the daemons, each with those of its topics that who asks may find, unless topics=false. The lock is
 // taken anew for each page of daemons and of topics. What comes or goes meanwhile may be
 // missing, or have no topics; nobody waits for the whole list.
 func (a *api) nodes(s *httpapi.Stream, q httpapi.Arguments) error {
@@ -22,7 +23,7 @@ func (a *api) nodes(s *httpapi.Stream, q httpapi.Arguments) error {
 		return err
 	}
 	_, _ = s.WriteString(`{"producers":[`)
-	n := nodeList{api: a, list: list{Stream: s}, withTopics: withTopics}
+	n := nodeList{api: a, list: list{Stream: s}, withTopics: withTopics, sees: s.View(a.policy, access.Find)}
 	after := p.number()
 	for p.left > 0 {
 		limit := min(p.left, pageNodes)
@@ -69,7 +70,8 @@ type nodeList struct {
 	*api
 	list
 	withTopics bool
-	topics     []string // of the daemon at hand
+	sees       func(topic, channel string) bool // nil: everything
+	topics     []string                         // of the daemon at hand
 }
 
 // write writes a daemon. Tombstones stand before topics and run in parallel, so
@@ -94,10 +96,13 @@ func (n *nodeList) writeTopics(p *registry.Peer) error {
 		var part []registry.PeerTopic
 		n.dir.read(func(r *registry.Registry, now time.Time) { part = r.PeerTopics(p, after, pageNames, now) })
 		for _, t := range part {
+			after = t.Name
+			if n.sees != nil && !n.sees(t.Name, "") {
+				continue
+			}
 			tombstones.next()
 			_, _ = n.WriteString(strconv.FormatBool(t.Tombstoned))
 			n.topics = append(n.topics, t.Name)
-			after = t.Name
 		}
 		more = len(part) == pageNames
 		if err := n.Hold(cap(n.topics) * nameBytes); err != nil {

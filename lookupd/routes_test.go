@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/millrace-mq/millrace/internal/access"
+	"github.com/millrace-mq/millrace/internal/httpapi"
 	"github.com/millrace-mq/millrace/lookupd/registry"
 	"github.com/millrace-mq/millrace/protocol"
 )
@@ -19,7 +20,7 @@ import (
 // routes are all that there are, by what they are for. A new one goes in here, with
 // a thought about who should be allowed to use it.
 var routes = map[access.Action]string{
-	access.Free: "GET /ping, GET /live, GET /ready",
+	access.Free:  "GET /ping, GET /live, GET /ready",
 	access.Find:  "GET /info, GET /topics, GET /channels, GET /lookup, GET /nodes, GET /producers/available",
 	access.Stats: "GET /config, GET /config/:option, GET /debug, GET /metrics",
 	access.Manage: "PUT /config/:option, POST /config/reload, POST /topic/create, POST /topic/delete, POST /topic/tombstone, POST /channel/create, POST /channel/delete, " +
@@ -36,14 +37,25 @@ func (r *refuser) Allow(_ context.Context, _ access.Who, action access.Action, t
 	return errors.New("not you")
 }
 
+// about is what the policy is told of topic=t and channel=c.
+var about = map[httpapi.Scope]string{httpapi.OfDaemon: "  ", httpapi.OfTopic: " t ", httpapi.OfChannel: " t c"}
+
+// whole are the routes that are about no topic, of those that take rights: naming a topic
+// beside them must not help who has rights on that one alone.
+const whole = "/info /config /topics /nodes /debug /metrics /debug/pprof/*profile /debug/pprof/symbol"
+
 func TestEveryRouteAsks(t *testing.T) {
 	p := new(refuser)
 	f := newFace(t)
 	f.policy, f.settings = p, tellable{}
 	r := f.router()
 	got := make(map[access.Action][]string)
+	var daemons []string
 	for _, route := range r.Routes() {
 		got[route.Action] = append(got[route.Action], route.Method+" "+route.Path)
+		if route.Scope == httpapi.OfDaemon && route.Action != access.Free {
+			daemons = append(daemons, route.Path)
+		}
 		p.asked = ""
 		path := strings.NewReplacer(":option", "log_level", "*profile", "heap").Replace(route.Path) + "?topic=t&channel=c"
 		w := httptest.NewRecorder()
@@ -52,7 +64,7 @@ func TestEveryRouteAsks(t *testing.T) {
 			if w.Code != 200 || p.asked != "" {
 				t.Errorf("%s %s: %d %s, asked %q", route.Method, path, w.Code, w.Body, p.asked)
 			}
-		} else if w.Code != 403 || w.Body.String() != `{"message":"FORBIDDEN: not you"}` || p.asked != route.Action.String()+" t c" {
+		} else if w.Code != 403 || w.Body.String() != `{"message":"FORBIDDEN: not you"}` || p.asked != route.Action.String()+about[route.Scope] {
 			t.Errorf("%s %s: %d %s, asked %q", route.Method, path, w.Code, w.Body, p.asked)
 		}
 	}
@@ -65,6 +77,9 @@ func TestEveryRouteAsks(t *testing.T) {
 	}
 	if len(got) > 0 {
 		t.Errorf("further there are %v", got)
+	}
+	if list := strings.Join(daemons, " "); list != whole {
+		t.Errorf("about the daemon are\n%s, want\n%s", list, whole)
 	}
 }
 

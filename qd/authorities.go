@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 
+	"github.com/millrace-mq/millrace/internal/access"
 	"github.com/millrace-mq/millrace/internal/secure"
 	"github.com/millrace-mq/millrace/qd/auth"
 )
@@ -29,4 +30,25 @@ func (s *Settings) authorities(log *slog.Logger) (*auth.Client, error) {
 		return nil, fmt.Errorf("auth-http-address: %w", err)
 	}
 	return client, nil
+}
+
+// openAccess reads the access file, if there is one.
+func (d *Daemon) openAccess() (err error) {
+	d.failures = new(access.Failures)
+	if d.now().AccessFile == "" {
+		return nil
+	}
+	if d.access, err = access.Open(d.now().AccessFile, d.log); err != nil {
+		return err
+	}
+	d.failures = d.access.Failures()
+	return nil
+}
+
+// policy is who decides about HTTP requests; nil is nobody.
+func (d *Daemon) policy() access.Policy {
+	if d.access != nil {
+		return d.access
+	}
+	return d.now().Policy
 }

@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/millrace-mq/millrace/internal/access"
 	"github.com/millrace-mq/millrace/internal/httpapi"
 	"github.com/millrace-mq/millrace/internal/listen"
 	"github.com/millrace-mq/millrace/internal/program"
@@ -42,6 +43,8 @@ type Daemon struct {
 	sessions *session.Server
 	peers    *peers.Peers
 	drain    *drain.Drain
+	access   *access.File     // nil without
+	failures *access.Failures // of who showed a wrong secret
 	self     protocol.PeerInfo
 	started  time.Time
 }
@@ -61,6 +64,9 @@ func Listen(s Settings, log *slog.Logger, level *slog.LevelVar) (d *Daemon, err 
 	}
 	authorities, err := s.authorities(log)
 	if err != nil {
+		return nil, err
+	}
+	if err := d.openAccess(); err != nil {
 		return nil, err
 	}
 	lookups, err := s.lookupTLS(log)
@@ -86,8 +92,11 @@ func Listen(s Settings, log *slog.Logger, level *slog.LevelVar) (d *Daemon, err 
 	d.self.Instance = d.broker.Instance()
 	d.drain = drain.New(d.broker, log)
 	of := s.ofSessions()
-	of.TLS, of.Auth = certificates, authorities
+	of.TLS, of.Auth, of.Access, of.Failures = certificates, authorities, d.access, d.failures
 	d.sessions = session.NewServer(of, d.broker, log)
+	if d.access != nil {
+		d.access.OnChange(d.sessions.Recheck)
+	}
 	return d, nil
 }
 
@@ -166,6 +175,9 @@ func (d *Daemon) Run(ctx context.Context) error {
 			stopAccepting(errDrained)
 		}
 	})
+	if d.access != nil {
+		faces.Go(func() { stopAccepting(d.access.Run(connected)) })
+	}
 	faces.Go(func() { d.push(connected) })
 
 	<-accepting.Done()
@@ -253,7 +265,7 @@ func (d *Daemon) handler() http.Handler {
 		Reload:        d.Reload,
 		Lookupds:      d.peers,
 		Drain:         d.drain,
-		Policy:        s.Policy,
+		Policy:        d.policy(),
 		Log:           d.log,
 	})
 }

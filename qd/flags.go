@@ -52,6 +52,7 @@ func (s *Settings) Flags(fs *flag.FlagSet) {
 // lookupTLSFlags declares the flags for TLS to lookupds.
 func (s *Settings) lookupTLSFlags(fs *flag.FlagSet) {
 	fs.BoolVar(&s.LookupdTLS, "lookupd-tls", s.LookupdTLS, "speak TLS to lookupds, from the first byte, and HTTPS when they are asked for channels")
+	fs.StringVar(&s.LookupdTokenFile, "lookupd-token-file", s.LookupdTokenFile, "`file` with the token to show to lookupds; read for each connection")
 	fs.StringVar(&s.LookupdTLSRootCAFile, "lookupd-tls-root-ca-file", s.LookupdTLSRootCAFile, "`file` with the certificates that sign lookupds' ones, PEM; read again when it changes (default the machine's authorities)")
 	fs.StringVar(&s.LookupdTLSCert, "lookupd-tls-cert", s.LookupdTLSCert, "`file` with the certificate to show to lookupds, PEM; read again when it changes")
 	fs.StringVar(&s.LookupdTLSKey, "lookupd-tls-key", s.LookupdTLSKey, "`file` with that certificate's key, PEM")
@@ -119,6 +120,7 @@ func (s *Settings) accessFlags(fs *flag.FlagSet) {
 	fs.BoolVar(&s.Snappy, "snappy", s.Snappy, "let clients ask for Snappy compression")
 	fs.BoolVar(&s.Deflate, "deflate", s.Deflate, "let clients ask for Deflate compression")
 	fs.IntVar(&s.MaxDeflateLevel, "max-deflate-level", s.MaxDeflateLevel, "the highest Deflate `level` that a client may ask for, 1 to 9")
+	fs.StringVar(&s.AccessFile, "access-file", s.AccessFile, "`file` that says who may publish, subscribe, look and manage, over TCP and HTTP; read again when it changes (default everybody may)")
 	fs.Var((*program.Strings)(&s.AuthHTTPAddresses), "auth-http-address", "`host:port` or URL of an auth server; may be repeated")
 	program.Key(fs, "auth_http_addresses", "auth-http-address")
 	fs.StringVar(&s.AuthHTTPRequestMethod, "auth-http-request-method", s.AuthHTTPRequestMethod, "`method` of requests to auth servers: get or post")

@@ -94,7 +94,7 @@ func (d *Daemon) reloadSessions(to *Settings) (apply func(), err error) {
 		return nil, err
 	}
 	of := to.ofSessions()
-	of.TLS, of.Auth = d.sessions.Settings().TLS, authorities
+	of.TLS, of.Auth, of.Access, of.Failures = d.sessions.Settings().TLS, authorities, d.access, d.failures
 	return func() { d.sessions.SetSettings(of) }, nil
 }
 

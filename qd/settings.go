@@ -93,8 +93,15 @@ type Settings struct {
 	Reread   func() (*Settings, error)
 	Together func() (program.Reloaded, error)
 
-	// Policy decides who may do what over HTTP and HTTPS; nil lets everybody do
-	// everything. It is not asked about TCP clients: AuthHTTPAddresses are.
+	// AccessFile says who may do what, over TCP and HTTP alike; empty lets everybody do
+	// everything, but for what AuthHTTPAddresses decide. With both, what either allows
+	// over TCP is allowed. It is read again when it changes.
+	AccessFile string
+	// LookupdTokenFile holds the token that lookupds are shown; empty is none. It is
+	// read for each connection to one.
+	LookupdTokenFile string
+	// Policy decides, in place of an AccessFile, who may do what over HTTP and HTTPS. It
+	// is not asked about TCP clients.
 	Policy access.Policy
 
 	// Where this daemon is, and what of it is on trial; the one experiment that

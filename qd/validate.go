@@ -125,6 +125,7 @@ type complaint func(ok bool, flag string, value any, rule string)
 // validateAccess checks what accessFlags declares.
 func (s *Settings) validateAccess(complain complaint) {
 	s.CheckTLS(complain)
+	complain(s.AccessFile == "" || s.Policy == nil, "access-file", strconv.Quote(s.AccessFile), "left out where a Policy is given")
 	complain(s.MaxDeflateLevel >= 1 && s.MaxDeflateLevel <= 9, "max-deflate-level", s.MaxDeflateLevel, "from 1 to 9")
 	complain(slices.Contains([]string{"get", "post"}, s.AuthHTTPRequestMethod), "auth-http-request-method", s.AuthHTTPRequestMethod, "get or post")
 	for _, name := range s.EnableExperiments {

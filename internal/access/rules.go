@@ -114,6 +114,9 @@ func (all patterns) covers(name string) bool {
 // Any reports whether there is a rule. While there is none everything is allowed.
 func (r *Rules) Any() bool { return r.rules > 0 }
 
+// HasTokens reports whether there are tokens.
+func (r *Rules) HasTokens() bool { return len(r.tokens) > 0 }
+
 // Grant is what somebody may do by some Rules. It holds until Expires.
 type Grant struct {
 	// Name is what the file calls him, by his token, else by his certificate; empty if

@@ -128,6 +128,9 @@ func sendRefusal(w http.ResponseWriter, req *http.Request, status int, body []by
 	h := w.Header()
 	h[nsqName], h[typeName] = nsqValue, jsonValue
 	h.Set("Content-Length", strconv.Itoa(len(body)))
+	if status == http.StatusUnauthorized {
+		h.Set("WWW-Authenticate", `Bearer realm="millrace"`) // without it, a 401 says nothing to a client
+	}
 	w.WriteHeader(status)
 	_, _ = w.Write(body)
 	small := req.ContentLength >= 0 && req.ContentLength <= restByServer

@@ -26,6 +26,7 @@ type Handler func(r *http.Request, q url.Values) (any, error)
 type Router struct {
 	router  *httprouter.Router
 	policy  access.Policy // nil: everything is allowed
+	scopes  map[string]Scope
 	routes  []Route
 	observe Observer // nil: nobody wants to know
 	log     *slog.Logger
@@ -42,6 +43,29 @@ type Router struct {
 type Route struct {
 	Method, Path string
 	Action       access.Action // what it is for
+	Scope        Scope
+}
+
+// Scope is what a route is about, and so which of a request's arguments the policy is
+// told. Who may manage one topic must not get the daemon's settings changed by naming
+// that topic beside them.
+type Scope uint8
+
+const (
+	// OfDaemon is about the daemon as a whole, and is what a route is if nothing else is
+	// said of it.
+	OfDaemon Scope = iota
+	// OfTopic is about the topic that it names.
+	OfTopic
+	// OfChannel is about the channel that it names, of the topic that it names.
+	OfChannel
+)
+
+// Scope says what routes are about. It is called before they are routed.
+func (r *Router) Scope(s Scope, paths ...string) {
+	for _, p := range paths {
+		r.scopes[p] = s
+	}
 }
 
 // Observer is told of each request when it has been answered: the path of its route,
@@ -54,7 +78,7 @@ type Observer func(path string, status int, took time.Duration)
 // what goes wrong on our side.
 func NewRouter(policy access.Policy, log *slog.Logger) *Router {
 	r := &Router{
-		router: httprouter.New(), policy: policy, log: log, sparing: NewSparing(log), heavy: newHeavy(heavyBytes),
+		router: httprouter.New(), scopes: make(map[string]Scope), policy: policy, log: log, sparing: NewSparing(log), heavy: newHeavy(heavyBytes),
 		turns: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
 	}
 	r.router.NotFound = r.wrap(func(*http.Request, url.Values) (any, error) {
@@ -158,13 +182,14 @@ func (r *Router) route(method, path string, action access.Action, h http.Handler
 	if !action.Valid() {
 		panic(method + " " + path + ": no action is said") // a slip in the code
 	}
-	r.routes = append(r.routes, Route{method, path, action})
+	scope := r.scopes[path]
+	r.routes = append(r.routes, Route{method, path, action, scope})
 	r.router.HandlerFunc(method, path, func(w http.ResponseWriter, req *http.Request) {
 		if o, ok := w.(*observed); ok {
 			o.path = path
 		}
 		if r.policy != nil {
-			if err := r.ask(req, action); err != nil {
+			if err := r.ask(req, action, scope); err != nil {
 				r.refuse(w, req, err)
 				return
 			}
@@ -174,13 +199,18 @@ func (r *Router) route(method, path string, action access.Action, h http.Handler
 }
 
 // ask asks the policy whether a request may be answered.
-func (r *Router) ask(req *http.Request, action access.Action) error {
+func (r *Router) ask(req *http.Request, action access.Action, scope Scope) error {
 	q, err := ParseArguments(req)
 	if err != nil {
 		return err // the handler would take another topic for meant than the policy
 	}
-	topic, _ := q.First("topic")
-	channel, _ := q.First("channel")
+	var topic, channel string
+	if scope >= OfTopic {
+		topic, _ = q.First("topic")
+	}
+	if scope == OfChannel {
+		channel, _ = q.First("channel")
+	}
 	return Ask(req, r.policy, action, topic, channel)
 }
 

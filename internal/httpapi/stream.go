@@ -96,6 +96,11 @@ func (s *Stream) fill(h func(*Stream, Arguments) error, q Arguments) (err error)
 	return err
 }
 
+// View is View for who has sent the request.
+func (s *Stream) View(p access.Policy, action access.Action) func(topic, channel string) bool {
+	return View(s.to.req, p, action)
+}
+
 // Hold says that h keeps n bytes of its own until the client has made room. What is
 // more than it has said before, and than a few KiB, is taken of the memory for
 // unread answers until h has returned. It fails with 503 BUSY.

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/millrace-mq/millrace/internal/access"
@@ -111,6 +112,8 @@ func newRouter(c Config) *httpapi.Router {
 		source:  stats.Source{Broker: c.Broker, Clients: c.Clients, Started: c.Info.StartTime},
 	}
 	r := httpapi.NewRouter(c.Policy, c.Log)
+	r.Scope(httpapi.OfTopic, "/pub", "/put", "/mpub", "/mput", "/topic/policy", "/message")
+	r.Scope(httpapi.OfChannel, "/channel/policy", "/channel/seek", "/channel/messages", "/message/copy", "/message/move", "/message/revive", "/message/delete")
 	r.Plain("GET", "/ping", access.Free, a.ping)
 	r.Plain("GET", "/live", access.Free, a.live)
 	r.Plain("GET", "/ready", access.Free, a.ready)
@@ -130,6 +133,11 @@ func newRouter(c Config) *httpapi.Router {
 		r.OnRaw("POST", path, access.Publish, a.publishMany)
 	}
 	for _, change := range a.changes() {
+		scope := httpapi.OfTopic
+		if strings.HasPrefix(change.path, "/channel/") {
+			scope = httpapi.OfChannel
+		}
+		r.Scope(scope, change.path, change.old)
 		r.On("POST", change.path, access.Manage, change.handle)
 		r.On("POST", change.old, access.Manage, change.handle)
 		r.On("GET", change.old, access.Manage, change.handle)

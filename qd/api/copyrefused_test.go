@@ -111,11 +111,11 @@ func TestCopyAsksThePolicy(t *testing.T) {
 		act, consume, publish, change string
 		asks                          string // what is refused; empty: nothing
 	}{
-		{"copy", "", "to", "t", "consume t c"},
+		{"copy", "", "to", "t", "look t c"},
 		{"copy", "t", "t", "t", "publish to "},
 		{"copy", "t", "to", "", ""},
-		{"move", "t", "to", "", "change t c"},
-		{"move", "", "to", "t", "consume t c"},
+		{"move", "t", "to", "", "manage t c"},
+		{"move", "", "to", "t", "look t c"},
 		{"move", "t", "", "t", "publish to "},
 		{"move", "t", "to", "t", ""},
 	} {

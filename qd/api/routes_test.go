@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/millrace-mq/millrace/internal/access"
+	"github.com/millrace-mq/millrace/internal/httpapi"
 	"github.com/millrace-mq/millrace/internal/program"
 	"github.com/millrace-mq/millrace/qd/drain"
 )
@@ -43,21 +44,32 @@ func (r *refuser) Allow(_ context.Context, _ access.Who, action access.Action, t
 	return errors.New("not you")
 }
 
+// about is what the policy is told of topic=t and channel=c.
+var about = map[httpapi.Scope]string{httpapi.OfDaemon: "  ", httpapi.OfTopic: " t ", httpapi.OfChannel: " t c"}
+
+// whole are the routes that are about no topic, of those that take rights: naming a topic
+// beside them must not help who has rights on that one alone.
+const whole = "/info /stats /config /config/:option /config/:option /lookupds /client/disconnect /drain /drain /metrics /debug/pprof/*profile /debug/pprof/symbol /debug/setblockrate /debug/freememory"
+
 func TestEveryRouteAsks(t *testing.T) {
 	p := new(refuser)
 	r := newRouter(Config{Policy: p, Metrics: http.NotFoundHandler(), Drain: new(drain.Drain), Log: slog.New(slog.DiscardHandler),
 		Disconnect: func(uint64) bool { return false }, Reload: func() (program.Reloaded, error) { return program.Reloaded{}, nil }})
 	got := make(map[access.Action][]string)
+	var daemons []string
 	for _, route := range r.Routes() {
 		got[route.Action] = append(got[route.Action], route.Method+" "+route.Path)
 		if route.Action == access.Free {
 			continue
 		}
+		if route.Scope == httpapi.OfDaemon {
+			daemons = append(daemons, route.Path)
+		}
 		p.asked = ""
 		w := httptest.NewRecorder()
 		path := strings.NewReplacer(":option", "log_level", "*profile", "heap").Replace(route.Path)
 		r.ServeHTTP(w, httptest.NewRequest(route.Method, path+"?topic=t&channel=c", nil))
-		if w.Code != 403 || w.Body.String() != `{"message":"FORBIDDEN: not you"}` || p.asked != route.Action.String()+" t c" {
+		if w.Code != 403 || w.Body.String() != `{"message":"FORBIDDEN: not you"}` || p.asked != route.Action.String()+about[route.Scope] {
 			t.Errorf("%s %s: %d %s, asked %q", route.Method, path, w.Code, w.Body, p.asked)
 		}
 	}
@@ -70,5 +82,8 @@ func TestEveryRouteAsks(t *testing.T) {
 	}
 	if len(got) > 0 {
 		t.Errorf("further there are %v", got)
+	}
+	if list := strings.Join(daemons, " "); list != whole {
+		t.Errorf("about the daemon are\n%s, want\n%s", list, whole)
 	}
 }

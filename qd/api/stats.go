@@ -4,15 +4,19 @@ import (
 	"net/http"
 	"net/url"
 
+	"github.com/millrace-mq/millrace/internal/access"
+	"github.com/millrace-mq/millrace/internal/httpapi"
 	"github.com/millrace-mq/millrace/qd/stats"
 )
 
-// stats is /stats, as JSON or as text for people.
-func (a *api) stats(_ *http.Request, q url.Values) (any, error) {
+// stats is /stats, as JSON or as text for people, with the topics and channels that
+// who asks may see.
+func (a *api) stats(r *http.Request, q url.Values) (any, error) {
 	all := a.source.Gather(stats.Selection{
 		Topic: q.Get("topic"), Channel: q.Get("channel"),
 		Clients: wanted(q.Get("include_clients")), Memory: wanted(q.Get("include_mem")),
 		Percentiles: true,
+		Sees:        httpapi.View(r, a.Policy, access.Stats),
 	})
 	if q.Get("format") == "json" {
 		return all, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"time"
 
 	"github.com/millrace-mq/millrace/protocol"
 	"github.com/millrace-mq/millrace/qd/broker"
@@ -130,11 +131,11 @@ func (s *session) subscribe(ctx context.Context, l protocol.Line) error {
 		return protocol.Errorf(protocol.ESubFailed, "SUB failed %s", err)
 	}
 	s.consumer = consumer
-	s.setState(protocol.StateSubscribed)
+	s.setState(protocol.StateSubscribed) // from now on Recheck wakes it
 	s.respond(protocol.FrameResponse, protocol.OK)
 	s.delivered = make(chan struct{})
 	go s.deliver() // ends before run does: finish waits for it
-	return nil
+	return s.mayStay(time.Now())
 }
 
 func (s *session) join(ctx context.Context, topic, channel string) (*broker.Consumer, error) {

@@ -185,7 +185,7 @@ func (s *session) negotiate(r protocol.IdentifyRequest, u upgrade) protocol.Iden
 		MaxDeflateLevel:     s.settings.MaxDeflateLevel,
 		Snappy:              u.snappy,
 		SampleRate:          r.SampleRate,
-		AuthRequired:        s.settings.Auth != nil,
+		AuthRequired:        s.authRequired(),
 		OutputBufferSize:    s.limits.bufferSize,
 		OutputBufferTimeout: s.limits.bufferTimeout.Milliseconds(),
 		TopologyRegion:      s.settings.Region,

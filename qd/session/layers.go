@@ -148,6 +148,7 @@ func (s *session) secure(ctx context.Context, conn net.Conn) error {
 	s.mu.Unlock()
 	// However long it took, the client was not silent, and the OK that it waits for
 	// comes before a heartbeat.
+	s.rights.rules = nil // a certificate may say more
 	s.lastHeard = time.Now()
 	s.nextBeat = s.lastHeard.Add(s.heartbeat)
 	return s.beat(ctx) // arms the deadline anew

@@ -19,11 +19,15 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/millrace-mq/millrace/internal/access"
+	"github.com/millrace-mq/millrace/protocol"
 	"github.com/millrace-mq/millrace/qd/auth"
 	"github.com/millrace-mq/millrace/qd/broker"
 )
@@ -55,9 +59,13 @@ type Settings struct {
 	Snappy, Deflate bool
 	MaxDeflateLevel int
 
-	// Auth says what clients may do, who must AUTH first. It is nil if they may do
-	// everything.
-	Auth *auth.Client
+	// Access and Auth say what clients may do; what either allows is allowed. Without
+	// both, which are nil then, clients may do everything.
+	Access *access.File
+	Auth   *auth.Client
+	// Failures delays the answers to those who show many wrong secrets; nil makes
+	// NewServer make its own.
+	Failures *access.Failures
 
 	// Region and Zone are where the daemon is. Clients are told.
 	Region, Zone string
@@ -83,6 +91,9 @@ type Server struct {
 
 // NewServer returns a Server for the topics of b.
 func NewServer(s Settings, b *broker.Broker, log *slog.Logger) *Server {
+	if s.Failures == nil {
+		s.Failures = new(access.Failures)
+	}
 	server := &Server{broker: b, log: log, sessions: make(map[uint64]*session)}
 	server.SetSettings(s)
 	return server
@@ -151,6 +162,28 @@ func (s *Server) Disconnect(connection uint64) bool {
 	}
 	c.disconnect()
 	return true
+}
+
+// Recheck has connections look at the access file's rules, which have changed: those
+// of consumers that have lost their right end within moments, not at the next
+// heartbeat.
+func (s *Server) Recheck() {
+	s.mu.Lock()
+	all := slices.Collect(maps.Values(s.sessions))
+	s.mu.Unlock()
+	for _, c := range all {
+		if c.consumes() {
+			_ = c.conn.SetReadDeadline(past)
+		}
+	}
+}
+
+// consumes reports whether the client has subscribed. Until then it asks for each
+// thing that it does, and a deadline that has passed would end a TLS handshake.
+func (s *session) consumes() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.client.State == protocol.StateSubscribed || s.client.State == protocol.StateClosing
 }
 
 func (s *Server) serve(ctx context.Context, conn net.Conn) {

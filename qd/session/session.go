@@ -219,7 +219,7 @@ func (s *session) fill(ctx context.Context) error {
 		n, err := s.receive()
 		if n > 0 {
 			s.in.filled(n)
-			if s.settings.Auth != nil {
+			if s.guarded() {
 				s.rights.at = time.Now()
 			}
 			return nil
@@ -263,6 +263,11 @@ func (s *session) beat(ctx context.Context) error {
 		}
 	}
 	if err := s.conn.SetReadDeadline(deadline); err != nil {
+		return err
+	}
+	// Who ends ctx or changes the rules moves the deadline, so these are looked at after
+	// it has been set.
+	if err := s.mayStay(now); err != nil {
 		return err
 	}
 	return ctx.Err()

@@ -5,6 +5,7 @@ package stats
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -34,6 +35,18 @@ type Selection struct {
 	Memory         bool   // Go's memory: stops the world for some microseconds
 	Latencies      bool   // copy the histograms of channels
 	Percentiles    bool   // compute quantiles, if the settings name some
+	// Sees says whether who asks may know of a topic or, with a channel, of that
+	// channel; nil: of all.
+	Sees func(topic, channel string) bool
+}
+
+func (s *Selection) sees(topic, channel string) bool { return s.Sees == nil || s.Sees(topic, channel) }
+
+// hide takes out the topics that are not to be seen.
+func (s *Selection) hide(counts map[string]uint64) {
+	if s.Sees != nil {
+		maps.DeleteFunc(counts, func(topic string, _ uint64) bool { return !s.Sees(topic, "") })
+	}
 }
 
 // Daemon is all that is known.
@@ -127,7 +140,7 @@ func (s *Source) Gather(sel Selection) Daemon {
 		Topics: s.topics(sel), Node: s.node(),
 	}
 	if sel.Clients && all.Topics != nil {
-		all.Producers = s.producers(sel.Topic)
+		all.Producers = s.producers(sel)
 	}
 	if sel.Memory {
 		all.Memory = readMemory()
@@ -156,13 +169,16 @@ func (s *Source) topics(sel Selection) []Topic {
 	}
 	all := make([]Topic, 0, len(found))
 	for _, t := range found {
+		if !sel.sees(t.Name(), "") {
+			continue
+		}
 		snapshot := Topic{Name: t.Name(), Number: t.Number()}
 		var members []member
 		t.View(func(core *queue.Topic) { members = snapshot.read(core, sel) })
 		if sel.Channel != "" && len(snapshot.Channels) == 0 {
 			continue
 		}
-		snapshot.introduce(members, sel.Topic)
+		snapshot.introduce(members, sel)
 		snapshot.readLog(t)
 		if sel.Percentiles {
 			snapshot.readLatencies(t, s.Broker.Percentiles)
@@ -189,7 +205,7 @@ func (t *Topic) read(core *queue.Topic, sel Selection) (members []member) {
 	t.Paused, t.Pause = core.Paused(), core.CurrentPause()
 	t.Channels = make([]Channel, 0, len(core.Channels()))
 	for _, c := range core.Channels() {
-		if sel.Channel != "" && c.Name() != sel.Channel {
+		if sel.Channel != "" && c.Name() != sel.Channel || !sel.sees(t.Name, c.Name()) {
 			continue
 		}
 		t.Channels = append(t.Channels, readChannel(c))
@@ -233,10 +249,11 @@ func readChannel(c *queue.Channel) Channel {
 
 // introduce adds what the members' connections say of themselves, and lists
 // them with their channels, the longest connected first.
-func (t *Topic) introduce(members []member, topic string) {
+func (t *Topic) introduce(members []member, sel Selection) {
 	for _, m := range members {
 		if client, ok := ClientOf(m.owner); ok {
-			m.stats.describe(client, topic)
+			sel.hide(client.PubCounts)
+			m.stats.describe(client, sel.Topic)
 		}
 		c := &t.Channels[m.channel]
 		c.Clients = append(c.Clients, m.stats)
@@ -247,12 +264,14 @@ func (t *Topic) introduce(members []member, topic string) {
 }
 
 // producers returns the connections that have published. Those that have not
-// published to topic, if one is named, come without counts.
-func (s *Source) producers(topic string) (all []Client) {
+// published to topic, if one is named, come without counts; those that have
+// published only to topics which are not to be seen do not come.
+func (s *Source) producers(sel Selection) (all []Client) {
 	for _, c := range s.Clients() {
+		sel.hide(c.PubCounts)
 		if len(c.PubCounts) > 0 {
 			var p Client
-			p.describe(c, topic)
+			p.describe(c, sel.Topic)
 			all = append(all, p)
 		}
 	}
