@@ -99,31 +99,35 @@ func parseRegistration(command string, args []string, extended bool) (r registry
 	return r, nil
 }
 
-// readIdentify reads the body of IDENTIFY. What is allocated is no more than
+// readIdentify reads the body of IDENTIFY, and the token in it, if there is one. What is allocated is no more than
 // twice what has come.
-func readIdentify(in io.Reader) (info protocol.PeerInfo, err error) {
+func readIdentify(in io.Reader) (info protocol.PeerInfo, token string, err error) {
 	var header [4]byte
 	if _, err := io.ReadFull(in, header[:]); err != nil {
-		return info, cutShort(err, "IDENTIFY failed to read body size")
+		return info, "", cutShort(err, "IDENTIFY failed to read body size")
 	}
 	size := int32(binary.BigEndian.Uint32(header[:]))
 	if size < 0 {
-		return info, protocol.Errorf(protocol.EBadBody, "IDENTIFY invalid body size %d", size)
+		return info, "", protocol.Errorf(protocol.EBadBody, "IDENTIFY invalid body size %d", size)
 	}
 	if size > maxIdentify {
-		return info, protocol.Errorf(protocol.EBadBody, "IDENTIFY body too big %d > %d", size, maxIdentify)
+		return info, "", protocol.Errorf(protocol.EBadBody, "IDENTIFY body too big %d > %d", size, maxIdentify)
 	}
 	var body bytes.Buffer
 	if _, err := io.CopyN(&body, in, int64(size)); err != nil {
-		return info, cutShort(err, "IDENTIFY failed to read body")
+		return info, "", cutShort(err, "IDENTIFY failed to read body")
 	}
-	if err := json.Unmarshal(body.Bytes(), &info); err != nil {
-		return info, protocol.Errorf(protocol.EBadBody, "IDENTIFY failed to decode JSON body")
+	var said struct {
+		Token string `json:"token"`
+	}
+	// Apart from the rest, which is kept and shown.
+	if err := errors.Join(json.Unmarshal(body.Bytes(), &info), json.Unmarshal(body.Bytes(), &said)); err != nil {
+		return info, "", protocol.Errorf(protocol.EBadBody, "IDENTIFY failed to decode JSON body")
 	}
 	if !info.Extended { // what has no meaning must not be shown
 		info.Instance, info.State, info.HTTPSPort = "", "", 0
 	}
-	return info, checkIdentity(info)
+	return info, said.Token, checkIdentity(info)
 }
 
 // cutShort is the error of a body that ends too soon: the peer is told text, if

@@ -21,6 +21,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/millrace-mq/millrace/internal/access"
 	"github.com/millrace-mq/millrace/internal/httpapi"
 	"github.com/millrace-mq/millrace/internal/listen"
 	"github.com/millrace-mq/millrace/internal/program"
@@ -39,6 +40,7 @@ type Daemon struct {
 	https    listen.Listeners // none without a certificate
 	peers    *peerServer
 	api      *api
+	access   *access.File // nil without
 	log      *slog.Logger
 }
 
@@ -54,6 +56,11 @@ func Listen(s Settings, log *slog.Logger) (d *Daemon, err error) {
 		return nil, err
 	}
 	opened := newDaemon(s, log)
+	if s.AccessFile != "" {
+		if opened.access, err = access.Open(s.AccessFile, log); err != nil {
+			return nil, err
+		}
+	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, opened.Close())
@@ -108,9 +115,25 @@ func (d *Daemon) assemble(certificates *tls.Config) {
 	}
 	dir := newDirectory(s.lasting())
 	d.peers = newPeerServer(dir, self, s.PeerTimeout, d.log)
-	d.peers.tls, d.peers.needTLS, d.peers.policy = certificates, s.RequiresTLS() != "false", s.Policy
+	d.peers.tls, d.peers.needTLS, d.peers.policy = certificates, s.RequiresTLS() != "false", d.policy()
 	d.host = self.BroadcastAddress
-	d.api = &api{settings: tellable{d}, reload: d.Reload, dir: dir, policy: s.Policy, tcp: d.peers.Counts, log: d.log}
+	d.api = &api{settings: tellable{d}, reload: d.Reload, dir: dir, policy: d.policy(), tcp: d.peers.Counts, log: d.log}
+}
+
+// policy is who decides about everything; nil is nobody.
+func (d *Daemon) policy() access.Policy {
+	if d.access != nil {
+		return d.access
+	}
+	return d.now().Policy
+}
+
+// checkAccess returns what is wrong with the access file as it is now.
+func (d *Daemon) checkAccess() error {
+	if d.access == nil {
+		return nil
+	}
+	return d.access.Check()
 }
 
 // TCPAddr is the first address that daemons register at.
@@ -160,6 +183,9 @@ func (d *Daemon) Run(ctx context.Context) error {
 		faces.Go(func() { stop(httpapi.Serve(accepting, l, sealed, d.log)) })
 	}
 	talks.Go(func() { d.peers.tend(talking) })
+	if d.access != nil {
+		talks.Go(func() { _ = d.access.Run(talking) }) // nil
+	}
 	faces.Wait()
 	d.running.Close()
 	err := context.Cause(accepting)
@@ -176,7 +202,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 // he can reach.
 func (d *Daemon) tellWhatIsOpen() {
 	s := d.now()
-	if s.Policy != nil {
+	if d.access != nil && d.access.Rules().Any() || s.Policy != nil {
 		return
 	}
 	tell := func(from listen.Listeners, flag, who, advice string) {

@@ -114,7 +114,7 @@ func TestRefusedSizesCostNothing(t *testing.T) {
 		in := bytes.NewReader(binary.BigEndian.AppendUint32(nil, size))
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		_, refused := readIdentify(in)
+		_, _, refused := readIdentify(in)
 		runtime.ReadMemStats(&after)
 		if refused == nil {
 			t.Errorf("size %d is accepted", int32(size))

@@ -41,7 +41,14 @@ var settable = program.Kind[Settings]{
 // if anything is wrong with any setting, nothing changes. What somebody has changed
 // over HTTP is put back. It may be called at any time, by several at once.
 func (d *Daemon) Reload() (program.Reloaded, error) {
-	found, err := d.running.Reload()
+	var found program.Reloaded
+	err := d.checkAccess()
+	if err == nil {
+		found, err = d.running.Reload()
+	}
+	if err == nil && d.access != nil {
+		err = d.access.Reload()
+	}
 	if d.now().Together == nil { // else that tells it, once
 		program.TellReload(d.log, found, err)
 	}
@@ -52,7 +59,12 @@ func (d *Daemon) Reload() (program.Reloaded, error) {
 // what this one is to have, and is called when no other change is under way. Whoever
 // calls it commits or drops what it returns.
 func (d *Daemon) Prepare(reread func() (*Settings, error)) (*program.Pending, error) {
-	return d.running.Prepare(reread)
+	return d.running.Prepare(func() (*Settings, error) {
+		if err := d.checkAccess(); err != nil {
+			return nil, err
+		}
+		return reread()
+	})
 }
 
 // now is the settings that hold; they are not written to.

@@ -25,6 +25,7 @@ type session struct {
 	ctx    context.Context // ends when the lookupd stops
 	remote net.Addr
 	who    access.Who
+	rules  *access.Rules       // by which it was found that the peer may register
 	arm    func(time.Duration) // gives the peer that time for its next command
 	admit  func() bool         // takes the connection out of the lobby; false if it has been closed
 
@@ -120,6 +121,11 @@ func (s *session) answer(line []byte) ([]byte, error) {
 	if command.identified && s.peer == nil {
 		return nil, protocol.Errorf(protocol.EInvalid, "client must IDENTIFY")
 	}
+	if s.peer != nil {
+		if err := s.remains(name); err != nil {
+			return nil, err
+		}
+	}
 	return command.run(s, args)
 }
 
@@ -165,12 +171,13 @@ func (s *session) identify([]string) ([]byte, error) {
 	if s.peer != nil {
 		return nil, protocol.Errorf(protocol.EInvalid, "cannot IDENTIFY again")
 	}
-	info, err := readIdentify(s.in)
+	info, token, err := readIdentify(s.in)
 	if err != nil {
 		return nil, err
 	}
+	s.who.Secret = token
 	if err := s.allowed(); err != nil {
-		return nil, protocol.Errorf(protocol.EUnauthorized, "%s", access.Reason(err))
+		return nil, err
 	}
 	if !s.admit() {
 		return nil, errCrowded
@@ -184,11 +191,32 @@ func (s *session) identify([]string) ([]byte, error) {
 	return s.toPlain, nil
 }
 
-// allowed asks whether the peer may register.
+// allowed is nil if the peer may register; else what it is told.
 func (s *session) allowed() error {
 	ctx, cancel := context.WithTimeout(s.ctx, policyTimeout)
 	defer cancel()
-	return access.Ask(ctx, s.policy, s.who, access.Register, "", "")
+	s.rules = s.currentRules()
+	if err := access.Ask(ctx, s.policy, s.who, access.Register, "", ""); err != nil {
+		return protocol.Errorf(protocol.EUnauthorized, "%s", access.Reason(err))
+	}
+	return nil
+}
+
+// currentRules are those of the access file; nil without one.
+func (s *session) currentRules() *access.Rules {
+	if f, ok := s.policy.(*access.File); ok {
+		return f.Rules()
+	}
+	return nil
+}
+
+// remains is allowed for a peer that has identified itself: it asks again when the
+// rules have changed, and at each PING, for its token may have expired.
+func (s *session) remains(command string) error {
+	if s.policy == nil || s.currentRules() == s.rules && command != "PING" {
+		return nil
+	}
+	return s.allowed()
 }
 
 // joined logs that the daemon is here, and what is odd about it.

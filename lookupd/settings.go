@@ -52,7 +52,10 @@ type Settings struct {
 	// process has several daemons, which are reloaded all or not at all.
 	Reread   func() (*Settings, error)
 	Together func() (program.Reloaded, error)
-	// Policy decides who may register, look and change; nil lets everybody.
+	// AccessFile says who may register, find daemons and change things; empty lets
+	// everybody. It is read again when it changes.
+	AccessFile string
+	// Policy decides that in place of an AccessFile.
 	Policy access.Policy
 	// LogLevel is the least that is logged: debug, info, warn, error or fatal.
 	// LogPrefix stands before each line. Both are for whoever makes the logger
@@ -89,6 +92,7 @@ func (s *Settings) Flags(fs *flag.FlagSet) {
 	fs.DurationVar(&s.TombstoneLifetime, "tombstone-lifetime", s.TombstoneLifetime, "`time` for which a tombstone hides a daemon from lookups of a topic")
 	fs.DurationVar(&s.PeerTimeout, "peer-timeout", s.PeerTimeout, "`time` after which a silent daemon's connection is closed")
 	s.TLSFlags(fs, "daemons' and clients'")
+	fs.StringVar(&s.AccessFile, "access-file", s.AccessFile, "`file` that says who may register, find daemons and manage; read again when it changes (default everybody may)")
 	fs.StringVar(&s.LogLevel, "log-level", s.LogLevel, "`level` from which on to log: debug, info, warn, error or fatal")
 	fs.StringVar(&s.LogPrefix, "log-prefix", s.LogPrefix, "`text` before each line that is logged")
 	fs.Bool("verbose", false, "")
@@ -122,6 +126,9 @@ func (s Settings) Validate() error {
 	}
 	if s.PeerTimeout < minPeerTimeout {
 		complain("peer-timeout %s: must be %s at least, for daemons speak every 15s", s.PeerTimeout, minPeerTimeout)
+	}
+	if s.AccessFile != "" && s.Policy != nil {
+		complain("access-file %q: must be left out where a Policy is given", s.AccessFile)
 	}
 	s.CheckTLS(func(ok bool, flag string, value any, rule string) {
 		if !ok {

@@ -35,6 +35,11 @@ func (s *Settings) authorities(log *slog.Logger) (*auth.Client, error) {
 // openAccess reads the access file, if there is one.
 func (d *Daemon) openAccess() (err error) {
 	d.failures = new(access.Failures)
+	if show := token(d.now().LookupdTokenFile); show != nil {
+		if _, err := show(); err != nil {
+			return err
+		}
+	}
 	if d.now().AccessFile == "" {
 		return nil
 	}
@@ -51,4 +56,20 @@ func (d *Daemon) policy() access.Policy {
 		return d.access
 	}
 	return d.now().Policy
+}
+
+// checkAccess returns what is wrong with the access file as it is now.
+func (d *Daemon) checkAccess() error {
+	if d.access == nil {
+		return nil
+	}
+	return d.access.Check()
+}
+
+// token reads the token for lookupds; nil if there is no file of it.
+func token(file string) func() (string, error) {
+	if file == "" {
+		return nil
+	}
+	return func() (string, error) { return access.ReadToken("lookupd-token-file", file) }
 }

@@ -16,7 +16,8 @@ import (
 
 // options are what /config tells of a daemon with default settings: durations
 // in nanoseconds, the level and versions as nsqd's numbers.
-const options = `auth_http_addresses []
+const options = `access_file 
+auth_http_addresses []
 auth_http_request_method get
 broadcast_address 127.0.0.1
 broadcast_http_port HTTP
@@ -39,6 +40,7 @@ lookupd_tls_cert
 lookupd_tls_insecure_skip_verify false
 lookupd_tls_key 
 lookupd_tls_root_ca_file 
+lookupd_token_file 
 max_body_size 5242880
 max_bytes_per_file 104857600
 max_channel_consumers 0

@@ -64,6 +64,7 @@ func (s *Settings) ofPeers(over func(string) *tls.Config, self func() protocol.P
 		Dial:           listen.Dial,
 		Resolve:        net.DefaultResolver.LookupHost,
 		TLS:            over,
+		Token:          token(s.LookupdTokenFile),
 		Log:            log,
 	}
 }

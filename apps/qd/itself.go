@@ -36,8 +36,8 @@ and what is left is kept for the next start. SIGINT, or a second SIGTERM, stops 
 			"max-output-buffer-size", "output-buffer-timeout", "min-output-buffer-timeout", "max-output-buffer-timeout", "snappy", "deflate", "max-deflate-level",
 		}},
 		{Title: "TLS, and who gets in", Flags: []string{
-			"tls-cert", "tls-key", "tls-required", "tls-client-auth-policy", "tls-root-ca-file", "tls-min-version", "auth-http-address", "auth-http-request-method",
-			"lookupd-tls", "lookupd-tls-root-ca-file", "lookupd-tls-cert", "lookupd-tls-key", "lookupd-tls-insecure-skip-verify",
+			"tls-cert", "tls-key", "tls-required", "tls-client-auth-policy", "tls-root-ca-file", "tls-min-version", "access-file", "new-token", "auth-http-address", "auth-http-request-method",
+			"lookupd-token-file", "lookupd-tls", "lookupd-tls-root-ca-file", "lookupd-tls-cert", "lookupd-tls-key", "lookupd-tls-insecure-skip-verify",
 		}},
 		{Title: "Figures", Flags: []string{
 			"statsd-address", "statsd-interval", "statsd-prefix", "statsd-mem-stats", "statsd-udp-packet-size", "statsd-exclude-ephemeral", "metrics-max-topics",

@@ -5,6 +5,7 @@ import (
 	"context"
 	"flag"
 
+	"github.com/millrace-mq/millrace/internal/access"
 	"github.com/millrace-mq/millrace/internal/program"
 	"github.com/millrace-mq/millrace/qd"
 )
@@ -26,8 +27,11 @@ func declare(fs *flag.FlagSet) func() *qd.Settings {
 }
 
 func setup(fs *flag.FlagSet, std program.Stdio) func(ctx, term context.Context) error {
-	read := declare(fs)
+	read, issue := declare(fs), access.NewTokenFlag(fs)
 	return func(ctx, term context.Context) error {
+		if asked, err := issue(read().AccessFile, std.Out); asked {
+			return err
+		}
 		hangups := program.CatchHangups()
 		defer hangups.Release()
 		settings := read()

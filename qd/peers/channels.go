@@ -137,6 +137,13 @@ func (l *link) ask(ctx context.Context, topic string) ([]string, error) {
 		return nil, err
 	}
 	req.Header.Set("Accept", "application/vnd.nsq; version=1.0") // or lookupds before NSQ 1.0 wrap the answer
+	if l.Token != nil {
+		token, err := l.Token()
+		if err != nil {
+			return nil, err
+		}
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
 	resp, err := l.web.Do(req)
 	if err != nil {
 		return nil, err

@@ -46,7 +46,7 @@ type conversation struct {
 // converse begins a conversation: it opens the protocol, tells the lookupd who
 // we are and returns what that says of itself. hangUp ends it and closes conn,
 // and so does the end of ctx; but hangUp must be called all the same.
-func converse(ctx context.Context, conn net.Conn, self protocol.PeerInfo, timeout time.Duration) (
+func converse(ctx context.Context, conn net.Conn, self []byte, timeout time.Duration) (
 	c *conversation, info protocol.PeerInfo, hangUp func(), err error,
 ) {
 	c = &conversation{
@@ -76,14 +76,10 @@ func converse(ctx context.Context, conn net.Conn, self protocol.PeerInfo, timeou
 }
 
 // introduce is the first command and its reply, which alone is more than a word.
-func (c *conversation) introduce(self protocol.PeerInfo) (info protocol.PeerInfo, err error) {
-	body, err := json.Marshal(self)
-	if err != nil {
-		return info, fmt.Errorf("describing ourselves: %w", err)
-	}
+func (c *conversation) introduce(self []byte) (info protocol.PeerInfo, err error) {
 	_ = c.conn.SetDeadline(time.Now().Add(c.timeout))
 	defer func() { _ = c.conn.SetDeadline(time.Time{}) }()
-	if _, err := c.conn.Write(protocol.AppendIdentify([]byte(protocol.MagicV1), body)); err != nil {
+	if _, err := c.conn.Write(protocol.AppendIdentify([]byte(protocol.MagicV1), self)); err != nil {
 		return info, err
 	}
 	reply, err := readReply(c.in)

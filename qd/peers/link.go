@@ -2,6 +2,8 @@ package peers
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -92,7 +94,12 @@ func (l *link) attend(ctx context.Context) (informed bool, err error) {
 	}
 	self := l.Self()
 	self.Extended, self.State = true, l.State()
-	c, info, hangUp, err := converse(ctx, conn, self, l.RequestTimeout)
+	introduction, err := l.introduction(self)
+	if err != nil {
+		_ = conn.Close()
+		return false, err
+	}
+	c, info, hangUp, err := converse(ctx, conn, introduction, l.RequestTimeout)
 	if err != nil {
 		return false, err
 	}
@@ -126,6 +133,27 @@ func (l *link) attend(ctx context.Context) (informed bool, err error) {
 			n.ping = true
 		}
 	}
+}
+
+// introduction is what the lookupd is told of the daemon, with the token if there is
+// one. Lookupds that do not know it ignore it.
+func (l *link) introduction(self protocol.PeerInfo) ([]byte, error) {
+	said := struct {
+		protocol.PeerInfo
+		Token string `json:"token,omitempty"`
+	}{PeerInfo: self}
+	if l.Token != nil {
+		token, err := l.Token()
+		if err != nil {
+			return nil, err
+		}
+		said.Token = token
+	}
+	body, err := json.Marshal(said)
+	if err != nil {
+		return nil, fmt.Errorf("describing ourselves: %w", err)
+	}
+	return body, nil
 }
 
 // news is what a lookupd was told over a connection, and what it has to be.

@@ -40,7 +40,10 @@ type Config struct {
 	// TLS, if not nil, has lookupds spoken to over TLS alone, and returns the
 	// settings for a server of that name.
 	TLS func(serverName string) *tls.Config
-	Log *slog.Logger
+	// Token, if not nil, returns what lookupds are shown so that they let the daemon
+	// register and ask.
+	Token func() (string, error)
+	Log   *slog.Logger
 }
 
 // Link is how a daemon stands with a lookupd.
