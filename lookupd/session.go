@@ -213,7 +213,8 @@ func (s *session) currentRules() *access.Rules {
 // remains is allowed for a peer that has identified itself: it asks again when the
 // rules have changed, and at each PING, for its token may have expired.
 func (s *session) remains(command string) error {
-	if s.policy == nil || s.currentRules() == s.rules && command != "PING" {
+	rules := s.currentRules()
+	if rules == nil || rules == s.rules && command != "PING" {
 		return nil
 	}
 	return s.allowed()

@@ -13,6 +13,9 @@ import (
 // listens for HTTPS.
 func (d *Daemon) listen(certificates *tls.Config) (err error) {
 	s := d.now()
+	if d.access != nil && d.access.Rules().Any() {
+		return
+	}
 	if d.tcp, err = listen.Open(s.TCPAddress, s.UnixSocketMode); err != nil {
 		return fmt.Errorf("tcp-address: %w", err)
 	}
