@@ -122,9 +122,12 @@ func (g *greeting) run() error {
 		}
 	}
 	if c.info.AuthRequired {
-		if d.secret == "" {
+		shows := d.layers.tls != nil && (len(d.layers.tls.Certificates) > 0 || d.layers.tls.GetClientCertificate != nil)
+		if d.secret == "" && !shows {
 			return errNoSecret
 		}
+	}
+	if c.info.AuthRequired && d.secret != "" { // else the certificate says who we are
 		if _, err := g.exchange("AUTH", protocol.AppendAuth(nil, []byte(d.secret))); err != nil {
 			return err
 		}

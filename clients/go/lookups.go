@@ -43,6 +43,7 @@ type lookups struct {
 	timeout   time.Duration // of a question to one of them
 	log       *slog.Logger
 	userAgent string
+	secret    string // shown as a token; empty is none
 	question  question
 	each      []*lookup
 	last      []producer // what ask returned
@@ -65,7 +66,7 @@ type question func(ctx context.Context, l *lookups, base *url.URL) ([]producer, 
 // newLookups returns the lookupds listed, which are given as host:port or as
 // URLs. c must be complete.
 func newLookups(list []string, c *Connection, q question) (*lookups, error) {
-	l := &lookups{http: lookupClient(c), timeout: c.DialTimeout, log: c.Log, userAgent: c.UserAgent, question: q}
+	l := &lookups{http: lookupClient(c), timeout: c.DialTimeout, log: c.Log, userAgent: c.UserAgent, secret: bearer(c.AuthSecret), question: q}
 	var errs []error
 	for _, s := range list {
 		base, err := parseLookup(s)
@@ -216,6 +217,15 @@ func whoTakes(ctx context.Context, l *lookups, base *url.URL) (found []producer,
 	return found, nil
 }
 
+// bearer is what is shown of a secret over HTTP: all or, if a header cannot carry it,
+// nothing. It is no token then, but something for an auth server.
+func bearer(secret string) string {
+	if strings.ContainsFunc(secret, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return ""
+	}
+	return secret
+}
+
 // statusError is an answer that is not 200.
 type statusError struct {
 	status  int
@@ -232,6 +242,9 @@ func (l *lookups) get(ctx context.Context, u *url.URL) (listing, error) {
 		return listing{}, err
 	}
 	req.Header.Set("User-Agent", l.userAgent)
+	if l.secret != "" && u.User == nil { // who has put a password into the URL means that
+		req.Header.Set("Authorization", "Bearer "+l.secret)
+	}
 	resp, err := l.http.Do(req)
 	if err != nil {
 		return listing{}, err

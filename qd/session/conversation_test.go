@@ -1,6 +1,7 @@
 package session_test
 
 import (
+	"crypto/sha256"
 	"crypto/tls"
 	"flag"
 	"fmt"
@@ -8,12 +9,14 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/millrace-mq/millrace/internal/access"
 	"github.com/millrace-mq/millrace/internal/secure/securetest"
 	"github.com/millrace-mq/millrace/protocol"
 	"github.com/millrace-mq/millrace/qd/broker"
@@ -68,8 +71,10 @@ type stage struct {
 	limits   session.Settings
 	level    broker.Level // of topics
 	auth     *authority   // nil without one
-	trust    *tls.Config  // of the clients; nil without TLS
-	actors   []*actor     // in the order of their entrance
+	rules    string       // the access file; empty without one
+	t        *testing.T
+	trust    *tls.Config // of the clients; nil without TLS
+	actors   []*actor    // in the order of their entrance
 	ids      map[string]string
 	bodies   map[string]string // by ID
 	out      strings.Builder
@@ -77,7 +82,7 @@ type stage struct {
 
 // play carries out the script and returns it with what was said.
 func play(t *testing.T, script string) string {
-	s := &stage{limits: limits(), listener: newListener(), ids: map[string]string{}, bodies: map[string]string{}}
+	s := &stage{t: t, limits: limits(), listener: newListener(), ids: map[string]string{}, bodies: map[string]string{}}
 	for i, line := range strings.Split(strings.TrimSuffix(script, "\n"), "\n") {
 		if strings.HasPrefix(line, "  ") {
 			continue // was said in an earlier run
@@ -105,6 +110,9 @@ func play(t *testing.T, script string) string {
 func (s *stage) open(t *testing.T) {
 	if s.daemon == nil {
 		s.daemon = startAt(t, s.limits, s.listener, slog.New(slog.DiscardHandler), s.level)
+		if a := s.limits.Access; a != nil {
+			a.OnChange(s.server.Recheck)
+		}
 	}
 }
 
@@ -164,9 +172,20 @@ func (s *stage) set(name, value string) (err error) {
 		s.auth = newAuthority()
 		s.limits.Auth, err = s.auth.client(value)
 		return err
+	case "access":
+		path := filepath.Join(s.t.TempDir(), "access.toml")
+		if err := writeRules(path, value); err != nil {
+			return err
+		}
+		s.limits.Access, err = access.Open(path, slog.New(slog.DiscardHandler))
+		s.rules = path
+		return err
 	case "tls":
 		s.limits.TLS, s.trust, err = trusting()
 		s.limits.TLSRequired = value == "required"
+		if value == "verified" {
+			s.limits.TLS.ClientAuth, s.limits.TLS.ClientCAs = tls.RequireAndVerifyClientCert, s.trust.RootCAs
+		}
 		return err
 	}
 	n, d := 0, time.Duration(0)
@@ -191,6 +210,19 @@ func (s *stage) set(name, value string) (err error) {
 		return fmt.Errorf("no setting %s", name)
 	}
 	return nil
+}
+
+// writeRules writes the access file testdata/access/name.toml, in which a token stands
+// itself, behind "of", in place of its hash.
+func writeRules(path, name string) error {
+	text, err := os.ReadFile(filepath.Join("testdata", "access", name+".toml"))
+	if err != nil {
+		return err
+	}
+	hashed := regexp.MustCompile(`sha256 = "of ([^"]*)"`).ReplaceAllFunc(text, func(m []byte) []byte {
+		return fmt.Appendf(nil, "sha256 = \"%x\"", sha256.Sum256(m[len(`sha256 = "of `):len(m)-1]))
+	})
+	return os.WriteFile(path, hashed, 0o600)
 }
 
 // trusting returns what a daemon and its clients need for TLS.
@@ -248,6 +280,11 @@ func (s *stage) act(words []string) error {
 			return a.wire().CloseWrite()
 		}
 		return nil
+	case "access":
+		if err := writeRules(s.rules, words[1]); err != nil {
+			return err
+		}
+		return s.limits.Access.Reload()
 	case "drain":
 		s.broker.Drain()
 		return nil

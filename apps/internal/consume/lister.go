@@ -29,6 +29,7 @@ type lister struct {
 	http     *http.Client
 	bases    []*url.URL
 	patience time.Duration // with an answer
+	secret   string        // shown as a token; empty is none
 }
 
 // newLister returns a lister of the lookupds, which are given as host:port or as URLs.
@@ -97,6 +98,9 @@ func (l *lister) askOne(ctx context.Context, base *url.URL) ([]string, error) {
 		return nil, err
 	}
 	request.Header.Set("Accept", "application/vnd.nsq; version=1.0")
+	if l.secret != "" && request.URL.User == nil {
+		request.Header.Set("Authorization", "Bearer "+l.secret)
+	}
 	response, err := l.http.Do(request)
 	if err != nil {
 		return nil, fmt.Errorf("list topics: %w", err)

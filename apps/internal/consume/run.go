@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"strings"
 	"time"
 
 	millrace "github.com/millrace-mq/millrace/clients/go"
@@ -117,6 +118,9 @@ func (r *running) follow(ctx context.Context) error {
 	l, err := newLister(r.settings.lookups, cfg.LookupTLS, dial)
 	if err != nil {
 		return err
+	}
+	if !strings.ContainsFunc(cfg.AuthSecret, func(r rune) bool { return r <= ' ' || r > '~' }) { // else no header can carry it
+		l.secret = cfg.AuthSecret
 	}
 	l.patience = cmp.Or(r.settings.RequestTimeout, askFor)
 	defer l.close()

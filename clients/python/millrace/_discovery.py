@@ -104,6 +104,7 @@ class Lookups:
         *,
         timeout: float,
         user_agent: str,
+        secret: str,
         tls: ssl.SSLContext | None,
         logger: logging.Logger,
     ) -> None:
@@ -111,6 +112,8 @@ class Lookups:
         self._topic = topic  # None asks for publishing
         self._timeout = timeout
         self._user_agent = user_agent
+        # What a header cannot carry is no token, but something for an auth server.
+        self._secret = secret if secret.isascii() and secret.isprintable() and " " not in secret else ""
         self._tls = tls
         self._log = logger
         self._last: list[Producer] = []
@@ -133,6 +136,7 @@ class Lookups:
             topic,
             timeout=settings.dial_timeout,
             user_agent=settings.user_agent or USER_AGENT,
+            secret=settings.auth_secret,
             tls=settings.tls if isinstance(settings.tls, ssl.SSLContext) else None,
             logger=settings.logger,
         )
@@ -220,6 +224,8 @@ class Lookups:
             ]
             if url.authorization:
                 lines.append(f"Authorization: {url.authorization}")
+            elif self._secret:
+                lines.append(f"Authorization: Bearer {self._secret}")
             writer.write("\r\n".join([*lines, "", ""]).encode())
             return await _read_response(reader)
         finally:
