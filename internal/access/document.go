@@ -96,7 +96,7 @@ func (d *document) only(names ...string) {
 			return
 		}
 		if !slices.Contains(names, key) {
-			d.complain(d.line(key, 0), "unknown key %q: %s", short(key), suggestion(key, names, "[[%s]]"))
+			d.complain(d.top(key), "unknown key %q: %s", short(key), suggestion(key, names, "[[%s]]"))
 		}
 	}
 }
@@ -124,9 +124,6 @@ func short(text string) string {
 // line is the index of the line from from on, up to the next header, that has a key;
 // from if there is none. The parser does not tell it.
 func (d *document) line(key string, from int) int {
-	if at := d.headers[key]; len(at) > 0 && from == 0 {
-		return at[0]
-	}
 	for i := from; i < len(d.lines); i++ {
 		if i > from && header.MatchString(d.lines[i]) {
 			break
@@ -139,12 +136,20 @@ func (d *document) line(key string, from int) int {
 	return from
 }
 
+// top is the index of the line of a key that is in no table.
+func (d *document) top(key string) int {
+	if at := d.headers[key]; len(at) > 0 {
+		return at[0]
+	}
+	return d.line(key, 0)
+}
+
 // sections returns the tables of an array of them.
 func (d *document) sections(name string) (all []*section) {
 	value, there := d.values[name]
 	tables, ok := value.([]map[string]any)
 	if there && !ok {
-		d.complain(d.line(name, 0), "%s: must be tables, each headed [[%[1]s]]", name)
+		d.complain(d.top(name), "%s: must be tables, each headed [[%[1]s]]", name)
 	}
 	for i, values := range tables {
 		s := &section{doc: d, name: name, values: values}
@@ -176,12 +181,12 @@ func (s *section) text(key string) string {
 	return text
 }
 
-// needed is text, which must be there.
-func (s *section) needed(key, why string) string {
-	if _, there := s.values[key]; !there {
+// needed is text, which must be there; if it is not, that is complained of.
+func (s *section) needed(key, why string) (text string, there bool) {
+	if _, there = s.values[key]; !there {
 		s.complain(key, "[[%s]] has no %s: %s", s.name, key, why)
 	}
-	return s.text(key)
+	return s.text(key), there
 }
 
 // texts returns the list of a key; nil if it is not there.

@@ -68,8 +68,8 @@ func checkName(name string) error {
 
 // name reads a section's name, which is nobody else's: it is what logs tell.
 func (p *parser) name(s *section) string {
-	name := s.needed("name", "logs and figures tell it, and rules name it")
-	if name == "" {
+	name, there := s.needed("name", "logs and figures tell it, and rules name it")
+	if !there {
 		return ""
 	}
 	line := 1 + p.line("name", s.from)
@@ -85,12 +85,12 @@ func (p *parser) name(s *section) string {
 
 func (p *parser) token(s *section) {
 	t := token{name: p.name(s)}
-	text := s.needed("sha256", "--new-token makes a token and these lines")
+	text, there := s.needed("sha256", "--new-token makes a token and these lines")
 	t.expires = s.time("expires")
 	line := 1 + p.line("sha256", s.from)
-	if h, err := parseHash(text); text != "" && err != nil {
+	if h, err := parseHash(text); there && err != nil {
 		s.complain("sha256", "sha256: %s", err)
-	} else if first := p.hashes[h]; text != "" && first != 0 {
+	} else if first := p.hashes[h]; there && first != 0 {
 		s.complain("sha256", "sha256: is that of line %d: one token cannot be two", first)
 	} else {
 		p.hashes[h] = line
