@@ -13,9 +13,6 @@ import (
 // listens for HTTPS.
 func (d *Daemon) listen(certificates *tls.Config) (err error) {
 	s := d.now()
-	if d.access != nil && d.access.Rules().Any() {
-		return
-	}
 	if d.tcp, err = listen.Open(s.TCPAddress, s.UnixSocketMode); err != nil {
 		return fmt.Errorf("tcp-address: %w", err)
 	}
@@ -55,6 +52,9 @@ func (d *Daemon) tellWhatIsMissing() {
 // he can reach.
 func (d *Daemon) tellWhatIsOpen() {
 	s := d.now()
+	if d.access != nil && d.access.Rules().Any() {
+		return
+	}
 	tell := func(from listen.Listeners, flag, who, advice string) {
 		for _, a := range from.Reachable() {
 			d.log.Warn("open to the network", "address", a, "flag", flag, "who", who, "to close it", advice)

@@ -239,7 +239,7 @@ func TestParseComplaints(t *testing.T) {
 // TestParseHostile is about files that are no access files: they are refused in time.
 func TestParseHostile(t *testing.T) {
 	var many, whom strings.Builder
-	for i := range 100_000 {
+	for i := range 2000 {
 		fmt.Fprintf(&many, "k%d = 1\n", i)
 		fmt.Fprintf(&whom, "\"nobody%d\",", i)
 	}
@@ -247,7 +247,7 @@ func TestParseHostile(t *testing.T) {
 		"many keys":          many.String(),
 		"many keys in table": "[[rule]]\n" + many.String(),
 		"many unknown":       "[[rule]]\nrights = [\"look\"]\nwho = [" + whom.String() + "]\n",
-		"long":               "[[rule]]\nwho = [\"" + strings.Repeat("x", 1<<20) + "\"]\n",
+		"long":               "[[rule]]\nwho = [\"" + strings.Repeat("x", 1<<16) + "\"]\n",
 	} {
 		if _, err := access.Parse("f", []byte(text)); err == nil || len(err.Error()) > 100_000 {
 			t.Errorf("%s: %.100v", name, err)
