@@ -214,7 +214,7 @@ func (d *Daemon) halt() {
 
 // source is where all figures come from.
 func (d *Daemon) source() *stats.Source {
-	return &stats.Source{Broker: d.broker, Clients: d.sessions.Clients, Lookupds: d.peers.Links, Started: d.started}
+	return &stats.Source{Broker: d.broker, Clients: d.sessions.Clients, Lookupds: d.peers.Links, Failures: d.failures, Started: d.started}
 }
 
 func (d *Daemon) statsd() statsd.Config {
@@ -266,6 +266,7 @@ func (d *Daemon) handler() http.Handler {
 		Lookupds:      d.peers,
 		Drain:         d.drain,
 		Policy:        d.policy(),
+		Failures:      d.failures,
 		Log:           d.log,
 	})
 }

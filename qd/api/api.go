@@ -58,6 +58,8 @@ type Config struct {
 	// Drain is behind /drain; nil if there is none.
 	Drain *drain.Drain
 
+	// Failures counts who was refused; nil if nobody does.
+	Failures *access.Failures
 	// Policy says who may do what; nil: everybody everything.
 	Policy access.Policy
 
@@ -109,7 +111,7 @@ func newRouter(c Config) *httpapi.Router {
 	a := &api{
 		Config: c, bodies: bodyBudget(c), ahead: make(chan struct{}, bodiesAhead), sparing: httpapi.NewSparing(c.Log),
 		copying: make(chan struct{}, 1),
-		source:  stats.Source{Broker: c.Broker, Clients: c.Clients, Started: c.Info.StartTime},
+		source:  stats.Source{Broker: c.Broker, Clients: c.Clients, Failures: c.Failures, Started: c.Info.StartTime},
 	}
 	r := httpapi.NewRouter(c.Policy, c.Log)
 	r.Scope(httpapi.OfTopic, "/pub", "/put", "/mpub", "/mput", "/topic/policy", "/message")

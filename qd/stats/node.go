@@ -19,6 +19,12 @@ type Node struct {
 	// daemon's --mem-limit. For a while there may be more than that.
 	MemoryUsed  int64 `json:"memory_used"`
 	MemoryLimit int64 `json:"memory_limit"`
+
+	// What was refused since the start: secrets of nobody, tokens whose time is over,
+	// and what somebody had no right to. Left out while there is none.
+	UnknownSecrets uint64 `json:"unknown_secrets,omitempty"`
+	ExpiredSecrets uint64 `json:"expired_secrets,omitempty"`
+	Refused        uint64 `json:"refused,omitempty"`
 }
 
 func (s *Source) node() Node {
@@ -27,6 +33,10 @@ func (s *Source) node() Node {
 	n := Node{State: state, DiskSize: b.DiskSize(), MemoryUsed: b.MemoryInUse(), MemoryLimit: b.MemoryBytes}
 	if free, ok := b.FreeBytes(); ok {
 		n.DiskFree = &free
+	}
+	if s.Failures != nil {
+		c := s.Failures.Counts()
+		n.UnknownSecrets, n.ExpiredSecrets, n.Refused = c.Unknown, c.Expired, c.Refused
 	}
 	return n
 }

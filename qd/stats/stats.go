@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/millrace-mq/millrace/internal/access"
 	"github.com/millrace-mq/millrace/protocol"
 	"github.com/millrace-mq/millrace/qd/broker"
 	"github.com/millrace-mq/millrace/qd/peers"
@@ -25,6 +26,8 @@ type Source struct {
 	Clients func() []session.Client
 	// Lookupds tells how the daemon stands with each of them; nil if it is not known.
 	Lookupds func() []peers.Link
+	// Failures counts who was refused; nil if nobody does.
+	Failures *access.Failures
 	Started  time.Time
 }
 
