@@ -152,7 +152,10 @@ func Open(s Settings) (*Broker, error) {
 		Dir: filepath.Join(s.DataPath, "spill"), FileBytes: s.FileBytes, SyncEvery: s.SyncEvery, SyncTimeout: s.SyncTimeout,
 		Report: func(text string) { b.log.Warn("disk queue", "report", text) },
 	}
-	if err = os.MkdirAll(b.spill.Dir, 0o700); err == nil {
+	if err = b.checkVersions(); err == nil {
+		err = os.MkdirAll(b.spill.Dir, 0o700)
+	}
+	if err == nil {
 		err = b.load()
 	}
 	if err != nil {

@@ -33,8 +33,12 @@ const (
 // takenFrames is how many bytes of frames one record is made of.
 const takenFrames = 256 << 10
 
+// noteVersion is that of the note's format. Notes of older programs say none.
+const noteVersion = 1
+
 // note is what takenNote holds.
 type note struct {
+	Version int      `json:"version"`
 	Folders []string `json:"folders"` // staged, without the suffix
 }
 
@@ -64,7 +68,7 @@ func (b *Broker) takeOver(ctx context.Context, m meta) error {
 	for _, text := range source.Notes() {
 		b.log.Warn("taking over from nsqd", "note", text)
 	}
-	var n note
+	n := note{Version: noteVersion}
 	var sum taken
 	for _, topic := range source.Topics() {
 		if known, err := b.knows(m, topic.Name); err != nil || known {
