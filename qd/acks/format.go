@@ -54,7 +54,7 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // ErrVersion is the error for a file of a version that this program does not
 // know. It is left as it is.
-var ErrVersion = errors.New("unknown version")
+var ErrVersion = errors.New("unknown format version")
 
 // errBad is the error for bytes that are no record.
 var errBad = errors.New("no whole record")
@@ -160,7 +160,7 @@ func recordSize(b []byte) (int, error) {
 	case length <= maxBody:
 		return headerSize + int(length), nil
 	case b[4] != version:
-		return 0, fmt.Errorf("%w %d, not %d", ErrVersion, b[4], version)
+		return 0, fmt.Errorf("%w %d, this program knows %d", ErrVersion, b[4], version)
 	}
 	return 0, errBad
 }
@@ -197,7 +197,7 @@ func otherVersion(b []byte, whole bool) error {
 			return errBad
 		}
 	}
-	return fmt.Errorf("%w %d, not %d", ErrVersion, b[4], version)
+	return fmt.Errorf("%w %d, this program knows %d", ErrVersion, b[4], version)
 }
 
 func (p *part) parseBody(d *decoder) error {

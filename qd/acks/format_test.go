@@ -116,7 +116,7 @@ func TestUnknownVersion(t *testing.T) {
 			d := disktest.New()
 			d.SetBytes("f", tt.bytes)
 			_, _, _, err := Open(d, "f")
-			if !errors.Is(err, ErrVersion) || !strings.Contains(err.Error(), "f: unknown version 2, not 1") {
+			if !errors.Is(err, ErrVersion) || !strings.Contains(err.Error(), "f: unknown format version 2, this program knows 1") {
 				t.Errorf("error %v, want ErrVersion with the path", err)
 			}
 			if !bytes.Equal(d.Bytes("f"), tt.bytes) || d.Operations() > 0 {
