@@ -1,3 +1,5 @@
+// #nosec G115 -- differences modulo 2^64, as the format says; a body is at most 1 MiB, and attempts are checked.
+
 package acks
 
 import (

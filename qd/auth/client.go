@@ -122,6 +122,7 @@ func (c *Client) Query(ctx context.Context, r Request) (*Grant, error) {
 	}
 	deadline := time.Now().Add(c.timeout)
 	var wrong []string
+	// #nosec G404 -- who is asked first, not a secret
 	first := rand.IntN(len(c.servers))
 	for i := range c.servers {
 		s := c.servers[(first+i)%len(c.servers)]

@@ -111,6 +111,7 @@ func (t *Topic) readOn(channel string, from, to, after uint64, limit int) (seen 
 		}
 		frames := chunk.Frames
 		unread := t.unread(channel, chunk.Position, chunk.Count)
+		// #nosec G115 -- counts of messages in memory, never negative, and positions of 64 bits
 		for i := uint64(0); i < uint64(chunk.Count) && len(seen) < limit; i++ {
 			size := 4 + binary.BigEndian.Uint32(frames)
 			if id, pos := chunk.FirstID+i, chunk.Position+i; id > after && pos < to && unread[i] {
@@ -120,6 +121,7 @@ func (t *Topic) readOn(channel string, from, to, after uint64, limit int) (seen 
 			}
 			frames = frames[size:]
 		}
+		// #nosec G115 -- counts of messages in memory, never negative, and positions of 64 bits
 		from, buffer = chunk.Position+uint64(chunk.Count), chunk.Frames
 	}
 	return seen, nil

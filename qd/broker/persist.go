@@ -49,6 +49,7 @@ func (b *Broker) draw() uint64 {
 // lockDir opens the directory and locks it, so that no other daemon uses it.
 // The lock ends with the file, and with the process at the latest.
 func lockDir(path string) (*os.File, error) {
+	// #nosec G304 -- on the data path; names of topics and channels have no slash
 	dir, err := os.OpenFile(path, os.O_RDONLY|syscall.O_DIRECTORY, 0)
 	if err != nil {
 		return nil, fmt.Errorf("data path: %w", err)

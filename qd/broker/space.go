@@ -1,3 +1,5 @@
+// #nosec G115 -- the size and free space of a disk: far below 2^63 bytes.
+
 package broker
 
 import (

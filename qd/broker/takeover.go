@@ -300,6 +300,7 @@ func (s *staging) add(log *journal.Log, kind journal.Kind, m takeover.Message) (
 		s.log = log
 		s.record = journal.Record{Kind: kind, Position: log.End(), FirstID: s.id, Published: m.Published}
 	}
+	// #nosec G115 -- counts of messages in memory, never negative, and positions of 64 bits
 	pos = s.record.Position + uint64(s.record.Count)
 	s.frames = protocol.AppendMessage(s.frames, m.Published, 1, s.id, m.Body)
 	s.record.Count++

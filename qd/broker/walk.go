@@ -100,6 +100,7 @@ func (w *walk) step(s Seen) error {
 func (w *walk) unreadBelow(limit uint64) error {
 	for {
 		for ; w.at < w.chunk.Count; w.at++ {
+			// #nosec G115 -- counts of messages in memory, never negative, and positions of 64 bits
 			id, pos := w.chunk.FirstID+uint64(w.at), w.chunk.Position+uint64(w.at)
 			if id >= limit || pos >= w.to {
 				return nil
@@ -136,6 +137,7 @@ func (w *walk) read() (err error) {
 	}
 	if err == nil {
 		w.unread = w.topic.unread(w.channel, w.chunk.Position, w.chunk.Count)
+		// #nosec G115 -- counts of messages in memory, never negative, and positions of 64 bits
 		w.pos = w.chunk.Position + uint64(w.chunk.Count)
 	}
 	return err

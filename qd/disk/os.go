@@ -40,6 +40,7 @@ func (osFS) List(dir string) ([]string, error) {
 }
 
 func (osFS) SyncDir(dir string) error {
+	// #nosec G304 -- on the data path; names of topics and channels have no slash
 	d, err := os.Open(dir)
 	if err != nil {
 		return err
@@ -66,6 +67,7 @@ type osFile struct {
 }
 
 func open(path string, flag int) (File, error) {
+	// #nosec G304 -- on the data path; names of topics and channels have no slash
 	f, err := os.OpenFile(path, flag, 0o600)
 	if err != nil {
 		return nil, err

@@ -86,7 +86,7 @@ func (f *files) release(h *handle) {
 		old = append(old, h)
 	}
 	f.mu.Unlock()
-	closeAll(old)
+	_ = closeAll(old)
 }
 
 // idleLocked takes the idle handles except the keep last used out of the list.
@@ -127,7 +127,7 @@ func (f *files) forget(seg *segment) {
 		return true
 	})
 	f.mu.Unlock()
-	closeAll(old)
+	_ = closeAll(old)
 }
 
 // rest closes what nobody uses.
@@ -135,7 +135,7 @@ func (f *files) rest() {
 	f.mu.Lock()
 	old := f.idleLocked(0)
 	f.mu.Unlock()
-	closeAll(old)
+	_ = closeAll(old)
 }
 
 // close closes what nobody uses, and the rest as soon as its users are done.

@@ -30,6 +30,7 @@ func (l *Log) FindID(id uint64) (pos uint64, ok bool, err error) {
 		if err != nil {
 			return 0, false, err
 		}
+		// #nosec G115 -- counts and indexes of messages of one record, which are held against MaxBody
 		if i := id - h.FirstID; id >= h.FirstID && i < uint64(h.Count) {
 			return h.Position + i, true, nil
 		}

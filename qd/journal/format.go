@@ -1,3 +1,5 @@
+// #nosec G115 -- times are the same 64 bits; sizes and counts are held against MaxBody by sane.
+
 package journal
 
 import (

@@ -70,6 +70,7 @@ func (g *getter) message(pos uint64) (Message, error) {
 // record at r is.
 func (g *getter) find(pos uint64) (Message, error) {
 	r, h := g.r, &g.p.header
+	// #nosec G115 -- counts and indexes of messages of one record, which are held against MaxBody
 	if !g.p.verified || pos >= h.End() || pos < h.Position+uint64(g.p.index) {
 		if g.p.verified {
 			r.skip(h)
@@ -100,6 +101,7 @@ func (g *getter) find(pos uint64) (Message, error) {
 	}
 	g.frame, err = r.appendBody(g.frame[:0], h, g.p.off, g.p.off+n)
 	return Message{
+		// #nosec G115 -- counts and indexes of messages of one record, which are held against MaxBody
 		Position: pos, ID: h.FirstID + uint64(g.p.index),
 		Published: h.Published, Due: h.Due, Kind: h.Kind, Frame: g.frame,
 	}, err

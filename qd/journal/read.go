@@ -1,3 +1,5 @@
+// #nosec G115 -- counts and indexes of messages of one record, which are held against MaxBody.
+
 package journal
 
 import (

@@ -54,7 +54,7 @@ func (l *Log) fail(s *segment, err error) {
 	s.broken, s.sealed = err, true
 	l.mu.Unlock()
 	if mark, err := l.fs.Create(s.path + unsafeSuffix); err == nil {
-		mark.Close() // as good as it gets: the disk is failing
+		_ = mark.Close() // as good as it gets: the disk is failing
 	}
 }
 

@@ -90,6 +90,7 @@ func appendChunk(dst, block []byte) []byte {
 		copy(dst[body:end], block)
 	}
 	dst = dst[:end]
+	// #nosec G115 -- a chunk of the format: a byte for its kind, and 24 bits for its length, which are at most 64 KiB
 	binary.LittleEndian.PutUint32(dst[at:], uint32(end-at-chunkHeader)<<8|uint32(kind))
 	binary.LittleEndian.PutUint32(dst[at+chunkHeader:], masked(block))
 	return dst
@@ -210,6 +211,7 @@ func (r *snappyReader) chunk(b []byte) (whole bool, n int, err error) {
 		return false, 0, nil
 	}
 	header := binary.LittleEndian.Uint32(rest)
+	// #nosec G115 -- a chunk of the format: a byte for its kind, and 24 bits for its length, which are at most 64 KiB
 	kind, size := byte(header), int(header>>8)
 	if !r.begun && kind != chunkIdentifier {
 		return false, 0, errNoIdentifier

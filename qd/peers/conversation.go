@@ -227,6 +227,7 @@ func readReply(in io.Reader) ([]byte, error) {
 	if _, err := io.ReadFull(in, header[:]); err != nil {
 		return nil, err
 	}
+	// #nosec G115 -- the protocol's sizes and types are signed; what is negative is refused
 	size := int32(binary.BigEndian.Uint32(header[:]))
 	if size < 0 || size > maxReply {
 		return nil, fmt.Errorf("size %d is not in 0-%d", size, maxReply)

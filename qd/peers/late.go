@@ -106,6 +106,7 @@ func (l *link) catchUp(ctx context.Context) {
 			l.tardy(err)
 			l.Log.Debug("lookupd still does not say which channels new topics have", "lookupd", l.address, "error", err)
 		}
+		// #nosec G404 -- when to try again, or whom: not a secret
 		wait(ctx, pause/2+rand.N(pause/2))
 		pause = min(2*pause, maxPause)
 	}

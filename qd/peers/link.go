@@ -65,6 +65,7 @@ func (l *link) run(ctx context.Context) {
 			pause = minPause
 		}
 		l.complain(err)
+		// #nosec G404 -- when to try again, or whom: not a secret
 		wait(ctx, pause/2+rand.N(pause/2))
 		pause = min(2*pause, maxPause)
 	}

@@ -122,6 +122,7 @@ func (c *Channel) withdraw(h held, why Reason) *parked {
 	p := h.lease.parked
 	if p == nil {
 		frame := slices.Clone(h.chunk.frame(h.i))
+		// #nosec G115 -- positions are 64 bits and count messages that there are, far fewer than 2^63; counts are never negative
 		p = &parked{id: idOf(frame), frame: frame, lies: h.chunk.pos + uint64(h.i), attempts: attemptsOf(frame), heapAt: -1}
 	} else {
 		c.parking.flying--

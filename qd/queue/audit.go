@@ -40,6 +40,7 @@ func (c *Channel) audit() error {
 			spans += ch.rest()
 		}
 	}
+	// #nosec G115 -- positions are 64 bits and count messages that there are, far fewer than 2^63; counts are never negative
 	if own := max(0, int(int64(c.topic.fanned)-int64(c.cursor))); own != spans && c.topic.log == nil {
 		return fmt.Errorf("holds %d undelivered messages of its own, its positions say %d", spans, own)
 	}
@@ -57,6 +58,7 @@ func (c *Channel) audit() error {
 		return fmt.Errorf("%d messages are finished, and the latencies of %d known", c.counts.Finished, measured)
 	}
 	left := c.settled()
+	// #nosec G115 -- positions are 64 bits and count messages that there are, far fewer than 2^63; counts are never negative
 	here := uint64(c.Depth() + c.Deferred() + c.InFlight() + c.Dead())
 	if in := c.entered() + c.counts.Resumed; in != left+here {
 		return fmt.Errorf("%d messages came in; %d are out and %d here", in, left, here)

@@ -1,3 +1,5 @@
+// #nosec G115 -- positions are 64 bits and count messages that there are, far fewer than 2^63; counts are never negative.
+
 package queue
 
 import (

@@ -41,7 +41,9 @@ func (s *leases) grant(k *Consumer, now, deadline int64, n int) *lease {
 		if len(s.bySlot) == 0 {
 			s.bySlot = append(s.bySlot, nil)
 		}
+		// #nosec G115 -- positions are 64 bits and count messages that there are, far fewer than 2^63; counts are never negative
 		s.free = append(s.free, uint32(len(s.bySlot)))
+		// #nosec G115 -- positions are 64 bits and count messages that there are, far fewer than 2^63; counts are never negative
 		s.bySlot = append(s.bySlot, &lease{slot: uint32(len(s.bySlot))})
 	}
 	l := s.bySlot[s.free[len(s.free)-1]]

@@ -139,8 +139,10 @@ type Piece struct {
 func (t *Topic) Staged(pieces []Piece) []Piece {
 	for _, b := range t.log.staged {
 		from, to := b.n, len(b.ends)
+		// #nosec G115 -- positions are 64 bits and count messages that there are, far fewer than 2^63; counts are never negative
 		id, pos := b.first+uint64(from), b.pos+uint64(from)
 		n := len(pieces)
+		// #nosec G115 -- positions are 64 bits and count messages that there are, far fewer than 2^63; counts are never negative
 		if n == 0 || pieces[n-1].FirstID+uint64(pieces[n-1].Messages) != id {
 			if n < cap(pieces) {
 				pieces = pieces[:n+1] // its list of frames is used again

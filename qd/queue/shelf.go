@@ -196,6 +196,7 @@ func (t *Topic) Deferred(id, place uint64, size int, due, now int64) {
 	l.side = max(l.side, place&^Side+1)
 	t.published++
 	t.deferredIn++
+	// #nosec G115 -- positions are 64 bits and count messages that there are, far fewer than 2^63; counts are never negative
 	t.bytes += uint64(size)
 	e := entry{id: id, place: place, due: due}
 	if len(t.channels) == 0 || t.paused {

@@ -44,6 +44,7 @@ func (w *window) begin(s span) *chunk {
 		ch = new(chunk)
 	}
 	*ch = chunk{
+		// #nosec G115 -- positions are 64 bits and count messages that there are, far fewer than 2^63; counts are never negative
 		first: s.block.first + uint64(s.from), pos: s.block.pos + uint64(s.from),
 		block: s.block, at: s.from, leases: ch.leases[:0],
 	}
@@ -66,6 +67,7 @@ func (w *window) find(id uint64) (*chunk, int) {
 		}
 		w.hint = ch
 	}
+	// #nosec G115 -- positions are 64 bits and count messages that there are, far fewer than 2^63; counts are never negative
 	return ch, int(id - ch.first)
 }
 

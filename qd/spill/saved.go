@@ -16,6 +16,7 @@ func (q *Queue) AppendSaved(saved []queue.Saved) error {
 	var payload []byte
 	count := 0
 	for i, s := range saved {
+		// #nosec G115 -- the same 64 bits, read as they were written
 		payload = binary.BigEndian.AppendUint64(payload, uint64(s.Due))
 		payload = append(payload, s.Frame...)
 		count++
@@ -45,6 +46,7 @@ func (q *Queue) TakeSaved() (saved []queue.Saved, damaged int, err error) {
 			if len(payload) < 12 {
 				return saved, damaged, fmt.Errorf("%s: parked message cut short", q.Path())
 			}
+			// #nosec G115 -- the same 64 bits, read as they were written
 			due := int64(binary.BigEndian.Uint64(payload))
 			size := 8 + 4 + int(binary.BigEndian.Uint32(payload[8:]))
 			if size > len(payload) {

@@ -168,6 +168,7 @@ func stage(path, to string, part run, link func(from, to string) error) (from in
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, in.Close()) }()
+	// #nosec G304 -- on the data path; names of topics and channels have no slash
 	out, err := os.OpenFile(to, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return 0, err
@@ -183,6 +184,7 @@ func stage(path, to string, part run, link func(from, to string) error) (from in
 func (r *reader) pump(scratch string, part run) error {
 	trouble := make(chan string, 1)
 	dir := strings.ReplaceAll(scratch, "%", "%%") // go-diskqueue formats it
+	// #nosec G115 -- a time is the same 64 bits, and a record no larger than 2 GiB
 	q := diskqueue.New(scratchQueue, dir, math.MaxInt64/2, headSize, int32(part.largest),
 		math.MaxInt64, time.Hour, func(l diskqueue.LogLevel, format string, args ...any) {
 			if l < diskqueue.ERROR {
@@ -216,6 +218,7 @@ func (r *reader) pump(scratch string, part run) error {
 // decode reads a record without its length; it has headSize bytes at least.
 func decode(b []byte) Message {
 	m := Message{
+		// #nosec G115 -- a time is the same 64 bits, and a record no larger than 2 GiB
 		Published: int64(binary.BigEndian.Uint64(b)),
 		Attempts:  binary.BigEndian.Uint16(b[8:]),
 		Body:      b[headSize:],

@@ -38,6 +38,7 @@ func (s start) length() int64 {
 	if len(s) < lengthSize {
 		return -1
 	}
+	// #nosec G115 -- nsqd writes signed lengths and times; what cannot be is refused
 	n := int64(int32(binary.BigEndian.Uint32(s)))
 	if n < headSize || n > maxRecord {
 		return -1
@@ -61,6 +62,7 @@ func (s start) dated() bool {
 	}
 	// nsqd counts IDs' time in 2^20 ns, from 2012-10-28 on.
 	const epoch, tolerance = 1288834974288, 1 << 16
+	// #nosec G115 -- nsqd writes signed lengths and times; what cannot be is refused
 	d := int64(id>>22) + epoch - int64(binary.BigEndian.Uint64(s[lengthSize:]))>>20
 	return -tolerance < d && d < tolerance
 }

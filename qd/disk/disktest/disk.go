@@ -217,6 +217,7 @@ func (d *Disk) Space(dir string) (free, size uint64, err error) {
 	if _, err := d.findDir(dir); err != nil {
 		return 0, 0, &fs.PathError{Op: "statfs", Path: dir, Err: err}
 	}
+	// #nosec G115 -- room is never negative
 	return uint64(d.room()), uint64(d.capacity), nil
 }
 
