@@ -149,6 +149,7 @@ func (g *Guard) outside(w http.ResponseWriter, r *http.Request) {
 		if r.URL.RawQuery != "" {
 			to += "?" + r.URL.RawQuery
 		}
+		// #nosec G710 -- always our own first page, with the same query
 		http.Redirect(w, r, to, http.StatusTemporaryRedirect)
 		return
 	}

@@ -1,3 +1,5 @@
+// #nosec G115 -- lengths of blocks that are in memory; what is read is held against the most there may be.
+
 package history
 
 import (

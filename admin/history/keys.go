@@ -137,6 +137,7 @@ func (k *keys) add(key Key, t int64) (uint32, bool) {
 		k.free = k.free[:last]
 		k.list[n] = e
 	} else {
+		// #nosec G115 -- there are fewer keys than bytes of memory for 2^32 of them
 		n = uint32(len(k.list))
 		k.list = append(k.list, e)
 	}

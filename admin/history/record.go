@@ -1,3 +1,5 @@
+// #nosec G115 -- codes of 16 bits, cut out of words and widths of at most 16 on purpose.
+
 package history
 
 import (

@@ -20,7 +20,7 @@ const placeBytes = 16
 
 func nodeHash(address string) uint64 {
 	h := fnv.New64a()
-	h.Write([]byte(address))
+	_, _ = h.Write([]byte(address))
 	return h.Sum64()
 }
 

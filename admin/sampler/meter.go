@@ -38,6 +38,7 @@ func (s *stats) counters(c *fleet.NodeChannel) history.Counters {
 	if !s.millrace {
 		// nsqd does not count what is finished. Of what came, that is all that is no longer
 		// there; but what it had before its start never came, so it may be below zero.
+		// #nosec G115 -- a difference modulo 2^64, which only is compared
 		out = 1<<62 + c.Messages - uint64(c.Depth+c.InFlight+c.Deferred)
 	}
 	return history.Counters{In: c.Messages, Out: out, Requeue: c.Requeued, Timeout: c.TimedOut}

@@ -171,6 +171,7 @@ func (p *parser) int(to *int64) error {
 		return err
 	}
 	u, plain := digits(v)
+	// #nosec G115 -- what becomes negative is read again, as ParseInt and floats do
 	n := int64(u)
 	if !plain || n < 0 {
 		if n, err = strconv.ParseInt(string(v), 10, 64); err != nil && !errors.Is(err, strconv.ErrRange) {

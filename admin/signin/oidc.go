@@ -140,6 +140,7 @@ func (s *Signin) provider(w http.ResponseWriter, r *http.Request) (*provider, bo
 
 func (s *Signin) flowCookie(r *http.Request, p *provider, value string) *http.Cookie {
 	u, _ := url.Parse(p.callback) // checked when it was read
+	// #nosec G124 -- HttpOnly and SameSite are set, and Secure where the browser came by TLS
 	c := &http.Cookie{
 		Name: flowCookie, Value: value, Path: s.Base + "oidc/", HttpOnly: true, SameSite: http.SameSiteLaxMode,
 		Secure: s.secure(r) || u.Scheme == "https", MaxAge: int(flowTime / time.Second),

@@ -32,6 +32,7 @@ func (f Refuse) Answer(w http.ResponseWriter, r *http.Request, status int, what,
 	default:
 		h.Set("Content-Type", "text/plain; charset=utf-8")
 		w.WriteHeader(status)
+		// #nosec G705 -- plain text, and browsers are told not to guess
 		_, _ = fmt.Fprintf(w, "%s\n\n%s\n", what, why)
 	}
 }

@@ -40,6 +40,7 @@ func ParseRole(name string) (r Role, ok bool) {
 	if at <= int(Nobody) {
 		return Nobody, false
 	}
+	// #nosec G115 -- an index of the four roles
 	return Role(at), true
 }
 

@@ -130,6 +130,7 @@ func (ss *sessions) stale(s *session, now time.Time) bool {
 // cookie returns what the browser is to keep. It has no value and is removed if s is
 // nil.
 func (ss *sessions) cookie(s *session, base string, secure bool, now time.Time) (*http.Cookie, error) {
+	// #nosec G124 -- HttpOnly and SameSite are set, and Secure where the browser came by TLS
 	c := &http.Cookie{Name: sessionCookie, Path: base, HttpOnly: true, Secure: secure, SameSite: http.SameSiteLaxMode, MaxAge: -1}
 	if s == nil {
 		return c, nil

@@ -277,6 +277,7 @@ func urgency(x *found) uint64 {
 	if x.Topic == "" {
 		wide = 1
 	}
+	// #nosec G115 -- severities and ranks are small numbers of ours
 	return uint64(x.Severity)<<32 | wide<<24 | uint64(bits.Len64(uint64(max(x.weight, 0))))<<16 | uint64(255-ranks[x.Kind])
 }
 

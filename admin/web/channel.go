@@ -152,6 +152,7 @@ func latencies(list []fleet.Percentile) template.HTML {
 		if h != "" {
 			h += " · "
 		}
+		// #nosec G203 -- digits of ours
 		h += template.HTML(quantile(p.Quantile)+" ") + dur(p.Value)
 	}
 	return h

@@ -231,6 +231,7 @@ func (u *UI) servePage(w http.ResponseWriter, r *http.Request) {
 	}
 	who := signin.FromContext(r.Context())
 	if p, _ := u.match(r.URL.EscapedPath()); p != nil && p.role > signin.Nobody && who.Role == signin.Nobody && u.SignIn {
+		// #nosec G710 -- to the page for signing in, with what was asked for as its query
 		http.Redirect(w, r, u.url("/sign-in", "?back", withQuery(r.URL.EscapedPath(), r.URL.Query())), http.StatusSeeOther)
 		return
 	}
@@ -287,6 +288,7 @@ type navEntry struct {
 }
 
 func (u *UI) frame(r *http.Request, p rendered) frame {
+	// #nosec G203 -- what a template of ours has made, which escapes
 	f := frame{view: p.view, UI: u, Main: template.HTML(p.main), Theme: theme(r), Counts: countsOf(p.view.Snapshot)}
 	if p.view.Who.Role == signin.Nobody { // who is not signed in is told nothing, not even how much there is
 		f.Counts = counts{}

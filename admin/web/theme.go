@@ -23,6 +23,7 @@ func theme(r *http.Request) string {
 
 // setTheme is the switch for browsers without JavaScript, and tells the others' next page.
 func (u *UI) setTheme(w http.ResponseWriter, r *http.Request) {
+	// #nosec G124 -- HttpOnly and SameSite are set, and Secure where the browser came by TLS
 	c := &http.Cookie{
 		Name: themeCookie, Value: r.PostFormValue("theme"), Path: u.Base + "/",
 		MaxAge: int((365 * 24 * time.Hour).Seconds()), HttpOnly: true, SameSite: http.SameSiteLaxMode, Secure: r.TLS != nil,
@@ -31,6 +32,7 @@ func (u *UI) setTheme(w http.ResponseWriter, r *http.Request) {
 		c.Value, c.MaxAge = "", -1
 	}
 	http.SetCookie(w, c)
+	// #nosec G710 -- only to a path below ours: see back
 	http.Redirect(w, r, u.Base+back(r.PostFormValue("back")), http.StatusSeeOther)
 }
 

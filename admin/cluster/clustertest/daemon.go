@@ -1,3 +1,5 @@
+// #nosec G115 -- numbers of a made-up cluster, small and never negative.
+
 package clustertest
 
 import (

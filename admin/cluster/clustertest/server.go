@@ -56,7 +56,7 @@ func (s *Server) start(t testing.TB, memory *network, name string, handler http.
 		s.address = l.Addr().String()
 	}
 	s.handler = handler
-	s.http = &http.Server{Handler: s, ErrorLog: log.New(io.Discard, "", 0)}
+	s.http = &http.Server{Handler: s, ErrorLog: log.New(io.Discard, "", 0), ReadHeaderTimeout: time.Minute}
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
