@@ -106,6 +106,7 @@ func readIdentify(in io.Reader) (info protocol.PeerInfo, token string, err error
 	if _, err := io.ReadFull(in, header[:]); err != nil {
 		return info, "", cutShort(err, "IDENTIFY failed to read body size")
 	}
+	// #nosec G115 -- the protocol's sizes and types are signed; what is negative is refused
 	size := int32(binary.BigEndian.Uint32(header[:]))
 	if size < 0 {
 		return info, "", protocol.Errorf(protocol.EBadBody, "IDENTIFY invalid body size %d", size)

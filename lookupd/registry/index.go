@@ -20,6 +20,7 @@ func (t *table) at(id uint32) *topic { return &t.pages[id/pageTopics][id%pageTop
 // take returns an unused topic.
 func (t *table) take() *topic {
 	if len(t.free) == 0 {
+		// #nosec G115 -- slots and columns are of what is in memory: far fewer than 2^32
 		first := uint32(len(t.pages) * pageTopics)
 		t.pages = append(t.pages, new([pageTopics]topic))
 		for id := first + pageTopics; id > first; id-- {

@@ -235,6 +235,7 @@ func (r *Registry) takeSlot(p *Peer) {
 		r.slots[p.slot] = p
 		return
 	}
+	// #nosec G115 -- slots and columns are of what is in memory: far fewer than 2^32
 	p.slot = uint32(len(r.slots))
 	r.slots = append(r.slots, p)
 }

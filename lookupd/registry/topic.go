@@ -84,6 +84,7 @@ func (t *topic) addChannel(name string) (column uint32, added bool) {
 	}
 	bit := bits.TrailingZeros64(^t.columns[k].used)
 	t.columns[k].used |= 1 << bit
+	// #nosec G115 -- slots and columns are of what is in memory: far fewer than 2^32
 	column = uint32(k*64 + bit)
 	t.channels = slices.Insert(t.channels, place, channel{strings.Clone(name), column})
 	return column, true
