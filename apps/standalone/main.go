@@ -46,7 +46,7 @@ func (s *settings) run(ctx, term context.Context, std program.Stdio, hangups *pr
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(s.queues.DataPath, 0o755); err != nil {
+	if err := os.MkdirAll(s.queues.DataPath, 0o700); err != nil {
 		return fmt.Errorf("data-path: %w", err)
 	}
 	h := &house{log: log}

@@ -79,6 +79,7 @@ func (b *Bench) python(ctx context.Context, t broker.Target, m *meter, work, top
 	if work == consume || work == consumeBatches {
 		args = append(args, "--published", "--channel", channel, "--max-in-flight", strconv.Itoa(b.MaxInFlight))
 	}
+	// #nosec G204 -- whoever runs this has named the command
 	cmd := exec.CommandContext(ctx, b.Interpreter, append(args, work)...)
 	cmd.Dir = b.Python
 	var said bytes.Buffer

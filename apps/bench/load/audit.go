@@ -1,3 +1,5 @@
+// #nosec G115 -- numbers that the bench itself has drawn or counted, never negative.
+
 package load
 
 import (

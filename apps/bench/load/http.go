@@ -80,6 +80,7 @@ func (p *poster) run(ctx context.Context, messages int64, until time.Time, progr
 	defer p.conn.during(ctx)()
 	const doing = "publishing over HTTP"
 	for n < messages && (n == 0 || time.Now().Before(until)) {
+		// #nosec G115 -- numbers that the bench itself has drawn or counted, never negative
 		binary.BigEndian.PutUint64(p.request[p.body+tagOffset:], tag(p.id, uint64(n)))
 		if _, err := p.conn.Write(p.request); err != nil {
 			return n, because(ctx, err, doing)

@@ -86,6 +86,7 @@ func (p *producer) run(ctx context.Context, units int64, until time.Time, progre
 		for sent < units && sent-answered < int64(p.ring.units) {
 			at := int(sent % int64(p.ring.units))
 			n := int(min(int64(p.ring.units)-(sent-answered), int64(p.ring.units-at), units-sent))
+			// #nosec G115 -- numbers that the bench itself has drawn or counted, never negative
 			run := p.ring.stamp(at, n, tag(p.id, uint64(sent)*uint64(p.ring.batch)))
 			if _, err := p.conn.Write(run); err != nil {
 				return answered, because(ctx, p.conn.lastWords(p.frames, err), doing)

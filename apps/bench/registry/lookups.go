@@ -1,3 +1,5 @@
+// #nosec G115 -- numbers that the bench itself has drawn or counted, never negative.
+
 package registry
 
 import (
@@ -53,6 +55,7 @@ func newLookups(c *cluster, s Settings, disturbed []bool) *lookups {
 	l.skip = min(int(warmup.Seconds()*float64(s.Rate)), l.count-1)
 	l.samples = make([]time.Duration, l.count)
 	// The same topics in every run.
+	// #nosec G404 -- numbers that are the same each time, to measure the same
 	random := rand.New(rand.NewPCG(1, 2))
 	if l.pick = func() int { return random.IntN(c.topics) }; s.Zipf > 0 {
 		zipf := rand.NewZipf(random, s.Zipf, 1, uint64(c.topics-1))

@@ -16,6 +16,7 @@ const PrefixSize = 4
 
 // appendPrefix adds what is before a body of size bytes.
 func appendPrefix(dst []byte, size int) []byte {
+	// #nosec G115 -- a message is at most max-msg-size
 	return binary.BigEndian.AppendUint32(dst, uint32(size))
 }
 

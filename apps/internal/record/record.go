@@ -123,11 +123,13 @@ func appendText(dst, s []byte) []byte {
 			continue
 		}
 		if c == 0xe2 {
+			// #nosec G602 -- the condition above holds it against the length
 			if i+2 >= len(s) || s[i+1] != 0x80 || s[i+2]&^1 != 0xa8 {
 				continue
 			}
 			dst = append(dst, s[start:i]...)
 			dst = append(dst, `\u202`...)
+			// #nosec G602 -- the condition above holds it against the length
 			dst = append(dst, hexDigits[s[i+2]&0xf])
 			i += 2
 			start = i + 1

@@ -144,6 +144,7 @@ func (r *reading) read(n *fleet.Node) {
 func counters(c *fleet.NodeChannel, finishedIsCounted bool) history.Counters {
 	out := c.Finished
 	if !finishedIsCounted {
+		// #nosec G115 -- a difference modulo 2^64, which only is compared
 		out = 1<<62 + c.Messages - uint64(c.Depth+c.InFlight+c.Deferred)
 	}
 	return history.Counters{In: c.Messages, Out: out, Requeue: c.Requeued, Timeout: c.TimedOut}

@@ -30,6 +30,7 @@ func ParseFormat(name string) (Format, error) {
 	if i < 0 {
 		return Raw, fmt.Errorf("batch-format %q: must be newline, json-array or json", name)
 	}
+	// #nosec G115 -- an index of the few formats
 	return Newline + Format(i), nil
 }
 
