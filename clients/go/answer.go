@@ -99,6 +99,7 @@ func (l *line) answeredLocked(out []byte, n int, u urgency, count *uint64) {
 	before := len(l.out)
 	l.out = out
 	l.appendedLocked(before, u)
+	// #nosec G115 -- counts of messages and clients: never negative
 	*count += uint64(n)
 	l.settleLocked(n)
 }
@@ -124,6 +125,7 @@ func (l *line) expired(n int) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	// #nosec G115 -- counts of messages and clients: never negative
 	l.counts.expired += uint64(n)
 	l.settleLocked(n)
 }

@@ -202,7 +202,7 @@ func (c *conn) writePiece(p []byte) error {
 // last commands.
 func (c *conn) closeWrite() {
 	if !c.end() {
-		c.fail(errors.New("the connection was closed"))
+		_ = c.fail(errors.New("the connection was closed"))
 	}
 }
 
@@ -218,10 +218,10 @@ func (c *conn) fail(err error) error {
 // before: closing at once would turn what they say into uncertainty.
 func (c *conn) failWrite(err error) {
 	if !c.drains {
-		c.fail(err)
+		_ = c.fail(err)
 		return
 	}
-	c.stop(err)
+	_ = c.stop(err)
 	c.broken.Store(true)
 	_ = c.nc.SetReadDeadline(time.Now().Add(lingerDelay))
 }

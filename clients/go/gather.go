@@ -175,6 +175,7 @@ func (w *Writer) forsake(ctx context.Context, wait *waiter) error {
 	for i := range b.entries {
 		if e := &b.entries[i]; e.wait == wait {
 			e.wait, e.ctx = nil, nil
+			// #nosec G115 -- counts of messages and clients: never negative
 			w.stats.Uncertain += uint64(e.size.messages)
 		}
 	}

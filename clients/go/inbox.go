@@ -1,3 +1,5 @@
+// #nosec G115 -- the protocol's sizes and types are signed; what is negative is refused.
+
 package millrace
 
 import (

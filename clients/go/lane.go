@@ -127,7 +127,7 @@ func (w *Writer) serve(d *daemon, c *conn) {
 	w.pumpLocked()
 	w.unlock()
 	w.config.Log.Debug("connected", "qd", l.address)
-	stop := context.AfterFunc(w.life, func() { l.fail(ErrClosed) })
+	stop := context.AfterFunc(w.life, func() { _ = l.fail(ErrClosed) })
 	defer stop()
 	last := l.readAnswers(func() bool { return w.stored(l) })
 	why := l.fail(last)

@@ -120,7 +120,7 @@ func (l *line) part(ctx, work context.Context) {
 	defer linger.Stop()
 	select {
 	case <-linger.C:
-		l.fail(errors.New("the daemon did not close in time"))
+		_ = l.fail(errors.New("the daemon did not close in time"))
 	case <-l.dying:
 	}
 }
@@ -203,6 +203,7 @@ const shortWhile = 5 * time.Millisecond
 // back to the daemon is in flight for it, and not for us.
 func (l *line) arrivedLocked(n int, at time.Time) {
 	l.inFlight += n
+	// #nosec G115 -- counts of messages and clients: never negative
 	l.counts.received += uint64(n)
 	a := &l.appetite
 	a.peak = max(a.peak, l.inFlight)

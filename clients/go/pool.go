@@ -97,6 +97,7 @@ func (p *pool) daemon(known map[string]*daemon, address string) *daemon {
 	}
 	d := &daemon{address: address}
 	known[address] = d
+	// #nosec G404 -- when to try again, or whom: not a secret
 	p.daemons = slices.Insert(p.daemons, rand.IntN(len(p.daemons)+1), d)
 	return d
 }
@@ -229,6 +230,7 @@ func pauseAfter(first time.Duration, n int, last time.Duration) time.Duration {
 	for range n {
 		d = min(2*d, last)
 	}
+	// #nosec G404 -- when to try again, or whom: not a secret
 	return d/2 + rand.N(d/2)
 }
 

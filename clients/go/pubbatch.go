@@ -1,3 +1,5 @@
+// #nosec G115 -- a batch is bounded far below 4 GiB, and so are its parts.
+
 package millrace
 
 import (

@@ -220,6 +220,7 @@ func (b *backoff) next(lasted time.Duration) time.Duration {
 
 // vary returns d, up to part of it shorter or longer.
 func vary(d time.Duration, part float64) time.Duration {
+	// #nosec G404 -- when to try again, or whom: not a secret
 	v := float64(d) * (1 + part*(2*rand.Float64()-1))
 	return time.Duration(min(v, math.MaxInt64/2))
 }

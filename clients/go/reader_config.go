@@ -166,6 +166,7 @@ func (c *ReaderConfig) dialer() dialer {
 	d := c.Connection.dialer()
 	d.identify.MsgTimeout = int(c.MsgTimeout / time.Millisecond)
 	d.identify.OutputBufferTimeout = int(max(c.OutputBufferTimeout, 0) / time.Millisecond)
+	// #nosec G115 -- Validate has it from 0 to 99
 	d.identify.SampleRate = int32(c.SampleRate)
 	if c.Start == StartEarliest {
 		d.identify.Extension = &protocol.ExtensionRequest{ChannelStart: protocol.PlaceEarliest}

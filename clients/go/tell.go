@@ -36,7 +36,7 @@ func (w *Writer) unlock() {
 		v.wait.outcome <- v.err
 	}
 	for _, l := range after.lost {
-		l.fail(errNotNeeded)
+		_ = l.fail(errNotNeeded)
 	}
 }
 

@@ -1,3 +1,5 @@
+// #nosec G115 -- numbers of a scenario, which is part of the tests.
+
 package script
 
 import (

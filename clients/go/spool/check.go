@@ -144,6 +144,7 @@ func (g *generation) bridge(at int64, size int) error {
 	if err != nil {
 		return err
 	}
+	// #nosec G115 -- go-diskqueue writes signed lengths, and records far below 2 GiB; what is read is checked
 	length := binary.BigEndian.AppendUint32(nil, uint32(size-lengthSize))
 	_, err = f.WriteAt(length, at)
 	return errors.Join(err, f.Sync(), f.Close())
@@ -158,6 +159,7 @@ func (g *generation) cut(end int64, tail []byte) error {
 	if !torn(tail) {
 		aside := fmt.Sprintf("%s.%d.bad", g.path(), end)
 		g.log.Error("the end of a file of the spool is damaged and set aside", "file", aside, "bytes", len(tail))
+		// #nosec G703 -- beside the file itself, in the directory that the application has named
 		if err := os.WriteFile(aside, tail, 0o600); err != nil {
 			return err
 		}
@@ -170,6 +172,7 @@ func torn(tail []byte) bool {
 	if len(begun) < lengthSize {
 		return true
 	}
+	// #nosec G115 -- go-diskqueue writes signed lengths, and records far below 2 GiB; what is read is checked
 	n := int64(int32(binary.BigEndian.Uint32(begun)))
 	return n >= headerSize && n <= MaxRecord+headerSize && n > int64(len(tail)-lengthSize) &&
 		bytes.HasPrefix([]byte(magic), begun[lengthSize:])
@@ -196,6 +199,7 @@ func (g *generation) note() error {
 }
 
 func overwrite(path string, text []byte) error {
+	// #nosec G304 -- in the directory that the application has named
 	f, err := os.OpenFile(path, os.O_WRONLY, 0)
 	if err != nil {
 		return err

@@ -51,6 +51,7 @@ func recordAt(b []byte) int {
 	if len(b) < overhead {
 		return 0
 	}
+	// #nosec G115 -- go-diskqueue writes signed lengths; what is read is checked below
 	n := int64(int32(binary.BigEndian.Uint32(b)))
 	if n < headerSize || n > int64(len(b)-lengthSize) {
 		return 0
