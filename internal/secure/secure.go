@@ -224,6 +224,7 @@ func read(flag, file string) ([]byte, error) {
 	if file == "" {
 		return nil, fmt.Errorf("%s: give the file's name", flag)
 	}
+	// #nosec G304 -- the operator's file
 	text, err := os.ReadFile(file)
 	switch {
 	case errors.Is(err, os.ErrNotExist):

@@ -1,3 +1,5 @@
+// #nosec G115 -- numbers of the tests themselves.
+
 // Package ledger keeps the books of a test that publishes to a daemon, consumes
 // from it and kills it again and again, and judges from them whether the daemon
 // kept what it promises: nothing that it said OK to is lost, nothing comes that

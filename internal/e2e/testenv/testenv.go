@@ -31,6 +31,7 @@ func Build(folder string, names ...string) (string, error) {
 	for _, name := range names {
 		args = append(args, "github.com/millrace-mq/millrace/apps/"+name)
 	}
+	// #nosec G204 -- whoever runs this has named the command
 	if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
 		return "", fmt.Errorf("building the programs: %w\n%s", err, out)
 	}
@@ -61,6 +62,7 @@ func Listen() (net.Listener, error) {
 	taken.mu.Lock()
 	defer taken.mu.Unlock()
 	for range 1000 {
+		// #nosec G404 -- chance of a test
 		a := fmt.Sprintf("127.0.0.1:%d", 15000+rand.IntN(15000))
 		if taken.addresses[a] {
 			continue

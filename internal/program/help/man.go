@@ -51,7 +51,7 @@ func (p Page) Man() string {
 type man struct{ strings.Builder }
 
 // line writes a line for the formatter, whose arguments are escaped already.
-func (m *man) line(words ...string) { m.WriteString(strings.Join(words, " ") + "\n") }
+func (m *man) line(words ...string) { _, _ = m.WriteString(strings.Join(words, " ") + "\n") }
 
 func (m *man) heading(title string) { m.line(".SH", quoted(title)) }
 

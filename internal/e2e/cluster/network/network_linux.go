@@ -95,6 +95,7 @@ func (n *Network) Run(ctx context.Context) error {
 
 // forward passes on what from sends, until its device is closed.
 func (n *Network) forward(from *Host) error {
+	// #nosec G404 G115 -- chance of a test, from its small numbers
 	random := rand.New(rand.NewPCG(n.seed, uint64(from.index)))
 	busy := make([]time.Time, len(n.hosts)) // until when packets to each host are under way
 	buf := make([]byte, 64<<10)
