@@ -1,3 +1,5 @@
+// #nosec G115 -- the protocol's sizes and types are signed; what is negative is refused; what is written is bounded by max-body-size.
+
 package protocol
 
 import "encoding/binary"

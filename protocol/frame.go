@@ -1,3 +1,5 @@
+// #nosec G115 -- sizes and types are signed in the protocol, and bounded by max-msg-size; what is negative is refused. Times are the same 64 bits.
+
 package protocol
 
 import (
