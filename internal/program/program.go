@@ -17,13 +17,6 @@ import (
 	"syscall"
 )
 
-// Version is Millrace's own version, and Released the day of it; releases set them with
-// -ldflags -X.
-var (
-	Version  = "0.1.0-dev"
-	Released = "2026-11-21"
-)
-
 // Stdio is a program's standard streams, so that tests can run one in process.
 type Stdio struct {
 	In       io.Reader

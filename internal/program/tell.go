@@ -22,7 +22,11 @@ func (p Program) as() string { return cmp.Or(p.called, p.Name) }
 // tell prints what own asks for, or the help, and returns the exit status.
 func (p Program) tell(own *own, fs *flag.FlagSet, std Stdio) int {
 	if own.version.asked {
-		_, err := fmt.Fprintf(std.Out, "%s v%s (speaks NSQ %s, built w/%s)\n", p.Name, Version, protocol.Version, runtime.Version())
+		commit := builtFrom()
+		if commit != "" {
+			commit = "commit " + commit + ", "
+		}
+		_, err := fmt.Fprintf(std.Out, "%s v%s (speaks NSQ %s, %sbuilt w/%s)\n", p.Name, Version, protocol.Version, commit, runtime.Version())
 		return p.status(fs, std, err)
 	}
 	page, wrong := p.page(fs, std)
