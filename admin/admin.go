@@ -109,15 +109,24 @@ func (d *Daemon) daemons() (*cluster.Cluster, error) {
 	if c.TLS, err = s.clientTLS(d.log); err != nil {
 		return nil, err
 	}
-	if s.TokenFile != "" {
-		text, err := os.ReadFile(s.TokenFile)
-		if err != nil {
-			return nil, fmt.Errorf("http-client-token-file: %w", err)
-		}
-		line, _, _ := strings.Cut(string(text), "\n")
-		c.Token, c.TokenSealed = strings.TrimSpace(line), s.Client.RootCA != ""
+	if c.Token, err = s.token(); err != nil {
+		return nil, err
 	}
+	c.TokenSealed = s.Client.RootCA != ""
 	return cluster.New(c, d.log)
+}
+
+// token is what daemons are shown; empty is nothing.
+func (s *Settings) token() (string, error) {
+	if s.TokenFile == "" {
+		return "", nil
+	}
+	text, err := os.ReadFile(s.TokenFile)
+	if err != nil {
+		return "", fmt.Errorf("http-client-token-file: %w", err)
+	}
+	line, _, _ := strings.Cut(string(text), "\n")
+	return strings.TrimSpace(line), nil
 }
 
 // HTTPAddr is the first address that browsers come to.

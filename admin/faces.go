@@ -33,10 +33,9 @@ func (f *faces) handler() (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	who, err := signin.New(signin.Settings{
-		Base: base, File: s.UsersFile, Proxies: s.TrustedProxies, ProxyHeader: s.ProxyHeader, Admins: s.Admins, Operators: s.Operators,
-		KeyFile: s.SessionKeyFile, Refuse: f.refuse, Signed: f.signed,
-	}, f.log)
+	people := s.whoComes(base)
+	people.Refuse, people.Signed = f.refuse, f.signed
+	who, err := signin.New(people, f.log)
 	if err != nil {
 		return nil, err
 	}

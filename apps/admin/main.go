@@ -26,6 +26,7 @@ func declare(fs *flag.FlagSet) func() *admin.Settings {
 	settings := admin.DefaultSettings()
 	settings.Flags(fs)
 	fs.Bool(hashFlag, false, "read a password from standard input, print what stands for it in --users-file, and end")
+	program.Instead(fs, hashFlag)
 	program.ConfigFile(fs)
 	origins := program.OriginsOf(fs)
 	return func() *admin.Settings {
@@ -38,6 +39,7 @@ const hashFlag = "hash-password"
 
 func setup(fs *flag.FlagSet, std program.Stdio) func(context.Context) error {
 	read := declare(fs)
+	program.Checkable(fs, func() error { return read().Validate() }, func() error { return read().CheckFiles() })
 	return func(ctx context.Context) error {
 		if fs.Lookup(hashFlag).Value.String() == "true" {
 			return hashPassword(std)

@@ -24,6 +24,7 @@ func main() {
 
 func setup(fs *flag.FlagSet, std program.Stdio) func(ctx, term context.Context) error {
 	read := declare(fs)
+	program.Checkable(fs, func() error { return read().validate() }, func() error { return read().checkFiles() })
 	return func(ctx, term context.Context) error {
 		hangups := program.CatchHangups()
 		defer hangups.Release()

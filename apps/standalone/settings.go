@@ -1,7 +1,11 @@
 package main
 
 import (
+	"errors"
 	"flag"
+	"io/fs"
+	"os"
+	"strings"
 
 	"github.com/millrace-mq/millrace/admin"
 	"github.com/millrace-mq/millrace/internal/program"
@@ -48,6 +52,42 @@ func declare(fs *flag.FlagSet) func() *settings {
 		fs.Visit(func(f *flag.Flag) { s.watchIfFree = s.watchIfFree && f.Name != "admin-http-address" })
 		return s
 	}
+}
+
+// validate says what is wrong with the settings of all three. Where lookupd is nobody
+// sets, so it does not matter yet.
+func (s *settings) validate() error {
+	watch := s.watch
+	watch.Lookupds = []string{"127.0.0.1:4161"}
+	errs := []error{s.queues.Validate(), under("lookupd-", s.lookup.Validate())}
+	if watch.HTTPAddress != "" {
+		errs = append(errs, under("admin-", watch.Validate()))
+	}
+	return errors.Join(errs...)
+}
+
+// under is err with the flags' names as they are here.
+func under(prefix string, err error) error {
+	if err == nil {
+		return nil
+	}
+	var errs []error
+	for line := range strings.Lines(err.Error()) {
+		if strings.HasPrefix(line, "tcp-address") || strings.HasPrefix(line, "http-address") {
+			line = prefix + line
+		}
+		errs = append(errs, errors.New(strings.TrimSuffix(line, "\n")))
+	}
+	return errors.Join(errs...)
+}
+
+// checkFiles says what is wrong with what the settings name. The data path is made if it
+// is missing.
+func (s *settings) checkFiles() error {
+	if _, err := os.Stat(s.queues.DataPath); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return program.CheckDirectory("data-path", s.queues.DataPath)
 }
 
 // reload reads the settings again and changes what can be changed in all daemons, or

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"math"
 	"os"
 	"regexp"
@@ -52,8 +53,7 @@ type config struct {
 // have been given. The error tells everything that is wrong with the file.
 // warnings are lines about what has no effect.
 func readConfig(fs *flag.FlagSet, path string) (warnings []string, err error) {
-	// #nosec G304 -- the operator's file
-	text, err := os.ReadFile(path)
+	text, err := readBounded(path)
 	if err != nil {
 		return nil, fmt.Errorf("config: %w", err)
 	}
@@ -66,11 +66,36 @@ func readConfig(fs *flag.FlagSet, path string) (warnings []string, err error) {
 	}
 	c := &config{fs: fs, path: path, text: string(text), given: givenIn(fs)}
 	for _, key := range meta.Keys() { // in the file's order
+		if len(c.errs) >= maxComplaints {
+			c.errs = append(c.errs, fmt.Errorf("config %s: more is wrong: these were the first %d", path, maxComplaints))
+			break
+		}
 		if len(key) == 1 {
 			c.set(key[0], values[key[0]])
 		}
 	}
 	return c.warnings, errors.Join(c.errs...)
+}
+
+// maxConfig is the most bytes of a config file: with every setting and a comment to each
+// it has some 20,000. What has more is some other file, and is not read into memory.
+const maxConfig = 1 << 20
+
+// maxComplaints is how many there are about a file. One that has more is not meant for
+// the program, and to look for what was meant by each of its keys takes long.
+const maxComplaints = 50
+
+func readBounded(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxConfig+1))
+	if err == nil && len(text) > maxConfig {
+		err = fmt.Errorf("%s has more than %d bytes: it is no config file", path, maxConfig)
+	}
+	return text, err
 }
 
 // where names the line of the key. The parser does not tell it.
@@ -107,7 +132,7 @@ func (c *config) set(key string, value any) {
 	} else if c.given[f.Name] {
 		return
 	}
-	if err := choose(c.fs, f, values, FromFile); err != nil {
+	if err := choose(c.fs, f, values, FromFile, oneLine(strings.TrimPrefix(c.where(key), "config "))); err != nil {
 		c.complain(key, "%s: %s", key, refusal(f, kindInFile(f), err))
 	}
 }

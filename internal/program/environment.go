@@ -41,7 +41,7 @@ func readEnvironment(fs *flag.FlagSet, environ []string) (warnings []string, err
 	fs.VisitAll(func(f *flag.Flag) {
 		name := variable(fs, f.Name)
 		value, set := e.values[name]
-		if !set || everyPrograms(f.Name) || isKey(f) {
+		if !set || !isSetting(fs, f.Name) || isKey(f) {
 			return
 		}
 		delete(e.values, name)
@@ -68,7 +68,7 @@ func (e *environment) set(f *flag.Flag, name, value string) {
 		// Where commas are part of a value, lines are all that can divide two.
 		values = strings.FieldsFunc(value, func(c rune) bool { return c == '\n' || c == '\r' })
 	}
-	if err := choose(e.fs, f, values, FromEnvironment); err != nil {
+	if err := choose(e.fs, f, values, FromEnvironment, name); err != nil {
 		e.errs = append(e.errs, fmt.Errorf("environment %s %q: %s", name, value, refusal(f, kind(f), err)))
 	}
 }
@@ -88,7 +88,7 @@ func (e *environment) guess() {
 	var names []string
 	prefix := variable(e.fs, "")
 	e.fs.VisitAll(func(f *flag.Flag) {
-		if rest := strings.TrimPrefix(variable(e.fs, f.Name), prefix); !hidden(f) && !everyPrograms(f.Name) && len(rest) >= minGuess {
+		if rest := strings.TrimPrefix(variable(e.fs, f.Name), prefix); !hidden(f) && isSetting(e.fs, f.Name) && len(rest) >= minGuess {
 			names = append(names, rest)
 		}
 	})

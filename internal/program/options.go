@@ -50,7 +50,7 @@ func Options(fs *flag.FlagSet) []Option {
 	})
 	var options []Option
 	fs.VisitAll(func(f *flag.Flag) {
-		if hidden(f) || everyPrograms(f.Name) || f.Name == configFlag {
+		if hidden(f) || !isSetting(fs, f.Name) || f.Name == configFlag {
 			return
 		}
 		key, ok := keys[f.Name]

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// The flags that every program has. They are no settings.
+// The flags that every program has. They are no settings, nor are those of Checkable.
 const (
 	versionFlag    = "version"
 	manualFlag     = "man"
@@ -16,7 +16,7 @@ const (
 )
 
 func everyPrograms(name string) bool {
-	return name == versionFlag || name == manualFlag || name == completionFlag
+	return name == versionFlag || name == manualFlag || name == completionFlag || name == checkFlag || name == printFlag
 }
 
 // own are the values of these flags.
@@ -43,7 +43,9 @@ func (o *own) tells() bool { return o.version.asked || o.manual || o.shell != ""
 type ledger struct {
 	asked bool
 	by    map[string]Source // by the flags' names
+	where map[string]string // which variable, which line of which file
 	args  []string          // the command line that Run was given
+	acts  map[string]bool   // flags that are no settings: what is done instead
 }
 
 // String implements flag.Value.
@@ -61,13 +63,31 @@ func (l *ledger) Get() any { return l.asked }
 // IsBoolFlag has the flag package take it without a value.
 func (l *ledger) IsBoolFlag() bool { return true }
 
-// choose sets f as source says; values are several, or none, if it is a list.
-func choose(fs *flag.FlagSet, f *flag.Flag, values []string, source Source) error {
+// Instead says that the flag called name is no setting but has something else done than
+// what the program is for. It is not taken from the environment, nor from a config file.
+func Instead(fs *flag.FlagSet, name string) {
+	if l := ledgerOf(fs); l != nil {
+		if l.acts == nil {
+			l.acts = make(map[string]bool)
+		}
+		l.acts[name] = true
+	}
+}
+
+// isSetting reports whether the flag called name is a setting of fs.
+func isSetting(fs *flag.FlagSet, name string) bool {
+	l := ledgerOf(fs)
+	return !everyPrograms(name) && (l == nil || !l.acts[name])
+}
+
+// choose sets f as source says, and where in it; values are several, or none, if it is a
+// list.
+func choose(fs *flag.FlagSet, f *flag.Flag, values []string, source Source, where string) error {
 	if l := ledgerOf(fs); l != nil {
 		if l.by == nil {
-			l.by = make(map[string]Source)
+			l.by, l.where = make(map[string]Source), make(map[string]string)
 		}
-		l.by[f.Name] = source
+		l.by[f.Name], l.where[f.Name] = source, where
 	}
 	for _, v := range values {
 		if err := fs.Set(f.Name, v); err != nil {

@@ -88,10 +88,12 @@ func (p Program) Run(ctx context.Context, args []string, std Stdio) int {
 	for _, w := range warnings {
 		fmt.Fprintf(std.Err, "%s: warning: %s\n", p.Name, w)
 	}
-	if err = errors.Join(wrong, err); err == nil {
-		err = run(ctx)
+	check := checkedOf(fs)
+	err = check.complaints(errors.Join(wrong, err))
+	if asked, wrong := check.inspect(fs, std.Out, err); asked || wrong != nil {
+		return p.status(fs, std, wrong)
 	}
-	return p.status(fs, std, err)
+	return p.status(fs, std, run(ctx))
 }
 
 // flags are the program's and every program's.
@@ -118,7 +120,12 @@ func (p Program) status(fs *flag.FlagSet, std Stdio, err error) int {
 // begins with its name; nobody has typed what comes from the environment, so its
 // variable is named, too.
 func complain(w io.Writer, fs *flag.FlagSet, err error) {
+	said := make(map[string]bool) // several parts may have the same to say
 	for line := range strings.Lines(err.Error()) {
+		if said[line] {
+			continue
+		}
+		said[line] = true
 		line = strings.TrimSuffix(line, "\n")
 		name := strings.TrimLeft(line, "-")
 		name = name[:max(strings.IndexAny(name, ": "), 0)]

@@ -1,6 +1,7 @@
 package program
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -22,19 +23,17 @@ func Again[S any](fs *flag.FlagSet, declare func(*flag.FlagSet) func() S) func()
 			own.version.args = l.args
 		}
 		read := declare(again)
-		if err := parse(again, own.version.args); err != nil {
-			return s, err
+		if checkedOf(fs) != nil {
+			Checkable(again, nil, nil) // has no effect any more, but may stand in the command line: --check-config=false
 		}
+		err = parse(again, own.version.args)
 		if f := again.Lookup(configFlag); f != nil && f.Value.String() != "" {
 			if err := canBeReread(f.Value.String()); err != nil {
 				return s, err
 			}
 		}
-		// What has no effect was told at the start.
-		if _, err := settle(again, os.Environ()); err != nil {
-			return s, err
-		}
-		return read(), nil
+		_, wrong := settle(again, os.Environ()) // what has no effect was told at the start
+		return read(), errors.Join(err, wrong)
 	}
 }
 

@@ -114,10 +114,12 @@ func (r *Running[D, S]) Prepare(reread func() (*S, error)) (p *Pending, err erro
 		return nil, ErrEnding
 	}
 	to, err := reread()
-	if err != nil {
-		return nil, err
+	if err == nil {
+		err = r.kind.Validate(to)
+	} else if to != nil { // all complaints at once
+		err = errors.Join(err, further(err, r.kind.Validate(to)))
 	}
-	if err := r.kind.Validate(to); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	p = &Pending{release: r.turn.Unlock, found: Reloaded{Changed: []Difference{}, NeedsRestart: []Difference{}}}
