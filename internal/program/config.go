@@ -1,6 +1,7 @@
 package program
 
 import (
+	"bytes"
 	"errors"
 	"flag"
 	"fmt"
@@ -79,7 +80,7 @@ func readConfig(fs *flag.FlagSet, path string) (warnings []string, err error) {
 
 // maxConfig is the most bytes of a config file: with every setting and a comment to each
 // it has some 20,000. What has more is some other file, and is not read into memory.
-const maxConfig = 1 << 20
+const maxConfig = 128 << 10
 
 // maxComplaints is how many there are about a file. One that has more is not meant for
 // the program, and to look for what was meant by each of its keys takes long.
@@ -95,7 +96,26 @@ func readBounded(path string) ([]byte, error) {
 	if err == nil && len(text) > maxConfig {
 		err = fmt.Errorf("%s has more than %d bytes: it is no config file", path, maxConfig)
 	}
+	if err == nil {
+		err = shallow(path, text)
+	}
 	return text, err
+}
+
+// shallow refuses keys of very many parts: the parser would take memory by the square of
+// their number.
+func shallow(path string, text []byte) error {
+	n := 0
+	for line := range bytes.Lines(text) {
+		n++
+		if end := bytes.IndexAny(line, "=\"'#"); end >= 0 {
+			line = line[:end]
+		}
+		if bytes.Count(line, []byte(".")) > 100 {
+			return fmt.Errorf("%s:%d: is no setting", path, n)
+		}
+	}
+	return nil
 }
 
 // where names the line of the key. The parser does not tell it.

@@ -1,0 +1,16 @@
+package main
+
+import (
+	"flag"
+	"os"
+	"testing"
+
+	"github.com/millrace-mq/millrace/internal/program/programtest"
+	"github.com/millrace-mq/millrace/lookupd"
+)
+
+// TestSettingsPage wants docs/SETTINGS.md to say of each setting what the program does;
+// REWRITE=1 writes it.
+func TestSettingsPage(t *testing.T) {
+	programtest.Page(t, "../../docs/SETTINGS.md", "lookupd", lookupd.Live(), func(fs *flag.FlagSet) { declare(fs) }, os.Getenv("REWRITE") != "")
+}
