@@ -102,12 +102,15 @@ func readBounded(path string) ([]byte, error) {
 	return text, err
 }
 
-// shallow refuses keys of very many parts: the parser would take memory by the square of
-// their number.
+// shallow refuses keys of very many parts and tables in tables: the parser would take
+// time and memory by the square of their number.
 func shallow(path string, text []byte) error {
 	n := 0
 	for line := range bytes.Lines(text) {
 		n++
+		if bytes.Count(line, []byte("{")) > 100 {
+			return fmt.Errorf("%s:%d: is no setting", path, n)
+		}
 		if end := bytes.IndexAny(line, "=\"'#"); end >= 0 {
 			line = line[:end]
 		}
