@@ -21,93 +21,6 @@ const (
 	mostInt   = 1 << 53 // beyond it a number is none of ours
 )
 
-// file appends to a file, and opens it anew when it was moved away. It is used by
-// one goroutine.
-type file struct {
-	path string
-	f    *os.File
-	torn bool // the last line may have no end
-}
-
-func openFile(path string) (*file, error) {
-	f := &file{path: path}
-	return f, f.open()
-}
-
-func (f *file) open() error {
-	opened, err := os.OpenFile(f.path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
-	if err != nil {
-		return fmt.Errorf("audit-file %s: cannot be opened for writing: %w", f.path, err)
-	}
-	f.f, f.torn = opened, !endsWell(f.path)
-	return nil
-}
-
-// endsWell reports whether a file is empty or ends with a newline.
-func endsWell(path string) bool {
-	info, err := os.Stat(path)
-	if err != nil || !info.Mode().IsRegular() || info.Size() == 0 {
-		return true
-	}
-	// #nosec G304 -- the operator's file
-	f, err := os.Open(path)
-	if err != nil {
-		return false
-	}
-	defer f.Close()
-	var end [1]byte
-	_, err = f.ReadAt(end[:], info.Size()-1)
-	return err == nil && end[0] == '\n'
-}
-
-// write appends a line with one call of the system, so that lines of several
-// processes do not mix.
-func (f *file) write(e *Entry) error {
-	if f.moved() {
-		_ = f.close()
-	}
-	if f.f == nil {
-		if err := f.open(); err != nil {
-			return err
-		}
-	}
-	line, err := json.Marshal(e)
-	if err != nil {
-		return fmt.Errorf("encoding entry %d: %w: %w", e.Number, err, errGivenUp)
-	}
-	if f.torn {
-		line = append([]byte{'\n'}, line...)
-	}
-	n, err := f.f.Write(append(line, '\n'))
-	if n > 0 {
-		f.torn = err != nil
-	}
-	return err // an os.PathError, which names the file
-}
-
-// moved reports whether the file is no more where it was opened, as after a rotation
-// of logs.
-func (f *file) moved() bool {
-	if f.f == nil {
-		return false
-	}
-	there, err := os.Stat(f.path)
-	if err != nil {
-		return errors.Is(err, os.ErrNotExist)
-	}
-	ours, err := f.f.Stat()
-	return err != nil || !os.SameFile(there, ours)
-}
-
-func (f *file) close() error {
-	if f.f == nil {
-		return nil
-	}
-	err := f.f.Close()
-	f.f = nil
-	return err
-}
-
 // readBack returns the entries that a file ends with, keep at most, by number. What
 // is no entry is left out: the last line may be torn, and others may be somebody
 // else's.
@@ -167,7 +80,7 @@ func decodeLine(line []byte) *Entry {
 	if err := json.Unmarshal(line, e); err != nil || e.Number == 0 || e.Number > mostInt {
 		return nil
 	}
-	*e = e.trimmed()
+	*e = e.Bounded()
 	if !e.Done {
 		e.Done, e.Interrupted = true, true
 	}

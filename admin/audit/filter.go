@@ -31,7 +31,7 @@ func (l *Log) List(f Filter) []Entry {
 			break
 		}
 		if f.wants(e) {
-			found = append(found, e.shared())
+			found = append(found, shared(e))
 		}
 	}
 	return found
@@ -41,11 +41,11 @@ func (f *Filter) wants(e *Entry) bool {
 	same := func(wanted, is string) bool { return wanted == "" || wanted == is }
 	return (f.Before == 0 || e.Number < f.Before) &&
 		same(f.Who, e.Who) && same(f.Action, e.Action) && same(f.Topic, e.Topic) &&
-		(f.Text == "" || e.says(f.Text))
+		(f.Text == "" || says(e, f.Text))
 }
 
 // says reports whether a text, in lower case, is in e.
-func (e *Entry) says(text string) bool {
+func says(e *Entry, text string) bool {
 	has := func(s string) bool { return strings.Contains(strings.ToLower(s), text) }
 	if slices.ContainsFunc([]string{
 		e.Who, e.Role, e.How, e.From, e.UserAgent, e.Via, e.Action, e.Topic, e.Channel, e.Node, e.Detail, e.URL, e.Refused,

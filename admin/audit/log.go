@@ -1,3 +1,7 @@
+// Package audit remembers who changed what, when, from where and with which result:
+// in memory for the page, in a file of JSON lines if there is one, and told to a
+// webhook whose failure never stops anything. What an entry is, and the file, is
+// internal/audit's, which all daemons share.
 package audit
 
 import (
@@ -10,8 +14,15 @@ import (
 	"sync"
 	"time"
 
+	"github.com/millrace-mq/millrace/internal/audit"
 	"github.com/millrace-mq/millrace/internal/httpapi"
 )
+
+// Entry is something that was done, or refused.
+type Entry = audit.Entry
+
+// Result is what one daemon answered.
+type Result = audit.Result
 
 // Settings say what is kept and who is told.
 type Settings struct {
@@ -33,9 +44,9 @@ const (
 type Log struct {
 	keep    int
 	sparing *httpapi.Sparing
-	file    *file   // nil: none
-	lines   *outbox // to the file; nil: none
-	calls   *outbox // to the webhook; nil: none
+	file    *audit.File // nil: none
+	lines   *outbox     // to the file; nil: none
+	calls   *outbox     // to the webhook; nil: none
 
 	mu      sync.Mutex               // guards what follows; never held across a send or I/O
 	entries []*Entry                 // by number. What is pointed to never changes: it is replaced
@@ -68,7 +79,7 @@ func New(s Settings, log *slog.Logger) (*Log, error) {
 	if s.File != "" && l.keep > 0 {
 		back, err := readBack(s.File, l.keep, log)
 		if err == nil {
-			l.file, err = openFile(s.File)
+			l.file, err = audit.OpenFile(s.File)
 		}
 		errs = append(errs, err)
 		l.lines = newOutbox("audit file", l.write, true, l.sparing)
@@ -76,7 +87,7 @@ func New(s Settings, log *slog.Logger) (*Log, error) {
 	}
 	if err := errors.Join(errs...); err != nil {
 		if l.file != nil {
-			_ = l.file.close()
+			_ = l.file.Close()
 		}
 		return nil, err
 	}
@@ -92,7 +103,14 @@ func (l *Log) take(back []*Entry) {
 	l.evict()
 }
 
-func (l *Log) write(_ context.Context, e *Entry) error { return l.file.write(e) }
+func (l *Log) write(_ context.Context, e *Entry) error {
+	line, err := e.Line()
+	if err != nil {
+		return fmt.Errorf("encoding entry %d: %w: %w", e.Number, err, errGivenUp)
+	}
+	_, err = l.file.Append(append(line, '\n'))
+	return err
+}
 
 // Run writes and tells what is logged until ctx ends; then it writes what is left,
 // entries that have not ended as they are, and closes the file. The webhook gets
@@ -112,7 +130,7 @@ func (l *Log) Run(ctx context.Context) error {
 	defer stop()
 	parts.Go(func() {
 		l.lines.run(lines)
-		if err := l.file.close(); err != nil {
+		if err := l.file.Close(); err != nil {
 			l.sparing.Warn("cannot close the audit file", "error", err)
 		}
 	})
@@ -153,7 +171,7 @@ func (l *Log) writeOpen() {
 // given to it here. Texts that are too long are cut. One that was refused has ended
 // with that.
 func (l *Log) Begin(e Entry) uint64 {
-	e = e.trimmed()
+	e = e.Bounded()
 	if e.At.IsZero() {
 		e.At = time.Now()
 	}
@@ -177,19 +195,19 @@ func (l *Log) Begin(e Entry) uint64 {
 // before, if something was, which then told how far it was. It is ignored if the entry
 // has ended.
 func (l *Log) Result(number uint64, r Result) {
-	r = r.trimmed()
+	r = r.Bounded()
 	l.replace(number, func(e *Entry) {
 		at := slices.IndexFunc(e.Results, func(old Result) bool { return old.Node == r.Node })
 		if at >= 0 && r.Node != "" {
 			e.Results = slices.Clone(e.Results) // others may be looking at them
-			l.bytes += r.size() - e.Results[at].size()
+			l.bytes += resultSize(&r) - resultSize(&e.Results[at])
 			e.Results[at] = r
 			return
 		}
-		if len(e.Results) < mostResult {
+		if len(e.Results) < audit.MostResults {
 			// Whoever has an earlier version sees its own length of this array only.
 			e.Results = append(e.Results, r)
-			l.bytes += r.size()
+			l.bytes += resultSize(&r)
 		}
 	})
 }
@@ -231,7 +249,7 @@ func (l *Log) finish(e *Entry) {
 
 func (l *Log) add(e *Entry) {
 	l.entries = append(l.entries, e)
-	l.bytes += e.size()
+	l.bytes += size(e)
 	if e.Refused != "" {
 		l.refused++
 	}
@@ -249,7 +267,7 @@ func (l *Log) evict() {
 		}
 		e := l.entries[at]
 		l.entries = slices.Delete(l.entries, at, at+1)
-		l.bytes -= e.size()
+		l.bytes -= size(e)
 		if e.Refused != "" {
 			l.refused--
 		}
@@ -267,6 +285,18 @@ func (l *Log) place(number uint64) (at int, found bool) {
 		return 0
 	})
 }
+
+// size is about what an entry takes in memory.
+func size(e *Entry) int {
+	n := 400 + len(e.Who) + len(e.From) + len(e.UserAgent) + len(e.Action) + len(e.Topic) + len(e.Channel) + len(e.Node) +
+		len(e.Detail) + len(e.URL) + len(e.Refused)
+	for i := range e.Results {
+		n += resultSize(&e.Results[i])
+	}
+	return n
+}
+
+func resultSize(r *Result) int { return 64 + len(r.Node) + len(r.Error) + len(r.Note) }
 
 func (l *Log) find(number uint64) *Entry {
 	if at, found := l.place(number); found {
@@ -290,13 +320,13 @@ func (l *Log) Get(number uint64) (Entry, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if e := l.find(number); e != nil {
-		return e.shared(), true
+		return shared(e), true
 	}
 	return Entry{}, false
 }
 
 // shared is a copy that can be appended to without harm.
-func (e *Entry) shared() Entry {
+func shared(e *Entry) Entry {
 	c := *e
 	c.Results = slices.Clip(c.Results)
 	return c

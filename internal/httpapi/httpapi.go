@@ -111,6 +111,9 @@ func (r *Router) refuse(w http.ResponseWriter, req *http.Request, err error) {
 		r.log.Error("request failed", "method", req.Method, "path", req.URL.Path, "error", err)
 		e = &Error{http.StatusInternalServerError, "INTERNAL_ERROR"}
 	}
+	if d := DeedOf(req.Context()); d != nil {
+		d.Refusal = err
+	}
 	body, _ := json.Marshal(struct {
 		Message string `json:"message"`
 	}{e.Code})

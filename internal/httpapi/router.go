@@ -28,7 +28,9 @@ type Router struct {
 	policy  access.Policy // nil: everything is allowed
 	scopes  map[string]Scope
 	routes  []Route
-	observe Observer // nil: nobody wants to know
+	observe Observer        // nil: nobody wants to know
+	deeds   func(*Deed)     // nil: likewise
+	further map[string]bool // paths of which deeds is told although their action is not Change
 	log     *slog.Logger
 	sparing *Sparing
 	heavy   heavy
@@ -183,18 +185,25 @@ func (r *Router) route(method, path string, action access.Action, h http.Handler
 		panic(method + " " + path + ": no action is said") // a slip in the code
 	}
 	scope := r.scopes[path]
-	r.routes = append(r.routes, Route{method, path, action, scope})
-	r.router.HandlerFunc(method, path, func(w http.ResponseWriter, req *http.Request) {
-		if o, ok := w.(*observed); ok {
-			o.path = path
-		}
+	route := Route{method, path, action, scope}
+	r.routes = append(r.routes, route)
+	asked := r.watch(route, func(w http.ResponseWriter, req *http.Request) {
 		if r.policy != nil {
 			if err := r.ask(req, action, scope); err != nil {
+				if d := DeedOf(req.Context()); d != nil {
+					d.Denied = true
+				}
 				r.refuse(w, req, err)
 				return
 			}
 		}
 		h(w, req)
+	})
+	r.router.HandlerFunc(method, path, func(w http.ResponseWriter, req *http.Request) {
+		if o, ok := w.(*observed); ok {
+			o.path = path
+		}
+		asked(w, req)
 	})
 }
 
