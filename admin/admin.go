@@ -27,6 +27,7 @@ import (
 	"github.com/millrace-mq/millrace/admin/sampler"
 	"github.com/millrace-mq/millrace/admin/signin"
 	"github.com/millrace-mq/millrace/admin/trouble"
+	"github.com/millrace-mq/millrace/internal/access"
 	"github.com/millrace-mq/millrace/internal/httpapi"
 	"github.com/millrace-mq/millrace/internal/listen"
 	"github.com/millrace-mq/millrace/internal/program"
@@ -41,6 +42,7 @@ type Daemon struct {
 	stopping   chan struct{} // closed when Run is to end
 
 	audit   *audit.Log
+	access  *access.File // nil without
 	actions *actions.Actions
 	sampler *sampler.Sampler
 	cluster *cluster.Cluster
@@ -88,6 +90,11 @@ func (d *Daemon) assemble() (err error) {
 	s := d.now()
 	if d.audit, err = audit.New(audit.Settings{File: s.AuditFile, Webhook: s.Webhook, Keep: s.AuditKeep}, d.log); err != nil {
 		return err
+	}
+	if s.AccessFile != "" {
+		if d.access, err = access.Open(s.AccessFile, d.log); err != nil {
+			return err
+		}
 	}
 	if d.cluster, err = d.daemons(); err != nil {
 		return err
@@ -161,6 +168,7 @@ func (d *Daemon) Close() error {
 func (d *Daemon) Run(ctx context.Context) error {
 	d.past.load()
 	d.log.Info("admin is up", "http", d.web.String(), "https", d.https.String(), "base path", d.now().BasePath, "read only", d.now().ReadOnly)
+	d.tellWhatIsOpen()
 	serving, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	defer context.AfterFunc(serving, func() { close(d.stopping) })()
@@ -181,6 +189,9 @@ func (d *Daemon) Run(ctx context.Context) error {
 	}
 	parts.Go(func() { stop(d.sampler.Run(serving)) })
 	parts.Go(func() { stop(d.actions.Run(serving)) })
+	if d.access != nil {
+		parts.Go(func() { stop(d.access.Run(serving)) })
+	}
 	parts.Go(func() { d.past.run(serving) })
 	<-serving.Done()
 	d.running.Close()
@@ -203,10 +214,23 @@ func (d *Daemon) open(who *signin.Signin) error {
 		return nil
 	}
 	for _, a := range append(d.web.Reachable(), d.https.Reachable()...) {
-		return fmt.Errorf("http-address %s: whoever comes could do everything: name users with --users-file, "+
-			"or a proxy with --trusted-proxy, or listen on 127.0.0.1", a)
+		return fmt.Errorf("http-address %s: whoever comes could do everything: name users with --users-file "+
+			"or --access-file, or a proxy with --trusted-proxy, or listen on 127.0.0.1", a)
 	}
 	return nil
+}
+
+// tellWhatIsOpen logs at which addresses other machines come in clear. That everybody may
+// come is refused (open).
+func (d *Daemon) tellWhatIsOpen() {
+	if d.now().RequiresTLS() == "true" {
+		return
+	}
+	for _, a := range d.web.Reachable() {
+		d.log.Warn("unencrypted on the network", "address", a, "flag", "http-address",
+			"who", "whoever is on the way reads passwords, tokens and messages, and can act as who is signed in",
+			"to close it", "--tls-cert, --tls-key and --tls-required=true, or a proxy with TLS and --http-address on loopback")
+	}
 }
 
 // base is the base path as guard wants it.

@@ -34,7 +34,7 @@ func (f *faces) handler() (http.Handler, error) {
 		return nil, err
 	}
 	people := s.whoComes(base)
-	people.Refuse, people.Signed = f.refuse, f.signed
+	people.Refuse, people.Signed, people.Access = f.refuse, f.signed, f.access
 	who, err := signin.New(people, f.log)
 	if err != nil {
 		return nil, err

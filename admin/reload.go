@@ -39,7 +39,15 @@ var settable = program.Kind[Settings]{
 // if anything is wrong with any setting, nothing changes. What somebody has changed
 // over HTTP is put back. It may be called at any time, by several at once.
 func (d *Daemon) Reload() (program.Reloaded, error) {
+	if d.access != nil {
+		if err := d.access.Check(); err != nil { // or half of it would be changed
+			return program.Reloaded{}, err
+		}
+	}
 	found, err := d.running.Reload()
+	if d.access != nil && err == nil {
+		err = d.access.Reload()
+	}
 	if d.now().Together == nil { // else that tells it, once
 		program.TellReload(d.log, found, err)
 	}

@@ -65,6 +65,11 @@ type Settings struct {
 	// ConfigFrom is the network from which /config may be asked; empty is any.
 	ConfigFrom string
 
+	// AccessFile is the daemons' file of who may do what (TOML): whoever it names, by a token
+	// or a certificate, may sign in, with the role that his rights on all topics amount to.
+	// It is read again when it changes.
+	AccessFile string
+
 	// AuditFile gets a line of JSON for each change; Webhook is posted it; AuditKeep is how
 	// many are shown.
 	AuditFile, Webhook string
@@ -153,6 +158,7 @@ func (s *Settings) daemonFlags(fs *flag.FlagSet) {
 // peopleFlags are about those who come.
 func (s *Settings) peopleFlags(fs *flag.FlagSet) {
 	fs.StringVar(&s.UsersFile, "users-file", s.UsersFile, "`file` with users, roles and an OpenID provider, TOML; read again when it changes")
+	fs.StringVar(&s.AccessFile, "access-file", s.AccessFile, "`file` of who may do what, as daemons take it: a token signs in with the role that its rights on all topics amount to; read again when it changes")
 	fs.StringVar(&s.ProxyHeader, "acl-http-header", s.ProxyHeader, "`header` in which a trusted proxy names the user")
 	fs.Var(&s.TrustedProxies, "trusted-proxy", "`address` or network of a proxy whose header is believed; may be repeated")
 	fs.Var(&s.Admins, "admin-user", "`name` of a user, known by the proxy, who may do everything; may be repeated")

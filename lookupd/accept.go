@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/millrace-mq/millrace/internal/access"
+	"github.com/millrace-mq/millrace/internal/audit"
 	"github.com/millrace-mq/millrace/internal/httpapi"
 	"github.com/millrace-mq/millrace/lookupd/registry"
 	"github.com/millrace-mq/millrace/protocol"
@@ -29,6 +30,7 @@ type peerServer struct {
 	tls     *tls.Config  // nil is none
 	needTLS bool
 	policy  access.Policy // nil allows everything
+	audit   *audit.Writer // nil: there is no audit log
 	log     *slog.Logger
 	sparing *httpapi.Sparing // for what anybody on the network can have logged
 

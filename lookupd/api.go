@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/millrace-mq/millrace/internal/access"
+	"github.com/millrace-mq/millrace/internal/audit"
 	"github.com/millrace-mq/millrace/internal/httpapi"
 	"github.com/millrace-mq/millrace/internal/program"
 	"github.com/millrace-mq/millrace/lookupd/metrics"
@@ -33,6 +34,7 @@ type api struct {
 	dir    *directory
 	policy access.Policy      // nil: everybody may do everything
 	tcp    func() metrics.TCP // figures of the other face; nil: none
+	audit  *audit.Writer      // nil: there is no audit log
 	log    *slog.Logger
 
 	settings settings                         // behind /config; nil: there is none
@@ -47,6 +49,9 @@ func (a *api) handler() http.Handler {
 
 func (a *api) router() *httpapi.Router {
 	r := httpapi.NewRouter(a.policy, a.log)
+	if a.audit != nil {
+		r.Watch(a.audit.Deed)
+	}
 	r.Scope(httpapi.OfTopic, "/channels", "/lookup", "/producers/available", "/topic/create", "/topic/delete", "/topic/tombstone",
 		"/create_topic", "/delete_topic", "/tombstone_topic_producer")
 	r.Scope(httpapi.OfChannel, "/channel/create", "/channel/delete", "/create_channel", "/delete_channel")
@@ -108,7 +113,7 @@ func (a *api) createTopic(_ *http.Request, q url.Values) (any, error) {
 	return nil, nil
 }
 
-func (a *api) deleteTopic(_ *http.Request, q url.Values) (any, error) {
+func (a *api) deleteTopic(r *http.Request, q url.Values) (any, error) {
 	topic, err := httpapi.Argument(q, "topic")
 	if err != nil {
 		return nil, err
@@ -117,11 +122,13 @@ func (a *api) deleteTopic(_ *http.Request, q url.Values) (any, error) {
 	a.dir.change(func(r *registry.Registry, _ time.Time) { known = r.DeleteTopic(topic) })
 	if known {
 		a.log.Info("topic deleted", "topic", topic)
+	} else {
+		httpapi.Tell(r, "it was not known")
 	}
 	return nil, nil
 }
 
-func (a *api) tombstone(_ *http.Request, q url.Values) (any, error) {
+func (a *api) tombstone(r *http.Request, q url.Values) (any, error) {
 	topic, err := httpapi.Argument(q, "topic")
 	if err != nil {
 		return nil, err
@@ -138,6 +145,8 @@ func (a *api) tombstone(_ *http.Request, q url.Values) (any, error) {
 	a.dir.change(func(r *registry.Registry, now time.Time) { hidden = r.Tombstone(topic, node, generation, now) })
 	if hidden > 0 {
 		a.log.Info("tombstone set", "topic", topic, "node", node, "generation", generation)
+	} else {
+		httpapi.Tell(r, "the node does not have the topic")
 	}
 	return nil, nil
 }

@@ -1,6 +1,7 @@
 package lookupd
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -8,6 +9,7 @@ import (
 	"github.com/julienschmidt/httprouter"
 
 	"github.com/millrace-mq/millrace/internal/access"
+	"github.com/millrace-mq/millrace/internal/audit"
 	"github.com/millrace-mq/millrace/internal/httpapi"
 	"github.com/millrace-mq/millrace/internal/program"
 )
@@ -60,15 +62,29 @@ func (a *api) setOption(r *http.Request, q url.Values) (any, error) {
 		return nil, &httpapi.Error{Status: http.StatusRequestEntityTooLarge, Code: "INVALID_VALUE"}
 	}
 	key := optionKey(r)
+	before := a.textOf(key)
 	if err := a.settings.set(key, value); err != nil {
+		httpapi.Tell(r, key)
 		return nil, httpapi.RefusedSetting(key, err)
 	}
+	httpapi.Tell(r, fmt.Sprintf("%s: %s -> %s", key, before, a.textOf(key)))
 	a.log.Info("setting changed", "key", key)
 	return a.option(r, q)
 }
 
-func (a *api) reloadSettings(*http.Request, url.Values) (any, error) {
+// textOf is a setting as a flag would be given it.
+func (a *api) textOf(key string) string {
+	for _, s := range a.settings.list() {
+		if s.Key == key {
+			return s.Text
+		}
+	}
+	return ""
+}
+
+func (a *api) reloadSettings(r *http.Request, _ url.Values) (any, error) {
 	found, err := a.reload()
+	httpapi.Tell(r, audit.Reloaded(found))
 	if err != nil {
 		return nil, httpapi.NotReloaded(err)
 	}

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/millrace-mq/millrace/internal/access"
+	"github.com/millrace-mq/millrace/internal/audit"
 	"github.com/millrace-mq/millrace/internal/httpapi"
 	"github.com/millrace-mq/millrace/internal/listen"
 	"github.com/millrace-mq/millrace/internal/program"
@@ -40,7 +41,8 @@ type Daemon struct {
 	https    listen.Listeners // none without a certificate
 	peers    *peerServer
 	api      *api
-	access   *access.File // nil without
+	audit    *audit.Writer // nil: there is no audit log
+	access   *access.File  // nil without
 	log      *slog.Logger
 }
 
@@ -76,6 +78,9 @@ func Listen(s Settings, log *slog.Logger) (d *Daemon, err error) {
 		if opened.https, err = listen.Open(s.HTTPSAddress, s.UnixSocketMode); err != nil {
 			return nil, fmt.Errorf("https-address: %w", err)
 		}
+	}
+	if err := opened.openAudit(&s); err != nil {
+		return nil, err
 	}
 	opened.assemble(certificates)
 	return opened, nil
@@ -116,8 +121,9 @@ func (d *Daemon) assemble(certificates *tls.Config) {
 	dir := newDirectory(s.lasting())
 	d.peers = newPeerServer(dir, self, s.PeerTimeout, d.log)
 	d.peers.tls, d.peers.needTLS, d.peers.policy = certificates, s.RequiresTLS() != "false", d.policy()
+	d.peers.audit = d.audit
 	d.host = self.BroadcastAddress
-	d.api = &api{settings: tellable{d}, reload: d.Reload, dir: dir, policy: d.policy(), tcp: d.peers.Counts, log: d.log}
+	d.api = &api{audit: d.audit, settings: tellable{d}, reload: d.reload, dir: dir, policy: d.policy(), tcp: d.peers.Counts, log: d.log}
 }
 
 // policy is who decides about everything; nil is nobody.
@@ -145,9 +151,9 @@ func (d *Daemon) HTTPAddr() net.Addr { return d.web.Addr() }
 // HTTPSAddr is the first address that they ask at over TLS; nil if there is none.
 func (d *Daemon) HTTPSAddr() net.Addr { return d.https.Addr() }
 
-// Close gives the addresses back. It is for a daemon that will not be run.
+// Close gives the addresses and the audit file back. It is for a daemon that will not be run.
 func (d *Daemon) Close() error {
-	return errors.Join(d.tcp.Close(), d.web.Close(), d.https.Close())
+	return errors.Join(d.tcp.Close(), d.web.Close(), d.https.Close(), d.audit.Close())
 }
 
 // Run serves until ctx ends, and returns nil then, or until one of the faces
@@ -160,6 +166,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	d.tellWhatIsOpen()
 	d.log.Info("lookupd is up", "tcp", d.tcp.String(), "http", d.web.String(), "https", d.https.String(), "tls required", d.now().RequiresTLS())
 
+	endAudit := d.beginAudit(ctx)
 	accepting, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	talking, hangUp := context.WithCancel(context.WithoutCancel(ctx))
@@ -194,31 +201,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	}
 	hangUp()
 	talks.Wait()
+	endAudit(err)
 	d.log.Info("lookupd is down")
 	return err
-}
-
-// tellWhatIsOpen logs what anybody on the network can do, for each address that
-// he can reach.
-func (d *Daemon) tellWhatIsOpen() {
-	s := d.now()
-	if d.access != nil && d.access.Rules().Any() || s.Policy != nil {
-		return
-	}
-	tell := func(from listen.Listeners, flag, who, advice string) {
-		for _, a := range from.Reachable() {
-			d.log.Warn("open to the network", "address", a, "flag", flag, "who", who, "to close it", advice)
-		}
-	}
-	const look = "anybody may look, delete, and hide daemons from consumers"
-	verified := s.TLSClientAuthPolicy == "require-verify"
-	if !verified {
-		tell(d.tcp, "tcp-address", "anybody may register as a daemon, to which consumers then connect", "--tls-client-auth-policy=require-verify")
-	}
-	if s.RequiresTLS() != "true" {
-		tell(d.web, "http-address", look, "listen on loopback, or --tls-required=true")
-	}
-	if !verified {
-		tell(d.https, "https-address", look, "--tls-client-auth-policy=require-verify")
-	}
 }

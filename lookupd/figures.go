@@ -13,6 +13,10 @@ func (a *api) figures() metrics.Figures {
 	if a.tcp != nil {
 		f.TCP = a.tcp()
 	}
+	if a.audit != nil {
+		counts := a.audit.Counts()
+		f.Audit = &counts
+	}
 	var counts registry.Counts
 	a.dir.read(func(r *registry.Registry, now time.Time) { counts = r.Counts(now) })
 	f.Away, f.Topics, f.Channels, f.Registrations, f.Tombstones = counts.Away, counts.Topics, counts.Channels, counts.Registrations, counts.Tombstones

@@ -224,6 +224,7 @@ func (s *session) remains(command string) error {
 // joined logs that the daemon is here, and what is odd about it.
 func (s *session) joined(info protocol.PeerInfo) {
 	s.gauge(+1)
+	s.tell("join", "version "+info.Version)
 	s.log.Info("daemon joined", "daemon", s.peer, "remote", s.who.Remote, "version", info.Version, "extended", s.extended, "tls", s.who.TLS)
 	from, other := elsewhere(s.remote)
 	if other && loopback(info.BroadcastAddress) && s.warned.first(from+" "+info.BroadcastAddress) {
@@ -332,6 +333,7 @@ func (s *session) leave(why error) {
 	case errors.Is(why, os.ErrDeadlineExceeded):
 		reason = fmt.Errorf("silent, or not reading its replies, for %s", s.patience())
 	}
+	s.tell("leave", reason.Error())
 	log("daemon left", "daemon", s.peer, "remote", s.who.Remote, "because", clip(reason.Error()), "replaced", replaced)
 }
 

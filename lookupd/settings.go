@@ -52,6 +52,9 @@ type Settings struct {
 	// process has several daemons, which are reloaded all or not at all.
 	Reread   func() (*Settings, error)
 	Together func() (program.Reloaded, error)
+	// AuditFile gets a line of JSON for everything that changes something; empty is no audit
+	// log. Needs a restart, but the file is opened anew by a reload.
+	AuditFile string
 	// AccessFile says who may register, find daemons and change things; empty lets
 	// everybody. It is read again when it changes.
 	AccessFile string
@@ -93,6 +96,7 @@ func (s *Settings) Flags(fs *flag.FlagSet) {
 	fs.DurationVar(&s.PeerTimeout, "peer-timeout", s.PeerTimeout, "`time` after which a silent daemon's connection is closed")
 	s.TLSFlags(fs, "daemons' and clients'")
 	fs.StringVar(&s.AccessFile, "access-file", s.AccessFile, "`file` that says who may register, find daemons and manage; read again when it changes (default everybody may)")
+	fs.StringVar(&s.AuditFile, "audit-file", s.AuditFile, "`file` that gets a line of JSON for everything that changes something: who, from where, what, and what became of it")
 	fs.StringVar(&s.LogLevel, "log-level", s.LogLevel, "`level` from which on to log: debug, info, warn, error or fatal")
 	fs.StringVar(&s.LogPrefix, "log-prefix", s.LogPrefix, "`text` before each line that is logged")
 	fs.Bool("verbose", false, "")

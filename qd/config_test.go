@@ -17,6 +17,7 @@ import (
 // options are what /config tells of a daemon with default settings: durations
 // in nanoseconds, the level and versions as nsqd's numbers.
 const options = `access_file 
+audit_file 
 auth_http_addresses []
 auth_http_request_method get
 broadcast_address 127.0.0.1

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/millrace-mq/millrace/internal/access"
+	"github.com/millrace-mq/millrace/internal/audit"
 	"github.com/millrace-mq/millrace/internal/httpapi"
 	"github.com/millrace-mq/millrace/internal/listen"
 	"github.com/millrace-mq/millrace/internal/program"
@@ -46,6 +47,7 @@ type Daemon struct {
 	access   *access.File     // nil without
 	failures *access.Failures // of who showed a wrong secret
 	self     protocol.PeerInfo
+	audit    *audit.Writer // nil: there is no audit log
 	started  time.Time
 }
 
@@ -85,8 +87,11 @@ func Listen(s Settings, log *slog.Logger, level *slog.LevelVar) (d *Daemon, err 
 	if d.self, err = d.describe(); err != nil {
 		return nil, err
 	}
+	if d.audit, err = audit.Open(s.AuditFile, d.node(), log); err != nil {
+		return nil, err
+	}
 	d.peers = peers.New(s.ofPeers(lookups, func() protocol.PeerInfo { return d.self }, log))
-	if d.broker, err = broker.Open(s.ofBroker(d.peers.Channels, log)); err != nil {
+	if d.broker, err = broker.Open(s.ofBroker(d.peers.Channels, d.changed, log)); err != nil {
 		return nil, err
 	}
 	d.self.Instance = d.broker.Instance()
@@ -130,6 +135,7 @@ func (d *Daemon) HTTPAddr() net.Addr { return d.http.Addr() }
 // once, and may be called at any time.
 func (d *Daemon) Terminate() {
 	d.log.Info("told to end: a drain comes first", "timeout", d.now().DrainTimeout)
+	d.did(audit.Signal, "drain-node", "timeout="+d.now().DrainTimeout.String(), nil)
 	d.drain.Begin(d.now().DrainTimeout)
 }
 
@@ -152,6 +158,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	holding, release := context.WithCancel(context.WithoutCancel(ctx))
 	defer release()
 
+	endAudit := d.beginAudit(ctx)
 	var faces, core sync.WaitGroup
 	core.Go(func() { stopAccepting(d.broker.Run(holding)) })
 	for _, l := range d.tcp {
@@ -194,6 +201,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	if closed := d.broker.Close(); closed != nil {
 		err = errors.Join(err, fmt.Errorf("keeping messages: %w", closed))
 	}
+	endAudit(err)
 	d.log.Info("qd has ended")
 	return err
 }
@@ -214,7 +222,11 @@ func (d *Daemon) halt() {
 
 // source is where all figures come from.
 func (d *Daemon) source() *stats.Source {
-	return &stats.Source{Broker: d.broker, Clients: d.sessions.Clients, Lookupds: d.peers.Links, Failures: d.failures, Started: d.started}
+	s := &stats.Source{Broker: d.broker, Clients: d.sessions.Clients, Lookupds: d.peers.Links, Failures: d.failures, Started: d.started}
+	if d.audit != nil {
+		s.Audit = d.audit.Counts
+	}
+	return s
 }
 
 func (d *Daemon) statsd() statsd.Config {
@@ -262,11 +274,12 @@ func (d *Daemon) handler() http.Handler {
 		MaxBodySize:   s.MaxBodySize,
 		MaxReqTimeout: s.MaxReqTimeout,
 		Settings:      shown{d},
-		Reload:        d.Reload,
+		Reload:        d.reload,
 		Lookupds:      d.peers,
 		Drain:         d.drain,
 		Policy:        d.policy(),
 		Failures:      d.failures,
+		Audit:         d.audit,
 		Log:           d.log,
 	})
 }

@@ -121,6 +121,7 @@ func (s *Settings) accessFlags(fs *flag.FlagSet) {
 	fs.BoolVar(&s.Deflate, "deflate", s.Deflate, "let clients ask for Deflate compression")
 	fs.IntVar(&s.MaxDeflateLevel, "max-deflate-level", s.MaxDeflateLevel, "the highest Deflate `level` that a client may ask for, 1 to 9")
 	fs.StringVar(&s.AccessFile, "access-file", s.AccessFile, "`file` that says who may publish, subscribe, look and manage, over TCP and HTTP; read again when it changes (default everybody may)")
+	fs.StringVar(&s.AuditFile, "audit-file", s.AuditFile, "`file` that gets a line of JSON for everything that changes something: who, from where, what, and what became of it")
 	fs.Var((*program.Strings)(&s.AuthHTTPAddresses), "auth-http-address", "`host:port` or URL of an auth server; may be repeated")
 	program.Key(fs, "auth_http_addresses", "auth-http-address")
 	fs.StringVar(&s.AuthHTTPRequestMethod, "auth-http-request-method", s.AuthHTTPRequestMethod, "`method` of requests to auth servers: get or post")

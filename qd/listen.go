@@ -31,9 +31,9 @@ func (d *Daemon) listen(certificates *tls.Config) (err error) {
 	return nil
 }
 
-// closeListeners closes what listen has opened.
+// closeListeners closes what listen has opened, and the audit file.
 func (d *Daemon) closeListeners() error {
-	return errors.Join(d.tcp.Close(), d.http.Close(), d.https.Close())
+	return errors.Join(d.tcp.Close(), d.http.Close(), d.https.Close(), d.audit.Close())
 }
 
 // HTTPSAddr is the address that HTTPS clients connect to; nil if there is none.
@@ -45,32 +45,5 @@ func (d *Daemon) HTTPSAddr() net.Addr {
 func (d *Daemon) tellWhatIsMissing() {
 	if d.self.HTTPPort == 0 && len(d.now().LookupdTCPAddresses) > 0 {
 		d.log.Warn("there is no HTTP port to register: lookupd registers this daemon all the same, but nsqlookupd refuses it; give --broadcast-http-port if there is one")
-	}
-}
-
-// tellWhatIsOpen logs what anybody on the network can do, for each address that
-// he can reach.
-func (d *Daemon) tellWhatIsOpen() {
-	s := d.now()
-	if d.access != nil && d.access.Rules().Any() {
-		return
-	}
-	tell := func(from listen.Listeners, flag, who, advice string) {
-		for _, a := range from.Reachable() {
-			d.log.Warn("open to the network", "address", a, "flag", flag, "who", who, "to close it", advice)
-		}
-	}
-	verified := s.TLSClientAuthPolicy == "require-verify"
-	if !verified && len(s.AuthHTTPAddresses) == 0 {
-		tell(d.tcp, "tcp-address", "anybody may publish and consume", "--auth-http-address, or --tls-client-auth-policy=require-verify")
-	}
-	if s.Policy != nil { // it is asked about what follows, and by TCP about nothing
-		return
-	}
-	if s.RequiresTLS() != "true" {
-		tell(d.http, "http-address", "anybody may publish, look, empty and delete", "listen on loopback, or --tls-required=true")
-	}
-	if !verified {
-		tell(d.https, "https-address", "anybody may publish, look, empty and delete", "--tls-client-auth-policy=require-verify")
 	}
 }

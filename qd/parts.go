@@ -20,8 +20,11 @@ import (
 
 func (s *Settings) dataPath() string { return cmp.Or(s.DataPath, ".") }
 
-// ofBroker are those of the broker. channels asks the lookupds for a new topic's.
-func (s *Settings) ofBroker(channels func(context.Context, string) (channels, unheard []string), log *slog.Logger) broker.Settings {
+// ofBroker are those of the broker. channels asks the lookupds for a new topic's, changed
+// writes down what becomes different.
+func (s *Settings) ofBroker(
+	channels func(context.Context, string) (channels, unheard []string), changed func(context.Context, broker.Change), log *slog.Logger,
+) broker.Settings {
 	return broker.Settings{
 		DataPath:         s.dataPath(),
 		Durability:       s.Durability,
@@ -39,6 +42,7 @@ func (s *Settings) ofBroker(channels func(context.Context, string) (channels, un
 		Region:           s.TopologyRegion,
 		Zone:             s.TopologyZone,
 		Channels:         channels,
+		Changed:          changed,
 		Log:              log,
 	}
 }

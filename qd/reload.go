@@ -4,6 +4,7 @@ import (
 	"context"
 	"flag"
 
+	"github.com/millrace-mq/millrace/internal/audit"
 	"github.com/millrace-mq/millrace/internal/program"
 	"github.com/millrace-mq/millrace/qd/statsd"
 )
@@ -52,8 +53,17 @@ var settable = program.Kind[Settings]{
 // Reload reads the settings again that the daemon was started with, and changes those
 // that can be changed while it runs. It says what has changed and what needs a restart;
 // if anything is wrong with any setting, nothing changes. What somebody has changed
-// over HTTP is put back. It may be called at any time, by several at once.
+// over HTTP is put back. The audit file is opened anew. It may be called at any time, by
+// several at once.
 func (d *Daemon) Reload() (program.Reloaded, error) {
+	found, err := d.reload()
+	d.did(audit.Signal, "reload", audit.Reloaded(found), err)
+	return found, err
+}
+
+// reload is Reload for those who write an audit line of their own.
+func (d *Daemon) reload() (program.Reloaded, error) {
+	d.audit.Reopen()
 	var found program.Reloaded
 	err := d.checkAccess()
 	if err == nil {

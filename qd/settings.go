@@ -85,6 +85,10 @@ type Settings struct {
 	AuthHTTPAddresses     []string
 	AuthHTTPRequestMethod string // get or post
 
+	// AuditFile gets a line of JSON for everything that changes something; empty is no audit
+	// log. Needs a restart, but the file is opened anew by a reload.
+	AuditFile string
+
 	// Origins say who has decided on the settings, for /config; nil: nobody has.
 	Origins *program.Origins
 	// Reread reads the settings again, for Reload: whoever has read them gives it. nil:

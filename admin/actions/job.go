@@ -63,6 +63,7 @@ func (j *job) run(ctx context.Context) {
 	defer close(j.ended)
 	defer j.audit.End(j.number)
 	defer j.Changed()
+	ctx = cluster.For(ctx, j.who.Name)
 	j.done, j.counts = make(map[int]bool), make(map[string]int64)
 	phases, missing := plan(ctx, j)
 	var tallies, last []*tally

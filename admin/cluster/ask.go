@@ -17,6 +17,7 @@ import (
 	"unicode"
 
 	"github.com/millrace-mq/millrace/admin/audit"
+	logged "github.com/millrace-mq/millrace/internal/audit"
 )
 
 const (
@@ -102,6 +103,14 @@ func ResultOf(address string, err error) audit.Result {
 		return audit.Result{Node: address, Error: Reason(err)}
 	}
 	return audit.Result{Node: address, OK: true}
+}
+
+type forKey struct{}
+
+// For returns a context of what is changed for somebody: daemons that believe us put his
+// name into their audit logs.
+func For(ctx context.Context, name string) context.Context {
+	return context.WithValue(ctx, forKey{}, name)
 }
 
 // askError is a request that failed.
@@ -190,6 +199,9 @@ func (c *Cluster) send(ctx context.Context, r request, sealed string, read func(
 	req.Header.Set("User-Agent", "millrace-admin")
 	if c.settings.Token != "" && (sealed != "" || !c.settings.TokenSealed) {
 		req.Header.Set("Authorization", "Bearer "+c.settings.Token)
+	}
+	if name, _ := ctx.Value(forKey{}).(string); name != "" && r.method != http.MethodGet {
+		req.Header.Set(logged.ForHeader, url.PathEscape(name))
 	}
 	answer, err := c.http.Do(req)
 	if err != nil {

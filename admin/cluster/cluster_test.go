@@ -453,3 +453,24 @@ func TestNoAddress(t *testing.T) {
 		}
 	}
 }
+
+// Whom a change is made for is said with it, whatever he is called; with what only looks
+// it is not.
+func TestFor(t *testing.T) {
+	var told []string // one request at a time
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		told = append(told, r.Method+" "+r.Header.Get("X-Millrace-For"))
+	}))
+	defer server.Close()
+	address := server.Listener.Addr().String()
+	c, err := cluster.New(cluster.Settings{Daemons: []string{address}}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	ctx := cluster.For(t.Context(), "Zoë\r\nX-Evil: 1")
+	err = errors.Join(c.Get(ctx, address, "/stats", nil, nil), c.Post(ctx, address, "/topic/pause", nil, nil, nil), c.Post(t.Context(), address, "/topic/pause", nil, nil, nil))
+	if want := []string{"GET ", "POST Zo%C3%AB%0D%0AX-Evil:%201", "POST "}; err != nil || !slices.Equal(told, want) {
+		t.Errorf("%v: %q, want %q", err, told, want)
+	}
+}

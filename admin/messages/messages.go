@@ -107,7 +107,7 @@ func (r *Reader) each(ctx context.Context, nodes []string, do func(ctx context.C
 }
 
 // Sees reports whether who sees bodies.
-func (r *Reader) Sees(who signin.Who) bool { return who.Role >= r.see }
+func (r *Reader) Sees(who signin.Who) bool { return who.Role >= r.see || who.Looks }
 
 // ErrNotFound is wrapped by errors about a topic, channel, node or message that no
 // node has.

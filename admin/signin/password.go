@@ -28,6 +28,10 @@ func (s *Signin) SignIn(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	name := strings.TrimSpace(r.PostForm.Get("name"))
+	if token := strings.TrimSpace(r.PostForm.Get("password")); s.isToken(r, token) {
+		s.signInByToken(w, r, name, token)
+		return
+	}
 	u, failed := s.check(r, name, r.PostForm.Get("password"))
 	if failed != nil {
 		s.refuse(w, r, failed)

@@ -48,7 +48,8 @@ func ParseRole(name string) (r Role, ok bool) {
 type Who struct {
 	Name      string // empty for Nobody; somebody who has a name and is Nobody is known, and has no role
 	Role      Role
-	How       string // open (no user is configured, loopback), password, proxy, oidc
+	Looks     bool   // he sees bodies whatever his role may: an access file lets him look at messages
+	How       string // open (no user is configured, loopback), password, proxy, oidc, token, certificate
 	Remote    string // the address that it comes from, without the port
 	UserAgent string
 }

@@ -27,6 +27,7 @@ type session struct {
 	Name   string   `json:"n"`
 	How    string   `json:"h"`
 	Print  string   `json:"p"`           // of the password, or the provider
+	Token  string   `json:"t,omitempty"` // of an access file: what it is worth may change with every request
 	Groups []string `json:"g,omitempty"` // from the provider: those that have a role
 	Begun  int64    `json:"b"`           // seconds since 1970, as is
 	Seen   int64    `json:"s"`

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/millrace-mq/millrace/internal/access"
 	"github.com/millrace-mq/millrace/internal/httpapi"
 )
 
@@ -21,6 +22,10 @@ type Settings struct {
 	// File has users, and what is said of proxies and an OpenID provider, in TOML; empty:
 	// none. It is read again when it changes.
 	File string
+
+	// Access names further people by tokens and certificates, who have the role that their
+	// rights on all topics amount to; nil: none.
+	Access *access.File
 
 	// Proxies are addresses (10.0.0.1) or networks (10.0.0.0/8) from which the header
 	// ProxyHeader is believed, and X-Forwarded-For and -Proto with it. Who comes by socket
@@ -135,7 +140,7 @@ func parseNetwork(text string) (netip.Prefix, error) {
 // from this machine may do everything, and nobody else may come: listen on loopback
 // only. It does not change while the process runs: a users' file that has been emptied
 // by mistake opens nothing.
-func (s *Signin) Configured() bool { return s.File != "" || len(s.Proxies) > 0 }
+func (s *Signin) Configured() bool { return s.File != "" || len(s.Proxies) > 0 || s.Access != nil }
 
 // Ways are what a sign-in page offers.
 type Ways struct {
@@ -146,7 +151,7 @@ type Ways struct {
 // Ways returns the ways to sign in that there are now.
 func (s *Signin) Ways() Ways {
 	p := s.people()
-	w := Ways{Password: len(p.users) > 0}
+	w := Ways{Password: len(p.users) > 0 || s.Access != nil}
 	if p.oidc != nil {
 		w.OIDC = p.oidc.title
 	}

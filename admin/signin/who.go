@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/millrace-mq/millrace/internal/access"
 )
 
 // found is who sends a request, and how that was found out.
@@ -41,18 +43,31 @@ func (s *Signin) find(r *http.Request) found {
 		return f
 	}
 	if f.session, f.strange = s.sessions.read(r, time.Now()); f.session != nil {
-		if name, role, ok := s.people().stands(f.session); ok {
-			f.Name, f.Role, f.How = name, role, f.session.How
+		before := f
+		if s.stands(r, &f) {
 			return f
 		}
+		f = before
 		f.session = nil
 	}
+	if s.bearer(r, &f) {
+		return f
+	}
 	if name, password, ok := r.BasicAuth(); ok && forScripts(r) {
+		if s.isToken(r, password) {
+			var g access.Grant
+			if g, f.failure = s.checkToken(r, name, password); f.failure == nil {
+				f.named(g, Token)
+			}
+			return f
+		}
 		u, failure := s.check(r, name, password)
 		if f.failure = failure; failure == nil {
 			f.Name, f.Role, f.How = name, u.role, Password
 		}
+		return f
 	}
+	s.certified(r, &f)
 	return f
 }
 

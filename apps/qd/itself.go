@@ -37,6 +37,7 @@ and what is left is kept for the next start. SIGINT, or a second SIGTERM, stops 
 		}},
 		{Title: "TLS, and who gets in", Flags: []string{
 			"tls-cert", "tls-key", "tls-required", "tls-client-auth-policy", "tls-root-ca-file", "tls-min-version", "access-file", "new-token", "auth-http-address", "auth-http-request-method",
+			"audit-file",
 			"lookupd-token-file", "lookupd-tls", "lookupd-tls-root-ca-file", "lookupd-tls-cert", "lookupd-tls-key", "lookupd-tls-insecure-skip-verify",
 		}},
 		{Title: "Figures", Flags: []string{

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/millrace-mq/millrace/internal/audit"
 	"github.com/millrace-mq/millrace/internal/program"
 	"github.com/millrace-mq/millrace/protocol"
 )
@@ -25,6 +26,7 @@ type Figures struct {
 	Topics, Channels, Registrations int
 	Tombstones                      uint64 // set since the start
 	TCP                             TCP
+	Audit                           *audit.Counts // nil: there is no audit log
 }
 
 // TCP is what the face that daemons register at knows of itself. What is uint64
@@ -112,10 +114,14 @@ var (
 	refusedDesc       = desc("refused_connections_total", "TCP connections ended by this lookupd.", "cause")
 	commandsDesc      = desc("commands_total", "Commands of daemons.", "command")
 	resyncsDesc       = desc("resyncs_total", "How often a daemon was asked to register everything again.")
+	auditLinesDesc    = desc("audit_lines_total", "Lines of the audit log that were written.")
+	auditLostDesc     = desc("audit_lost_lines_total", "Lines of the audit log that are lost: the file could not be written, and too many waited.")
+	auditFailDesc     = desc("audit_write_failures_total", "Writes to the audit file that failed; they are tried again.")
 
 	descs = []*prometheus.Desc{
 		buildDesc, daemonsDesc, awayDesc, topicsDesc, channelsDesc, registrationsDesc, tombstonesDesc,
 		connectionsDesc, tlsDesc, acceptedDesc, refusedDesc, commandsDesc, resyncsDesc,
+		auditLinesDesc, auditLostDesc, auditFailDesc,
 	}
 )
 
@@ -156,6 +162,11 @@ func (c collector) Collect(to chan<- prometheus.Metric) {
 	gauge(connectionsDesc, f.TCP.Extended, "extended")
 	gauge(tlsDesc, f.TCP.TLS)
 	counter(acceptedDesc, f.TCP.Accepted)
+	if f.Audit != nil {
+		counter(auditLinesDesc, f.Audit.Written)
+		counter(auditLostDesc, f.Audit.Lost)
+		counter(auditFailDesc, f.Audit.Failures)
+	}
 	for cause, n := range f.TCP.Refused {
 		counter(refusedDesc, n, cause)
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/millrace-mq/millrace/internal/access"
+	"github.com/millrace-mq/millrace/internal/audit"
 	"github.com/millrace-mq/millrace/internal/httpapi"
 	"github.com/millrace-mq/millrace/internal/program"
 	"github.com/millrace-mq/millrace/protocol"
@@ -62,6 +63,10 @@ type Config struct {
 	Failures *access.Failures
 	// Policy says who may do what; nil: everybody everything.
 	Policy access.Policy
+
+	// Audit gets a line for each request that is to change something, but for publishes; nil
+	// is none. Topics that publishes create are the Broker's to tell of.
+	Audit *audit.Writer
 
 	Log *slog.Logger
 }
@@ -116,6 +121,9 @@ func newRouter(c Config) *httpapi.Router {
 	r := httpapi.NewRouter(c.Policy, c.Log)
 	r.Scope(httpapi.OfTopic, "/pub", "/put", "/mpub", "/mput", "/topic/policy", "/message")
 	r.Scope(httpapi.OfChannel, "/channel/policy", "/channel/seek", "/channel/messages", "/message/copy", "/message/move", "/message/revive", "/message/delete")
+	if c.Audit != nil {
+		r.Watch(c.Audit.Deed, "/message/copy")
+	}
 	r.Plain("GET", "/ping", access.Free, a.ping)
 	r.Plain("GET", "/live", access.Free, a.live)
 	r.Plain("GET", "/ready", access.Free, a.ready)

@@ -1,11 +1,13 @@
 package api
 
 import (
+	"fmt"
 	"net/http"
 	"net/url"
 
 	"github.com/julienschmidt/httprouter"
 
+	"github.com/millrace-mq/millrace/internal/audit"
 	"github.com/millrace-mq/millrace/internal/httpapi"
 	"github.com/millrace-mq/millrace/internal/program"
 	"github.com/millrace-mq/millrace/qd/peers"
@@ -32,6 +34,16 @@ func (a *api) optionNow(key string) (any, error) {
 	return nil, httpapi.BadRequest("INVALID_OPTION")
 }
 
+// textOf is a setting as a flag would be given it.
+func (a *api) textOf(key string) string {
+	for _, s := range a.all() {
+		if s.Key == key {
+			return s.Text
+		}
+	}
+	return ""
+}
+
 func optionKey(r *http.Request) string {
 	return httprouter.ParamsFromContext(r.Context()).ByName("option")
 }
@@ -51,9 +63,12 @@ func (a *api) setOption(r *http.Request, _ url.Values) (any, error) {
 		return nil, httpapi.BadRequest("INVALID_OPTION")
 	}
 	key := optionKey(r)
+	before := a.textOf(key)
 	if err := a.Settings.Set(key, u.body); err != nil {
+		httpapi.Tell(r, key)
 		return nil, httpapi.RefusedSetting(key, err)
 	}
+	httpapi.Tell(r, fmt.Sprintf("%s: %s -> %s", key, before, a.textOf(key)))
 	return a.optionNow(key)
 }
 
@@ -71,8 +86,9 @@ func (a *api) settings(*http.Request, url.Values) (any, error) {
 
 // reload reads the settings again. What is wrong with them is not the client's doing, but
 // he can mend it: 409.
-func (a *api) reload(*http.Request, url.Values) (any, error) {
+func (a *api) reload(r *http.Request, _ url.Values) (any, error) {
 	found, err := a.Reload()
+	httpapi.Tell(r, audit.Reloaded(found))
 	if err != nil {
 		return nil, httpapi.NotReloaded(err)
 	}

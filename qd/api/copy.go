@@ -67,6 +67,7 @@ func (a *api) transfer(r *http.Request, q url.Values, move bool) (any, error) {
 	}
 	defer func() { <-a.copying }()
 	done, err := t.Copy(r.Context(), c)
+	httpapi.Count(r, done.Count)
 	if err != nil {
 		return nil, a.brokenOff(done, move, err)
 	}

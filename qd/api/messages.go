@@ -248,7 +248,7 @@ func standings(id uint64, all []broker.Standing) []inChannel {
 // onDead returns a handler that does something to one dead message of a channel,
 // or to all, and answers to how many.
 func (a *api) onDead(do func(t *broker.Topic, channel string, id uint64, all bool) (int, error)) httpapi.Handler {
-	return func(_ *http.Request, q url.Values) (any, error) {
+	return func(r *http.Request, q url.Values) (any, error) {
 		topic, channel, err := httpapi.ChannelArguments(q)
 		if err != nil {
 			return nil, err
@@ -262,6 +262,7 @@ func (a *api) onDead(do func(t *broker.Topic, channel string, id uint64, all boo
 			return nil, refusal(err)
 		}
 		n, err := do(t, channel, id, all)
+		httpapi.Count(r, n)
 		return struct {
 			Count int `json:"count"`
 		}{n}, refusal(err)

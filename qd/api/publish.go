@@ -2,13 +2,13 @@ package api
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"net/http"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/millrace-mq/millrace/internal/audit"
 	"github.com/millrace-mq/millrace/internal/httpapi"
 	"github.com/millrace-mq/millrace/protocol"
 	"github.com/millrace-mq/millrace/qd/broker"
@@ -37,7 +37,7 @@ func (a *api) publish(r *http.Request) (any, error) {
 		return nil, err
 	}
 	u.bodies = append(u.bodies, u.body)
-	return a.store(r.Context(), topic, u.bodies, delay)
+	return a.store(r, topic, u.bodies, delay)
 }
 
 func topicToPublish(q httpapi.Arguments) (string, error) {
@@ -89,7 +89,7 @@ func (a *api) publishMany(r *http.Request) (any, error) {
 	if err := split(r, a.MaxMsgSize, a.MaxBodySize); err != nil {
 		return nil, err
 	}
-	return a.store(r.Context(), topic, u.bodies, 0)
+	return a.store(r, topic, u.bodies, 0)
 }
 
 // binary reports whether the body is a batch. As in nsqd everything but a plain
@@ -100,10 +100,10 @@ func binary(q httpapi.Arguments) bool {
 }
 
 // store publishes bodies, of which there is one if delay is not 0.
-func (a *api) store(ctx context.Context, topic string, bodies [][]byte, delay time.Duration) (any, error) {
-	err := a.tryStore(ctx, topic, bodies, delay)
+func (a *api) store(r *http.Request, topic string, bodies [][]byte, delay time.Duration) (any, error) {
+	err := a.tryStore(r, topic, bodies, delay)
 	for errors.Is(err, broker.ErrGone) { // deleted meanwhile: its successor takes them
-		err = a.tryStore(ctx, topic, bodies, delay)
+		err = a.tryStore(r, topic, bodies, delay)
 	}
 	if err == nil {
 		return "OK", nil
@@ -121,8 +121,11 @@ func (a *api) publishRefusal(err error) error {
 	return err
 }
 
-func (a *api) tryStore(ctx context.Context, topic string, bodies [][]byte, delay time.Duration) error {
-	t, err := a.Broker.TopicToPublish(ctx, topic, delay > 0)
+func (a *api) tryStore(r *http.Request, topic string, bodies [][]byte, delay time.Duration) error {
+	t, err := a.Broker.Find(topic)
+	if err != nil { // who creates it is of interest
+		t, err = a.Broker.TopicToPublish(audit.ByRequest(r, a.Policy), topic, delay > 0)
+	}
 	if err != nil {
 		return err
 	}

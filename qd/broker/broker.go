@@ -72,7 +72,11 @@ type Settings struct {
 	// from the start, because other daemons have them, and the lookupds that have not
 	// said so. It returns soon. If there are such, the topic is one of Broker.Learning.
 	Channels func(ctx context.Context, topic string) (channels, unheard []string)
-	Log      *slog.Logger
+	// Changed, if not nil, is told what Change says. The context is that of the call that
+	// has led to it. No lock is held; it must not block, and may be called from many
+	// goroutines, and while Open runs.
+	Changed func(ctx context.Context, c Change)
+	Log     *slog.Logger
 }
 
 // Broker is the daemon's topics.
@@ -302,7 +306,11 @@ func (b *Broker) Create(ctx context.Context, name string, policy Policy) (*Topic
 		b.log.Info("topic created", "topic", name, "durability", t.Level(), "channels", channels)
 	}
 	b.notify()
-	return t, t.save()
+	err = t.save()
+	if created {
+		b.tell(ctx, Change{Action: "create-topic", Topic: name, Detail: others(channels), Err: err})
+	}
+	return t, err
 }
 
 // prepare makes a topic of the level that it should have. Nothing is on disk

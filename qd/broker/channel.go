@@ -30,14 +30,15 @@ func (t *Topic) CreateChannel(name string) error {
 
 // DeleteChannel deletes a channel with its messages. Its consumers are gone.
 func (t *Topic) DeleteChannel(name string) error {
-	return t.deleteChannel(func(core *queue.Topic) *queue.Channel {
+	return t.deleteChannel("", func(core *queue.Topic) *queue.Channel {
 		t.forget(name) // also if another daemon alone has it so far
 		return core.Channel(name)
 	})
 }
 
-// deleteChannel deletes the channel that pick chooses under the lock.
-func (t *Topic) deleteChannel(pick func(core *queue.Topic) *queue.Channel) error {
+// deleteChannel deletes the channel that pick chooses under the lock. why is told if
+// nobody has asked for it.
+func (t *Topic) deleteChannel(why string, pick func(core *queue.Topic) *queue.Channel) error {
 	if err := t.lock(); err != nil {
 		return err
 	}
@@ -58,6 +59,9 @@ func (t *Topic) deleteChannel(pick func(core *queue.Topic) *queue.Channel) error
 	}
 	t.broker.log.Info("channel deleted", "topic", t.name, "channel", c.Name())
 	t.broker.notify()
+	if why != "" {
+		t.broker.tell(byItself, Change{Action: "delete-channel", Topic: t.name, Channel: c.Name(), Detail: why})
+	}
 	if deserted && protocol.Ephemeral(t.name) {
 		return t.broker.deleteIfDeserted(t)
 	}
@@ -202,7 +206,11 @@ func (t *Topic) Subscribe(channel string, owner any, m Membership) (*Consumer, e
 		t.broker.log.Info("channel created", "topic", t.name, "channel", channel)
 		t.broker.notify()
 	}
-	if err := t.settled(c); err != nil {
+	err := t.settled(c)
+	if created {
+		t.broker.tell(byItself, Change{Action: "create-channel", Topic: t.name, Channel: channel, Owner: owner, Err: err})
+	}
+	if err != nil {
 		return nil, errors.Join(err, k.Close())
 	}
 	return k, nil
@@ -220,7 +228,13 @@ func (t *Topic) beginning(at *Place) (*uint64, error) {
 }
 
 // Seek moves the consumer's channel; see Topic.Seek.
-func (k *Consumer) Seek(to Place) error { return k.topic.Seek(k.channel.Name(), to) }
+func (k *Consumer) Seek(to Place) error {
+	err := k.topic.Seek(k.channel.Name(), to)
+	k.topic.broker.tell(byItself, Change{
+		Action: "seek", Topic: k.topic.name, Channel: k.channel.Name(), Detail: "to=" + to.String(), Owner: k.Owner, Err: err,
+	})
+	return err
+}
 
 // Topic is the name of the consumer's topic.
 func (k *Consumer) Topic() string { return k.topic.name }
@@ -327,7 +341,7 @@ func (k *Consumer) Close() error {
 	if !last || !protocol.Ephemeral(k.channel.Name()) || k.topic.broker.exiting() {
 		return nil
 	}
-	err := k.topic.deleteChannel(func(core *queue.Topic) *queue.Channel {
+	err := k.topic.deleteChannel("its last consumer has left", func(core *queue.Topic) *queue.Channel {
 		if c := k.channel; core.Channel(c.Name()) == c && c.ConsumerCount() == 0 {
 			return c
 		}

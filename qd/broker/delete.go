@@ -33,7 +33,9 @@ func (b *Broker) deleteIfDeserted(t *Topic) error {
 		b.mu.Unlock()
 		return nil
 	}
-	return b.remove(t)
+	err := b.remove(t)
+	b.tell(byItself, Change{Action: "delete-topic", Topic: t.name, Detail: "it has lost its last channel", Err: err})
+	return err
 }
 
 // remove deletes a topic, and unlocks mu.

@@ -115,7 +115,11 @@ func (t *Topic) Learn(names []string) (created []string, err error) {
 	}
 	t.broker.log.Info("channels created that other daemons have", "topic", t.name, "channels", created)
 	t.broker.notify()
-	return created, t.save()
+	err = t.save()
+	for _, name := range created {
+		t.broker.tell(byItself, Change{Action: "create-channel", Topic: t.name, Channel: name, Detail: "other daemons have it", Err: err})
+	}
+	return created, err
 }
 
 // unknown returns those of the names that Learn would create.

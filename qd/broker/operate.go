@@ -24,6 +24,18 @@ type Place struct {
 // ErrBadPlace is returned for text that names no place.
 var ErrBadPlace = errors.New("must be earliest, latest, a message ID of 16 hex digits, or a time (RFC 3339, or milliseconds or nanoseconds since 1970)")
 
+// String is the place as ParsePlace reads it.
+func (p Place) String() string {
+	switch p.name {
+	case "id":
+		id := protocol.FormatID(p.id)
+		return id.String()
+	case "time":
+		return p.time.UTC().Format(time.RFC3339Nano)
+	}
+	return p.name
+}
+
 // ParsePlace reads what Place describes.
 func ParsePlace(text string) (Place, error) {
 	if text == protocol.PlaceEarliest || text == protocol.PlaceLatest {

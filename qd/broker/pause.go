@@ -69,6 +69,8 @@ func (t *Topic) endPauses(now int64) (e ended) {
 	return e
 }
 
+const pauseOver = "its pause is over"
+
 func (e ended) any() bool { return e.topic || len(e.channels) > 0 }
 
 // tellEnded tells of pauses that were over. mu must be free.
@@ -78,9 +80,11 @@ func (t *Topic) tellEnded(e ended) {
 	}
 	if e.topic {
 		t.broker.log.Info("topic resumed: its pause is over", "topic", t.name)
+		t.broker.tell(byItself, Change{Action: "unpause-topic", Topic: t.name, Detail: pauseOver})
 	}
 	for _, c := range e.channels {
 		t.broker.log.Info("channel resumed: its pause is over", "topic", t.name, "channel", c)
+		t.broker.tell(byItself, Change{Action: "unpause-channel", Topic: t.name, Channel: c, Detail: pauseOver})
 	}
 	t.broker.notify()
 }

@@ -99,6 +99,7 @@ func (b *Broker) takeOver(ctx context.Context, m meta) error {
 	}
 	b.log.Info("taken over from nsqd; its files are set aside", "topics", len(n.Folders), "channels", sum.channels,
 		"messages", sum.messages, "damaged", sum.damaged, "folder", filepath.Join(b.DataPath, takeover.Folder))
+	b.tell(byItself, Change{Action: "take-over", Detail: fmt.Sprintf("from nsqd: %d topics, %d channels, %d messages", len(n.Folders), sum.channels, sum.messages)})
 	return nil
 }
 

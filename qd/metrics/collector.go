@@ -242,11 +242,14 @@ var (
 	writeDesc       = daemonDesc("write_duration_seconds", "Time that writing a commit to a log took, without syncing it.")
 	linkUpDesc      = daemonDesc("link_up", "1 while the daemon is registered with the lookupd.", "lookupd")
 	linkFailDesc    = daemonDesc("link_failures_total", "Connections to the lookupd that were lost, or could not be made.", "lookupd")
+	auditLinesDesc  = daemonDesc("audit_lines_total", "Lines of the audit log that were written.")
+	auditLostDesc   = daemonDesc("audit_lost_lines_total", "Lines of the audit log that are lost: the file could not be written, and too many waited.")
+	auditFailDesc   = daemonDesc("audit_write_failures_total", "Writes to the audit file that failed; they are tried again.")
 
 	daemonDescs = []*prometheus.Desc{
 		buildDesc, healthyDesc, drainingDesc, topicsDesc, channelsDesc, hiddenDesc, hiddenChDesc, connectionsDesc, producersDesc,
 		memoryDesc, memoryLimitDesc, floorDesc, freeDesc, syncDesc, writeDesc,
-		linkUpDesc, linkFailDesc,
+		linkUpDesc, linkFailDesc, auditLinesDesc, auditLostDesc, auditFailDesc,
 	}
 )
 
@@ -286,6 +289,12 @@ func (c *collector) sendDaemon(to *batch, all *stats.Daemon, channels int) {
 		for _, l := range c.source.Lookupds() {
 			gauge(linkUpDesc, truth(l.Linked), l.Address)
 			to.add(prometheus.MustNewConstMetric(linkFailDesc, prometheus.CounterValue, float64(l.Failures), l.Address))
+		}
+	}
+	if c.source.Audit != nil {
+		counts := c.source.Audit()
+		for d, n := range map[*prometheus.Desc]uint64{auditLinesDesc: counts.Written, auditLostDesc: counts.Lost, auditFailDesc: counts.Failures} {
+			to.add(prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n)))
 		}
 	}
 	commits, background := b.SyncLatencies()

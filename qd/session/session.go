@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/millrace-mq/millrace/internal/audit"
 	"github.com/millrace-mq/millrace/protocol"
 	"github.com/millrace-mq/millrace/qd/broker"
 )
@@ -127,6 +128,7 @@ func (s *session) disconnect() {
 
 // run serves the connection until either side ends it or ctx does.
 func (s *session) run(ctx context.Context) {
+	ctx = audit.With(ctx, s)
 	// For a client that does not read what it is sent when ctx has ended.
 	cut := time.AfterFunc(time.Hour, func() { _ = s.conn.Close() })
 	cut.Stop()

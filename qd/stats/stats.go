@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/millrace-mq/millrace/internal/access"
+	"github.com/millrace-mq/millrace/internal/audit"
 	"github.com/millrace-mq/millrace/protocol"
 	"github.com/millrace-mq/millrace/qd/broker"
 	"github.com/millrace-mq/millrace/qd/peers"
@@ -28,7 +29,9 @@ type Source struct {
 	Lookupds func() []peers.Link
 	// Failures counts who was refused; nil if nobody does.
 	Failures *access.Failures
-	Started  time.Time
+	// Audit tells what became of the audit log's lines; nil if there is no audit log.
+	Audit   func() audit.Counts
+	Started time.Time
 }
 
 // Selection is what of the figures is asked for.
