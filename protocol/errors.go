@@ -3,6 +3,7 @@ package protocol
 import (
 	"fmt"
 	"strings"
+	"time"
 	"unicode"
 )
 
@@ -70,6 +71,29 @@ const Draining = "DRAINING"
 func (e *Error) Draining() bool {
 	_, reason, failed := strings.Cut(e.Text, " failed ")
 	return failed && strings.HasPrefix(reason, Draining+":")
+}
+
+// RateLimited begins a daemon's reason for refusing a publish that came too early, as in
+// "E_PUB_FAILED PUB failed RATE_LIMITED: …; again in 1.5s": nothing was stored.
+const RateLimited = "RATE_LIMITED"
+
+// RetryAfter is when a daemon that refuses a publish because it came too early may take
+// it: 0 if it does not say that.
+func (e *Error) RetryAfter() time.Duration {
+	_, reason, failed := strings.Cut(e.Text, " failed ")
+	if !failed || !strings.HasPrefix(reason, RateLimited+":") {
+		return 0
+	}
+	const before = "; again in "
+	at := strings.LastIndex(reason, before) // the reason may hold names of any form
+	if at < 0 {
+		return 0
+	}
+	d, err := time.ParseDuration(reason[at+len(before):])
+	if err != nil {
+		return 0
+	}
+	return max(d, 0)
 }
 
 // ParseError reads the data of an error frame.

@@ -40,4 +40,4 @@ func ChannelArguments(q url.Values) (topic, channel string, err error) {
 }
 
 // BadRequest is an answer with status 400.
-func BadRequest(code string) error { return &Error{http.StatusBadRequest, code} }
+func BadRequest(code string) error { return &Error{Status: http.StatusBadRequest, Code: code} }

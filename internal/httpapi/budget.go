@@ -2,8 +2,9 @@ package httpapi
 
 import (
 	"net/http"
-	"net/netip"
 	"sync"
+
+	"github.com/millrace-mq/millrace/internal/limit"
 )
 
 // Budget is an amount of memory that requests share, so that however many come
@@ -62,20 +63,8 @@ func (b *Budget) Given() <-chan struct{} {
 }
 
 // Remote is where requests come from, as far as whoever sends them cannot choose
-// it at will: an IPv4 address, or the first half of an IPv6 one. All who come by
-// socket file are one.
-type Remote netip.Prefix
+// it at will.
+type Remote = limit.Remote
 
 // RemoteOf returns where r comes from.
-func RemoteOf(r *http.Request) Remote {
-	from, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
-		return Remote{}
-	}
-	addr, bits := from.Addr().Unmap().WithZone(""), 64
-	if addr.Is4() {
-		bits = 32
-	}
-	prefix, _ := addr.Prefix(bits) // fails only for too many bits
-	return Remote(prefix)
-}
+func RemoteOf(r *http.Request) Remote { return limit.RemoteOf(r.RemoteAddr) }

@@ -110,7 +110,7 @@ func (r *Router) inTurn(req *http.Request, produce func() (int, error)) (int, er
 		select {
 		case r.heavy.making <- struct{}{}:
 		case <-req.Context().Done():
-			return 0, &Error{http.StatusServiceUnavailable, "BUSY: " + context.Cause(req.Context()).Error()}
+			return 0, &Error{Status: http.StatusServiceUnavailable, Code: "BUSY: " + context.Cause(req.Context()).Error()}
 		}
 	}
 	defer func() { <-r.heavy.making }()

@@ -18,8 +18,9 @@ import (
 	"net"
 	"net/http"
 	"strconv"
-	"sync"
 	"time"
+
+	"github.com/millrace-mq/millrace/internal/limit"
 )
 
 // ContentType is the value of X-NSQ-Content-Type.
@@ -29,13 +30,15 @@ const ContentType = "nsq; version=1.0"
 type Error struct {
 	Status int
 	Code   string // NSQ's word for it, such as MISSING_ARG_TOPIC
+	// RetryAfter, if not 0, is when it is worth trying again. It is told in whole seconds.
+	RetryAfter time.Duration
 }
 
 func (e *Error) Error() string { return e.Code }
 
 // Errorf returns an Error with a formatted code, for the few that end in words.
 func Errorf(status int, format string, args ...any) *Error {
-	return &Error{status, fmt.Sprintf(format, args...)}
+	return &Error{Status: status, Code: fmt.Sprintf(format, args...)}
 }
 
 // What answers carry, in the form of a header's values, and under names that need
@@ -109,7 +112,7 @@ func (r *Router) refuse(w http.ResponseWriter, req *http.Request, err error) {
 	e, ok := errors.AsType[*Error](err)
 	if !ok {
 		r.log.Error("request failed", "method", req.Method, "path", req.URL.Path, "error", err)
-		e = &Error{http.StatusInternalServerError, "INTERNAL_ERROR"}
+		e = &Error{Status: http.StatusInternalServerError, Code: "INTERNAL_ERROR"}
 	}
 	if d := DeedOf(req.Context()); d != nil {
 		d.Refusal = err
@@ -119,6 +122,9 @@ func (r *Router) refuse(w http.ResponseWriter, req *http.Request, err error) {
 	}{e.Code})
 	if e.Status != http.StatusRequestTimeout { // or it would have more time
 		r.hurry(w, req)
+	}
+	if e.RetryAfter > 0 {
+		w.Header().Set("Retry-After", strconv.FormatInt(int64((e.RetryAfter+time.Second-1)/time.Second), 10))
 	}
 	sendRefusal(w, req, e.Status, body)
 }
@@ -180,26 +186,21 @@ const (
 // their connections after a second, and returns when no handler is left. It
 // returns nil when ctx ended it.
 func Serve(ctx context.Context, l net.Listener, h http.Handler, log *slog.Logger) error {
+	return ServeSome(ctx, l, h, limit.NewConnections(0, 0), log)
+}
+
+// ServeSome is Serve for as many connections as there may be. When there are too many
+// in all, one that asks for nothing has to go, and if there is none, who comes is
+// answered 503 and hung up on. One that shakes hands for TLS counts.
+func ServeSome(ctx context.Context, l net.Listener, h http.Handler, connections *limit.Connections, log *slog.Logger) error {
+	sparing := NewSparing(log)
+	door := newDoor(l, connections, sparing)
 	// A server that is closed does not wait for its handlers, but what they use goes
 	// once we have returned. A connection ends after its last handler.
-	var connections sync.WaitGroup
-	defer connections.Wait()
-	sparing := NewSparing(log)
-	silent := newStrangers(sparing)
+	defer door.wait()
 	s := &http.Server{
-		Handler: h,
-		ConnState: func(c net.Conn, to http.ConnState) {
-			switch to {
-			case http.StateNew: // within s.Serve
-				connections.Add(1)
-				silent.enter(c)
-			case http.StateActive:
-				silent.leave(c)
-			case http.StateClosed, http.StateHijacked:
-				silent.leave(c)
-				connections.Done()
-			}
-		},
+		Handler:           h,
+		ConnState:         door.state,
 		ConnContext:       withConn,
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
@@ -211,12 +212,12 @@ func Serve(ctx context.Context, l net.Listener, h http.Handler, log *slog.Logger
 		defer close(done)
 		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopGrace)
 		defer cancel()
-		silent.end()
+		door.silent.end()
 		if s.Shutdown(grace) != nil {
 			_ = s.Close()
 		}
 	})
-	err := s.Serve(lazyListener{roomyListener{l, silent}})
+	err := s.Serve(lazyListener{door})
 	if !stop() {
 		<-done
 		return nil

@@ -10,7 +10,7 @@ import (
 func Query(r *http.Request) (url.Values, error) {
 	q, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
-		return nil, &Error{http.StatusBadRequest, "INVALID_REQUEST"}
+		return nil, &Error{Status: http.StatusBadRequest, Code: "INVALID_REQUEST"}
 	}
 	return q, nil
 }

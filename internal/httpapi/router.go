@@ -84,17 +84,17 @@ func NewRouter(policy access.Policy, log *slog.Logger) *Router {
 		turns: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
 	}
 	r.router.NotFound = r.wrap(func(*http.Request, url.Values) (any, error) {
-		return nil, &Error{http.StatusNotFound, "NOT_FOUND"}
+		return nil, &Error{Status: http.StatusNotFound, Code: "NOT_FOUND"}
 	})
 	r.router.MethodNotAllowed = r.wrap(func(*http.Request, url.Values) (any, error) {
-		return nil, &Error{http.StatusMethodNotAllowed, "METHOD_NOT_ALLOWED"}
+		return nil, &Error{Status: http.StatusMethodNotAllowed, Code: "METHOD_NOT_ALLOWED"}
 	})
 	r.router.PanicHandler = func(w http.ResponseWriter, req *http.Request, p any) {
 		if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 			panic(p) // the answer is cut off on purpose
 		}
 		log.Error("panic while answering a request", "method", req.Method, "path", req.URL.Path, "panic", p, "stack", string(debug.Stack()))
-		r.reply(w, req, nil, &Error{http.StatusInternalServerError, "INTERNAL_ERROR"})
+		r.reply(w, req, nil, &Error{Status: http.StatusInternalServerError, Code: "INTERNAL_ERROR"})
 	}
 	return r
 }

@@ -2,22 +2,23 @@ package httpapi
 
 import (
 	"container/list"
-	"errors"
 	"net"
 	"sync"
 	"sync/atomic"
-	"syscall"
 )
 
 // maxStrangers is how many connections may be open at once that have not sent the
 // header of a request yet. Each costs some 15 KB and a file, for ten seconds.
 const maxStrangers = 4096
 
-// strangers are the connections that have not. When there are too many, the one that
-// came first is closed: a client sends its header within milliseconds, so it is
-// answered however many others say nothing. It is safe for concurrent use.
+// strangers are connections that nothing is owed to. When there are too many, the one that
+// came first is closed: of those that have not asked yet, a client sends its header
+// within milliseconds, so it is answered however many others say nothing. It is safe
+// for concurrent use.
 type strangers struct {
-	log *Sparing
+	most    int
+	tooMany string // what is logged then
+	log     *Sparing
 
 	n      atomic.Int32 // so that requests need no lock while there are none
 	mu     sync.Mutex   // guards what follows
@@ -26,8 +27,8 @@ type strangers struct {
 	ended  bool // nobody stays any more
 }
 
-func newStrangers(log *Sparing) *strangers {
-	return &strangers{log: log, places: make(map[net.Conn]*list.Element)}
+func newStrangers(most int, tooMany string, log *Sparing) *strangers {
+	return &strangers{most: most, tooMany: tooMany, log: log, places: make(map[net.Conn]*list.Element)}
 }
 
 // enter takes a connection in, and closes the oldest if there are too many.
@@ -41,10 +42,21 @@ func (s *strangers) enter(c net.Conn) {
 		s.end()
 		return
 	}
-	if oldest := s.oldest(maxStrangers); oldest != nil {
-		s.log.Warn("too many connections ask nothing: the oldest are closed", "from", oldest.RemoteAddr())
+	if oldest := s.oldest(s.most); oldest != nil {
+		s.log.Warn(s.tooMany, "from", oldest.RemoteAddr())
 		_ = socketOf(oldest).Close() // without TLS's farewell, which may take time
 	}
+}
+
+// closeOldest closes the one that came first if there are more than most, and reports
+// whether it has.
+func (s *strangers) closeOldest(most int) bool {
+	oldest := s.oldest(most)
+	if oldest == nil {
+		return false
+	}
+	_ = socketOf(oldest).Close()
+	return true
 }
 
 // oldest takes out the one that came first, if there are more than most; else it
@@ -66,30 +78,15 @@ func (s *strangers) end() {
 	s.mu.Lock()
 	s.ended = true
 	s.mu.Unlock()
-	for c := s.oldest(0); c != nil; c = s.oldest(0) {
-		_ = socketOf(c).Close()
+	for s.closeOldest(0) {
 	}
 }
 
-// roomyListener takes files from strangers when there are none left to accept with.
-type roomyListener struct {
-	net.Listener
-	strangers *strangers
-}
-
-// Accept returns the error all the same: net/http waits a moment after it, within which
-// what was closed is given back.
-func (l roomyListener) Accept() (net.Conn, error) {
-	c, err := l.Listener.Accept()
-	if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
-		// Of the older half: whoever came a moment ago is about to ask.
-		for range min(64, l.strangers.n.Load()/2) {
-			if oldest := l.strangers.oldest(0); oldest != nil {
-				_ = socketOf(oldest).Close()
-			}
-		}
+// closeSome closes some of the older half: whoever came a moment ago is about to ask.
+func (s *strangers) closeSome() {
+	for range min(64, s.n.Load()/2) {
+		s.closeOldest(0)
 	}
-	return c, err
 }
 
 // leave takes a connection out, if it is in: it has asked something, or has ended.
