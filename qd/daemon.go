@@ -24,6 +24,7 @@ import (
 	"github.com/millrace-mq/millrace/qd/api"
 	"github.com/millrace-mq/millrace/qd/broker"
 	"github.com/millrace-mq/millrace/qd/drain"
+	"github.com/millrace-mq/millrace/qd/limits"
 	"github.com/millrace-mq/millrace/qd/metrics"
 	"github.com/millrace-mq/millrace/qd/peers"
 	"github.com/millrace-mq/millrace/qd/session"
@@ -42,6 +43,7 @@ type Daemon struct {
 	https    listen.Listeners // none without a certificate
 	broker   *broker.Broker
 	sessions *session.Server
+	limits   *limits.Limits
 	peers    *peers.Peers
 	drain    *drain.Drain
 	access   *access.File     // nil without
@@ -98,7 +100,9 @@ func Listen(s Settings, log *slog.Logger, level *slog.LevelVar) (d *Daemon, err 
 	d.drain = drain.New(d.broker, log)
 	of := s.ofSessions()
 	of.TLS, of.Auth, of.Access, of.Failures = certificates, authorities, d.access, d.failures
+	d.limits = limits.New(s.ofLimits(), d.broker, log)
 	d.sessions = session.NewServer(of, d.broker, log)
+	d.sessions.Limits = d.limits
 	if d.access != nil {
 		d.access.OnChange(d.sessions.Recheck)
 	}
@@ -170,10 +174,10 @@ func (d *Daemon) Run(ctx context.Context) error {
 		plain = httpapi.TLSRequired(max(d.https.Port(), 0))
 	}
 	for _, l := range d.http {
-		faces.Go(func() { stopAccepting(httpapi.Serve(connected, l, plain, d.log)) })
+		faces.Go(func() { stopAccepting(httpapi.ServeSome(connected, l, plain, d.limits.HTTP, d.log)) })
 	}
 	for _, l := range d.https {
-		faces.Go(func() { stopAccepting(httpapi.Serve(connected, l, handler, d.log)) })
+		faces.Go(func() { stopAccepting(httpapi.ServeSome(connected, l, handler, d.limits.HTTP, d.log)) })
 	}
 	faces.Go(func() { stopAccepting(d.peers.Run(connected, d.broker)) })
 	faces.Go(func() { tellStates(connected, d.state, d.drain.Begun(), d.peers.SetState) })
@@ -222,7 +226,7 @@ func (d *Daemon) halt() {
 
 // source is where all figures come from.
 func (d *Daemon) source() *stats.Source {
-	s := &stats.Source{Broker: d.broker, Clients: d.sessions.Clients, Lookupds: d.peers.Links, Failures: d.failures, Started: d.started}
+	s := &stats.Source{Broker: d.broker, Clients: d.sessions.Clients, Lookupds: d.peers.Links, Failures: d.failures, Limits: d.limits, Started: d.started}
 	if d.audit != nil {
 		s.Audit = d.audit.Counts
 	}
@@ -276,6 +280,7 @@ func (d *Daemon) handler() http.Handler {
 		Settings:      shown{d},
 		Reload:        d.reload,
 		Lookupds:      d.peers,
+		Limits:        d.limits,
 		Drain:         d.drain,
 		Policy:        d.policy(),
 		Failures:      d.failures,

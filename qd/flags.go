@@ -40,6 +40,7 @@ func (s *Settings) Flags(fs *flag.FlagSet) {
 	fs.DurationVar(&s.MinOutputBufferTimeout, "min-output-buffer-timeout", s.MinOutputBufferTimeout, "the shortest output buffer timeout that a client may ask for")
 	fs.DurationVar(&s.MaxOutputBufferTimeout, "max-output-buffer-timeout", s.MaxOutputBufferTimeout, "the longest output buffer timeout that a client may ask for")
 	fs.IntVar(&s.MaxChannelConsumers, "max-channel-consumers", s.MaxChannelConsumers, "the most `consumers` of a channel (0 is any number)")
+	s.limitFlags(fs)
 	s.accessFlags(fs)
 	s.measureFlags(fs)
 	s.DrainFlag(fs)
@@ -107,6 +108,18 @@ func (s *Settings) StorageFlags(fs *flag.FlagSet) {
 	fs.Int64Var(&s.MaxBytesPerFile, "max-bytes-per-file", s.MaxBytesPerFile, "size at which a new disk file is begun, in `bytes`")
 	fs.Int64Var(&s.SyncEvery, "sync-every", s.SyncEvery, "`records` written to disk per fsync")
 	fs.DurationVar(&s.SyncTimeout, "sync-timeout", s.SyncTimeout, "the longest time between fsyncs of what is on disk")
+}
+
+// limitFlags declares the flags for how much one client, address or topic may have.
+func (s *Settings) limitFlags(fs *flag.FlagSet) {
+	fs.IntVar(&s.MaxConnections, "max-connections", s.MaxConnections, "the most `connections` of TCP clients, and as many of HTTP clients (0 is any number)")
+	fs.IntVar(&s.MaxConnectionsPerAddress, "max-connections-per-address", s.MaxConnectionsPerAddress, "the most `connections` from one address, likewise (0 is any number)")
+	fs.Int64Var(&s.MaxPublishBytes, "max-publish-bytes-per-second", s.MaxPublishBytes, "the most `bytes` a second that a topic takes (0 is any number)")
+	fs.Int64Var(&s.MaxPublishMessages, "max-publish-messages-per-second", s.MaxPublishMessages, "the most `messages` a second that a topic takes (0 is any number)")
+	fs.Int64Var(&s.ClientMaxPublishBytes, "client-max-publish-bytes-per-second", s.ClientMaxPublishBytes, "the most `bytes` a second that a client may publish (0 is any number)")
+	fs.Int64Var(&s.ClientMaxPublishMessages, "client-max-publish-messages-per-second", s.ClientMaxPublishMessages, "the most `messages` a second that a client may publish (0 is any number)")
+	fs.IntVar(&s.ClientMaxTopics, "client-max-topics", s.ClientMaxTopics, "the most `topics` there may be that one client has created since the start (0 is any number)")
+	fs.IntVar(&s.ClientMaxChannels, "client-max-channels", s.ClientMaxChannels, "the most `channels` there may be that one client has created since the start (0 is any number)")
 }
 
 // DrainFlag declares the flag for what SIGTERM does.

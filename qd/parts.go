@@ -8,10 +8,12 @@ import (
 	"net"
 	"slices"
 
+	"github.com/millrace-mq/millrace/internal/limit"
 	"github.com/millrace-mq/millrace/internal/listen"
 	"github.com/millrace-mq/millrace/internal/secure"
 	"github.com/millrace-mq/millrace/protocol"
 	"github.com/millrace-mq/millrace/qd/broker"
+	"github.com/millrace-mq/millrace/qd/limits"
 	"github.com/millrace-mq/millrace/qd/peers"
 	"github.com/millrace-mq/millrace/qd/session"
 )
@@ -44,6 +46,18 @@ func (s *Settings) ofBroker(
 		Channels:         channels,
 		Changed:          changed,
 		Log:              log,
+	}
+}
+
+// ofLimits are those of what clients may have.
+func (s *Settings) ofLimits() limits.Settings {
+	return limits.Settings{
+		Connections:           s.MaxConnections,
+		ConnectionsPerAddress: s.MaxConnectionsPerAddress,
+		Topic:                 limit.Rates{Bytes: limit.Rate(s.MaxPublishBytes), Messages: limit.Rate(s.MaxPublishMessages)},
+		Client:                limit.Rates{Bytes: limit.Rate(s.ClientMaxPublishBytes), Messages: limit.Rate(s.ClientMaxPublishMessages)},
+		Topics:                s.ClientMaxTopics,
+		Channels:              s.ClientMaxChannels,
 	}
 }
 

@@ -22,6 +22,7 @@ func live() []row {
 		{Keys: []string{
 			"statsd_address", "statsd_interval", "statsd_prefix", "statsd_mem_stats", "statsd_udp_packet_size", "statsd_exclude_ephemeral",
 		}, Prepare: (*Daemon).reloadStatsd},
+		{Keys: ofLimits, Prepare: (*Daemon).reloadLimits},
 		{Keys: []string{"drain_timeout", "stop_timeout"}}, // looked at when they are needed
 	}
 }
@@ -31,6 +32,11 @@ var ofConnections = []string{
 	"auth_http_addresses", "auth_http_request_method", "max_channel_consumers", "max_rdy_count", "msg_timeout", "max_heartbeat_interval",
 	"max_output_buffer_size", "output_buffer_timeout", "min_output_buffer_timeout", "max_output_buffer_timeout",
 	"snappy", "deflate", "max_deflate_level",
+}
+
+var ofLimits = []string{
+	"max_connections", "max_connections_per_address", "max_publish_bytes_per_second", "max_publish_messages_per_second",
+	"client_max_publish_bytes_per_second", "client_max_publish_messages_per_second", "client_max_topics", "client_max_channels",
 }
 
 // Live are the keys of the settings that can be changed in a daemon that runs.
@@ -118,6 +124,10 @@ func (d *Daemon) reloadSessions(to *Settings) (apply func(), err error) {
 	of := to.ofSessions()
 	of.TLS, of.Auth, of.Access, of.Failures = d.sessions.Settings().TLS, authorities, d.access, d.failures
 	return func() { d.sessions.SetSettings(of) }, nil
+}
+
+func (d *Daemon) reloadLimits(to *Settings) (apply func(), err error) {
+	return func() { d.limits.Set(to.ofLimits()) }, nil
 }
 
 func (d *Daemon) reloadStatsd(*Settings) (apply func(), err error) {

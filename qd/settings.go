@@ -63,14 +63,23 @@ type Settings struct {
 	SyncEvery       int64
 	SyncTimeout     time.Duration
 
-	MsgTimeout, MaxMsgTimeout, MaxReqTimeout    time.Duration
-	MaxMsgSize, MaxBodySize                     int // bytes
-	MaxHeartbeatInterval                        time.Duration
-	MaxRdyCount                                 int64
-	MaxChannelConsumers                         int // 0 is any number
-	MaxOutputBufferSize                         int // bytes
-	OutputBufferTimeout, MinOutputBufferTimeout time.Duration
-	MaxOutputBufferTimeout                      time.Duration
+	MsgTimeout, MaxMsgTimeout, MaxReqTimeout time.Duration
+	MaxMsgSize, MaxBodySize                  int // bytes
+	MaxHeartbeatInterval                     time.Duration
+	MaxRdyCount                              int64
+	MaxChannelConsumers                      int // 0 is any number
+	MaxOutputBufferSize                      int // bytes
+
+	// What one client, one address and one topic may have of what is there for all; 0 is
+	// any number. TCP connections are counted apart from those of HTTP and HTTPS, of which
+	// there may be as many. A client is whoever it has proved to be, or its address. All of
+	// them can be reloaded; connections and topics that are there stay.
+	MaxConnections, MaxConnectionsPerAddress        int
+	MaxPublishBytes, MaxPublishMessages             int64 // a second, to a topic
+	ClientMaxPublishBytes, ClientMaxPublishMessages int64 // a second, of a client
+	ClientMaxTopics, ClientMaxChannels              int   // that exist and that it created since the start
+	OutputBufferTimeout, MinOutputBufferTimeout     time.Duration
+	MaxOutputBufferTimeout                          time.Duration
 
 	// TLS, for TCP and for HTTPS. The root signs clients' certificates, and auth
 	// servers' too.

@@ -36,6 +36,18 @@ func (s *Settings) Validate() error {
 	complain(s.MaxHeartbeatInterval >= time.Second, "max-heartbeat-interval", s.MaxHeartbeatInterval, "1s or more")
 	complain(s.MaxRdyCount > 0, "max-rdy-count", s.MaxRdyCount, "positive")
 	complain(s.MaxChannelConsumers >= 0, "max-channel-consumers", s.MaxChannelConsumers, "0 or more")
+	for _, l := range []struct {
+		flag  string
+		value int64
+	}{
+		{"max-connections", int64(s.MaxConnections)}, {"max-connections-per-address", int64(s.MaxConnectionsPerAddress)},
+		{"max-publish-bytes-per-second", s.MaxPublishBytes}, {"max-publish-messages-per-second", s.MaxPublishMessages},
+		{"client-max-publish-bytes-per-second", s.ClientMaxPublishBytes},
+		{"client-max-publish-messages-per-second", s.ClientMaxPublishMessages},
+		{"client-max-topics", int64(s.ClientMaxTopics)}, {"client-max-channels", int64(s.ClientMaxChannels)},
+	} {
+		complain(l.value >= 0, l.flag, l.value, "0 or more")
+	}
 	s.validateAccess(complain)
 	complain(s.LookupConnectTimeout > 0, "http-client-connect-timeout", s.LookupConnectTimeout, "positive")
 	complain(s.LookupTimeout > 0, "http-client-request-timeout", s.LookupTimeout, "positive")

@@ -35,6 +35,10 @@ and what is left is kept for the next start. SIGINT, or a second SIGTERM, stops 
 			"max-msg-size", "max-body-size", "msg-timeout", "max-msg-timeout", "max-req-timeout", "max-rdy-count", "max-channel-consumers", "max-heartbeat-interval",
 			"max-output-buffer-size", "output-buffer-timeout", "min-output-buffer-timeout", "max-output-buffer-timeout", "snappy", "deflate", "max-deflate-level",
 		}},
+		{Title: "How much one client may have", Flags: []string{
+			"max-connections", "max-connections-per-address", "max-publish-bytes-per-second", "max-publish-messages-per-second",
+			"client-max-publish-bytes-per-second", "client-max-publish-messages-per-second", "client-max-topics", "client-max-channels",
+		}},
 		{Title: "TLS, and who gets in", Flags: []string{
 			"tls-cert", "tls-key", "tls-required", "tls-client-auth-policy", "tls-root-ca-file", "tls-min-version", "access-file", "new-token", "auth-http-address", "auth-http-request-method",
 			"audit-file",

@@ -74,7 +74,7 @@ var folders = []folder{
 	{path: "qd/acks", mayImport: []string{"qd/disk"}},
 	{path: "qd/takeover", mayImport: []string{"protocol"}, thirdParty: []string{diskqueue}},
 	{
-		path: "qd/metrics", mayImport: []string{"internal", "protocol", "qd/stats", "qd/broker", "qd/peers", "qd/queue", "qd/session"},
+		path: "qd/metrics", mayImport: []string{"internal", "protocol", "qd/stats", "qd/limits", "qd/broker", "qd/peers", "qd/queue", "qd/session"},
 		thirdParty: []string{prometheus},
 	},
 	{path: "qd/spill", mayImport: []string{"protocol", "qd/queue"}, thirdParty: []string{diskqueue}},

@@ -20,6 +20,7 @@ import (
 	"github.com/millrace-mq/millrace/protocol"
 	"github.com/millrace-mq/millrace/qd/broker"
 	"github.com/millrace-mq/millrace/qd/drain"
+	"github.com/millrace-mq/millrace/qd/limits"
 	"github.com/millrace-mq/millrace/qd/peers"
 	"github.com/millrace-mq/millrace/qd/session"
 	"github.com/millrace-mq/millrace/qd/stats"
@@ -55,6 +56,9 @@ type Config struct {
 	Settings Settings
 	Reload   func() (program.Reloaded, error)
 	Lookupds Lookupds
+
+	// Limits are what clients may have of what is there for all; nil is none.
+	Limits *limits.Limits
 
 	// Drain is behind /drain; nil if there is none.
 	Drain *drain.Drain
@@ -113,10 +117,13 @@ func New(c Config) http.Handler {
 
 func newRouter(c Config) *httpapi.Router {
 	c.PageBytes = cmp.Or(c.PageBytes, pageBytes)
+	if c.Limits == nil {
+		c.Limits = limits.New(limits.Settings{}, c.Broker, c.Log)
+	}
 	a := &api{
 		Config: c, bodies: bodyBudget(c), ahead: make(chan struct{}, bodiesAhead), sparing: httpapi.NewSparing(c.Log),
 		copying: make(chan struct{}, 1),
-		source:  stats.Source{Broker: c.Broker, Clients: c.Clients, Failures: c.Failures, Started: c.Info.StartTime},
+		source:  stats.Source{Broker: c.Broker, Clients: c.Clients, Failures: c.Failures, Limits: c.Limits, Started: c.Info.StartTime},
 	}
 	r := httpapi.NewRouter(c.Policy, c.Log)
 	r.Scope(httpapi.OfTopic, "/pub", "/put", "/mpub", "/mput", "/topic/policy", "/message")

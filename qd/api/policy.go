@@ -108,7 +108,7 @@ func (a *api) createTopic(r *http.Request, q url.Values) (any, error) {
 	}
 	var p broker.Policy
 	apply(edits)(&p)
-	t, err := a.Broker.Create(r.Context(), name, p)
+	t, err := a.Limits.Topic(a.called(r), name, func() (*broker.Topic, error) { return a.Broker.Create(r.Context(), name, p) })
 	if err == nil && len(edits) > 0 {
 		err = t.ChangePolicy(apply(edits)) // it may have been there
 	}
@@ -173,7 +173,7 @@ func (a *api) topicPolicy(_ *http.Request, q url.Values) (any, error) {
 
 // createChannel creates a channel, where it is told to begin. One that exists
 // stays where it is.
-func (a *api) createChannel(_ *http.Request, q url.Values) (any, error) {
+func (a *api) createChannel(r *http.Request, q url.Values) (any, error) {
 	topic, channel, err := httpapi.ChannelArguments(q)
 	if err != nil {
 		return nil, err
@@ -194,7 +194,7 @@ func (a *api) createChannel(_ *http.Request, q url.Values) (any, error) {
 	}
 	t, err := a.Broker.Find(topic)
 	if err == nil {
-		err = create(t, channel)
+		err = a.Limits.Channel(a.called(r), topic, channel, func() (*broker.Topic, error) { return t, create(t, channel) })
 	}
 	if err == nil && limit >= 0 {
 		err = t.SetMaxAttempts(channel, int(limit))

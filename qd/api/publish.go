@@ -12,6 +12,7 @@ import (
 	"github.com/millrace-mq/millrace/internal/httpapi"
 	"github.com/millrace-mq/millrace/protocol"
 	"github.com/millrace-mq/millrace/qd/broker"
+	"github.com/millrace-mq/millrace/qd/limits"
 )
 
 // publish is /pub: one message, at once or deferred.
@@ -101,6 +102,11 @@ func binary(q httpapi.Arguments) bool {
 
 // store publishes bodies, of which there is one if delay is not 0.
 func (a *api) store(r *http.Request, topic string, bodies [][]byte, delay time.Duration) (any, error) {
+	if a.Limits.Publishing() {
+		if err := a.Limits.Admit(r.Context(), topic, a.called(r), limits.LoadOf(bodies)); err != nil {
+			return nil, refusal(err)
+		}
+	}
 	err := a.tryStore(r, topic, bodies, delay)
 	for errors.Is(err, broker.ErrGone) { // deleted meanwhile: its successor takes them
 		err = a.tryStore(r, topic, bodies, delay)
@@ -110,6 +116,9 @@ func (a *api) store(r *http.Request, topic string, bodies [][]byte, delay time.D
 	}
 	return nil, a.publishRefusal(err)
 }
+
+// called is what the limits know the client by: where it comes from.
+func (a *api) called(r *http.Request) string { return limits.Client("", httpapi.RemoteOf(r)) }
 
 // publishRefusal is refusal for what can fail because the disk does.
 func (a *api) publishRefusal(err error) error {
@@ -124,7 +133,9 @@ func (a *api) publishRefusal(err error) error {
 func (a *api) tryStore(r *http.Request, topic string, bodies [][]byte, delay time.Duration) error {
 	t, err := a.Broker.Find(topic)
 	if err != nil { // who creates it is of interest
-		t, err = a.Broker.TopicToPublish(audit.ByRequest(r, a.Policy), topic, delay > 0)
+		t, err = a.Limits.Topic(a.called(r), topic, func() (*broker.Topic, error) {
+			return a.Broker.TopicToPublish(audit.ByRequest(r, a.Policy), topic, delay > 0)
+		})
 	}
 	if err != nil {
 		return err

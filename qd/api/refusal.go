@@ -8,6 +8,7 @@ import (
 
 	"github.com/millrace-mq/millrace/internal/httpapi"
 	"github.com/millrace-mq/millrace/qd/broker"
+	"github.com/millrace-mq/millrace/qd/limits"
 	"github.com/millrace-mq/millrace/qd/queue"
 )
 
@@ -34,6 +35,12 @@ func refusal(err error) error {
 	}
 	if full, ok := errors.AsType[*broker.SpaceError](err); ok {
 		return sentence(http.StatusServiceUnavailable, "DISK_FULL", full)
+	}
+	if early, ok := errors.AsType[*limits.RateError](err); ok {
+		return &httpapi.Error{Status: http.StatusTooManyRequests, Code: early.Error(), RetryAfter: early.Again}
+	}
+	if over, ok := errors.AsType[*limits.QuotaError](err); ok {
+		return &httpapi.Error{Status: http.StatusTooManyRequests, Code: over.Error()}
 	}
 	switch {
 	case errors.Is(err, syscall.ENOSPC): // there is no floor, or others have filled what was below it

@@ -142,6 +142,9 @@ func (e *RateError) Error() string {
 // Admit takes what a publish takes. If it is too early for that by little, it waits, or
 // until ctx ends; else it takes nothing and returns a *RateError.
 func (l *Limits) Admit(ctx context.Context, topic, client string, load limit.Load) error {
+	if l.broker.Refusal() != nil {
+		return nil // which says more, and at once
+	}
 	wait, err := l.take(topic, client, load)
 	if err != nil {
 		l.log.Warn("publishes are refused: too many", "topic", topic, "client", client, "error", err)

@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/millrace-mq/millrace/internal/histogram"
+	"github.com/millrace-mq/millrace/internal/limit"
 	"github.com/millrace-mq/millrace/internal/program"
 	"github.com/millrace-mq/millrace/protocol"
 	"github.com/millrace-mq/millrace/qd/stats"
@@ -245,11 +246,15 @@ var (
 	auditLinesDesc  = daemonDesc("audit_lines_total", "Lines of the audit log that were written.")
 	auditLostDesc   = daemonDesc("audit_lost_lines_total", "Lines of the audit log that are lost: the file could not be written, and too many waited.")
 	auditFailDesc   = daemonDesc("audit_write_failures_total", "Writes to the audit file that failed; they are tried again.")
+	httpDesc        = daemonDesc("http_connections", "Connections of HTTP and HTTPS clients.")
+	turnedDesc      = daemonDesc("connections_refused_total", "Connections refused: there were too many in all, or from their address.", "face", "limit")
+	delayedDesc     = daemonDesc("delayed_publishes_total", "Publishes held back for a moment because they came too early.")
+	limitedDesc     = daemonDesc("limited_total", "Publishes refused because they came too early, and topics and channels not created, by what was too much.", "limit")
 
 	daemonDescs = []*prometheus.Desc{
 		buildDesc, healthyDesc, drainingDesc, topicsDesc, channelsDesc, hiddenDesc, hiddenChDesc, connectionsDesc, producersDesc,
 		memoryDesc, memoryLimitDesc, floorDesc, freeDesc, syncDesc, writeDesc,
-		linkUpDesc, linkFailDesc, auditLinesDesc, auditLostDesc, auditFailDesc,
+		linkUpDesc, linkFailDesc, auditLinesDesc, auditLostDesc, auditFailDesc, httpDesc, turnedDesc, delayedDesc, limitedDesc,
 	}
 )
 
@@ -284,6 +289,23 @@ func (c *collector) sendDaemon(to *batch, all *stats.Daemon, channels int) {
 	gauge(floorDesc, float64(b.MinFree))
 	if free, ok := b.FreeBytes(); ok {
 		gauge(freeDesc, float64(free))
+	}
+	if l := all.Node.Limits; l != nil {
+		counter := func(d *prometheus.Desc, v uint64, labels ...string) {
+			to.add(prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...))
+		}
+		gauge(httpDesc, float64(l.HTTP.Now))
+		for _, of := range []struct {
+			face string
+			n    limit.Counts
+		}{{"tcp", l.TCP}, {"http", l.HTTP}} {
+			counter(turnedDesc, of.n.RefusedFull, of.face, "all")
+			counter(turnedDesc, of.n.RefusedCrowded, of.face, "address")
+		}
+		counter(delayedDesc, l.Delayed)
+		for what, n := range l.Refused {
+			counter(limitedDesc, n, what)
+		}
 	}
 	if c.source.Lookupds != nil {
 		for _, l := range c.source.Lookupds() {

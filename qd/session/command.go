@@ -139,12 +139,16 @@ func (s *session) subscribe(ctx context.Context, l protocol.Line) error {
 }
 
 func (s *session) join(ctx context.Context, topic, channel string) (*broker.Consumer, error) {
+	all, who := s.server.Limits, s.called()
 	for {
-		t, err := s.server.broker.Topic(ctx, topic)
-		if err != nil {
-			return nil, err
-		}
-		k, err := t.Subscribe(channel, s, s.membership())
+		var k *broker.Consumer
+		err := all.Channel(who, topic, channel, func() (*broker.Topic, error) {
+			t, err := all.Topic(who, topic, func() (*broker.Topic, error) { return s.server.broker.Topic(ctx, topic) })
+			if err == nil {
+				k, err = t.Subscribe(channel, s, s.membership())
+			}
+			return t, err
+		})
 		if !errors.Is(err, broker.ErrGone) {
 			return k, err
 		}

@@ -20,7 +20,7 @@ type publishes struct {
 	bodies   [][]byte
 	later    []broker.Later // in place of bodies
 	commands int
-	verb     protocol.Verb // of the last one
+	verb     protocol.Verb // of the last one; of all, if publishes are limited
 }
 
 // withBody carries out a command that has a body, if it has come whole. n is
@@ -66,7 +66,7 @@ func (s *session) withBody(ctx context.Context, l protocol.Line, n int) (more bo
 		}
 	}
 	if topic != "" || l.Verb == protocol.Identify || l.Verb == protocol.Auth ||
-		s.pubs.commands > 0 && (l.Verb == protocol.DPub) != (len(s.pubs.later) > 0) {
+		s.pubs.commands > 0 && ((l.Verb == protocol.DPub) != (len(s.pubs.later) > 0) || l.Verb != s.pubs.verb && s.server.Limits.Publishing()) {
 		if err := s.commit(ctx); err != nil {
 			return false, err
 		}
@@ -194,18 +194,22 @@ func (s *session) commit(ctx context.Context) error {
 		return nil
 	}
 	stored, commands := len(s.pubs.bodies)+len(s.pubs.later), s.pubs.commands
-	err := s.storeAll(ctx)
+	err := s.admit(ctx)
+	if err == nil {
+		err = s.storeAll(ctx)
+	}
 	clear(s.pubs.bodies)
 	clear(s.pubs.later)
 	s.pubs.bodies, s.pubs.later, s.pubs.commands = s.pubs.bodies[:0], s.pubs.later[:0], 0
 	if err != nil {
-		switch s.pubs.verb {
-		case protocol.MPub:
-			return protocol.Errorf(protocol.EMPubFailed, "MPUB failed %s", err)
-		case protocol.DPub:
-			return protocol.Errorf(protocol.EDPubFailed, "DPUB failed %s", err)
+		refused := publishFailed(s.pubs.verb, err)
+		if !s.outlives(err) {
+			return refused
 		}
-		return protocol.Errorf(protocol.EPubFailed, "PUB failed %s", err)
+		for range commands {
+			s.respond(protocol.FrameError, refused.Error())
+		}
+		return nil
 	}
 	s.published(stored)
 	s.okays(commands)
@@ -224,7 +228,9 @@ func (s *session) storeAll(ctx context.Context) error {
 func (s *session) store(ctx context.Context, publish func(*broker.Topic) error) error {
 	for {
 		if s.topic == nil || s.topic.Name() != s.pubs.topic {
-			t, err := s.server.broker.TopicToPublish(ctx, s.pubs.topic, len(s.pubs.later) > 0)
+			t, err := s.server.Limits.Topic(s.called(), s.pubs.topic, func() (*broker.Topic, error) {
+				return s.server.broker.TopicToPublish(ctx, s.pubs.topic, len(s.pubs.later) > 0)
+			})
 			if err != nil {
 				return err
 			}

@@ -27,9 +27,12 @@ import (
 	"time"
 
 	"github.com/millrace-mq/millrace/internal/access"
+	"github.com/millrace-mq/millrace/internal/httpapi"
+	"github.com/millrace-mq/millrace/internal/limit"
 	"github.com/millrace-mq/millrace/protocol"
 	"github.com/millrace-mq/millrace/qd/auth"
 	"github.com/millrace-mq/millrace/qd/broker"
+	"github.com/millrace-mq/millrace/qd/limits"
 )
 
 // Settings are the limits and defaults that connections have. They mean what
@@ -80,8 +83,12 @@ const (
 // Server serves V2 connections.
 type Server struct {
 	settings atomic.Pointer[Settings] // for connections to come; never written to
-	broker   *broker.Broker
-	log      *slog.Logger
+	// Limits are what clients may have of what is there for all. They are set before Accept.
+	Limits *limits.Limits
+	broker *broker.Broker
+	log    *slog.Logger
+	// sparing is for what anybody on the network can have logged.
+	sparing *httpapi.Sparing
 
 	accepted atomic.Uint64 // connections so far: the number of the last one
 
@@ -89,12 +96,12 @@ type Server struct {
 	sessions map[uint64]*session // by number
 }
 
-// NewServer returns a Server for the topics of b.
+// NewServer returns a Server for the topics of b, without limits.
 func NewServer(s Settings, b *broker.Broker, log *slog.Logger) *Server {
 	if s.Failures == nil {
 		s.Failures = new(access.Failures)
 	}
-	server := &Server{broker: b, log: log, sessions: make(map[uint64]*session)}
+	server := &Server{Limits: limits.New(limits.Settings{}, b, log), broker: b, log: log, sparing: httpapi.NewSparing(log), sessions: make(map[uint64]*session)}
 	server.SetSettings(s)
 	return server
 }
@@ -119,7 +126,7 @@ func (s *Server) Accept(ctx, sessions context.Context, l net.Listener) error {
 		switch {
 		case err == nil:
 			pause = 0
-			wg.Go(func() { s.serve(sessions, conn) })
+			s.letIn(sessions, &wg, conn)
 		case ctx.Err() != nil:
 			return nil
 		case errors.Is(err, net.ErrClosed):
@@ -184,6 +191,21 @@ func (s *session) consumes() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.client.State == protocol.StateSubscribed || s.client.State == protocol.StateClosing
+}
+
+// letIn serves a connection if there is room for it.
+func (s *Server) letIn(ctx context.Context, wg *sync.WaitGroup, conn net.Conn) {
+	all, from := s.Limits.TCP, limit.RemoteOf(conn.RemoteAddr().String())
+	if err := all.Enter(from, nil); err != nil {
+		s.sparing.Warn("connections are refused", "from", from, "error", err)
+		refused := protocol.Errorf(protocol.EInvalid, "%s", err)
+		all.TurnAway(wg, conn, protocol.AppendFrame(nil, protocol.FrameError, refused.Error()))
+		return
+	}
+	wg.Go(func() {
+		defer all.Leave(from)
+		s.serve(ctx, conn)
+	})
 }
 
 func (s *Server) serve(ctx context.Context, conn net.Conn) {

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/millrace-mq/millrace/qd/broker"
+	"github.com/millrace-mq/millrace/qd/limits"
 )
 
 // Node is what is known of the daemon as a whole.
@@ -25,6 +26,9 @@ type Node struct {
 	UnknownSecrets uint64 `json:"unknown_secrets,omitempty"`
 	ExpiredSecrets uint64 `json:"expired_secrets,omitempty"`
 	Refused        uint64 `json:"refused,omitempty"`
+
+	// Limits are what the limits on clients have come to.
+	Limits *limits.Figures `json:"limits,omitempty"`
 }
 
 func (s *Source) node() Node {
@@ -37,6 +41,10 @@ func (s *Source) node() Node {
 	if s.Failures != nil {
 		c := s.Failures.Counts()
 		n.UnknownSecrets, n.ExpiredSecrets, n.Refused = c.Unknown, c.Expired, c.Refused
+	}
+	if s.Limits != nil {
+		figures := s.Limits.Figures()
+		n.Limits = &figures
 	}
 	return n
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/millrace-mq/millrace/internal/audit"
 	"github.com/millrace-mq/millrace/protocol"
 	"github.com/millrace-mq/millrace/qd/broker"
+	"github.com/millrace-mq/millrace/qd/limits"
 	"github.com/millrace-mq/millrace/qd/peers"
 	"github.com/millrace-mq/millrace/qd/queue"
 	"github.com/millrace-mq/millrace/qd/session"
@@ -30,7 +31,9 @@ type Source struct {
 	// Failures counts who was refused; nil if nobody does.
 	Failures *access.Failures
 	// Audit tells what became of the audit log's lines; nil if there is no audit log.
-	Audit   func() audit.Counts
+	Audit func() audit.Counts
+	// Limits are the daemon's; nil if there are none.
+	Limits  *limits.Limits
 	Started time.Time
 }
 
