@@ -3,11 +3,13 @@ package lookupd
 import (
 	"context"
 	"crypto/tls"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -15,6 +17,7 @@ import (
 	"github.com/millrace-mq/millrace/internal/access"
 	"github.com/millrace-mq/millrace/internal/audit"
 	"github.com/millrace-mq/millrace/internal/httpapi"
+	"github.com/millrace-mq/millrace/internal/limit"
 	"github.com/millrace-mq/millrace/lookupd/registry"
 	"github.com/millrace-mq/millrace/protocol"
 )
@@ -37,6 +40,9 @@ type peerServer struct {
 	// What a peer is told of us: who speaks V1 alone, and who its extension.
 	toPlain, toExtended []byte
 
+	connections *limit.Connections
+	most        atomic.Pointer[registry.Most] // that a daemon may register
+
 	lobby  lobby
 	warned once // of addresses that lead nowhere
 	counts *counts
@@ -48,8 +54,9 @@ func newPeerServer(dir *directory, self protocol.PeerInfo, timeout time.Duration
 	p := &peerServer{
 		dir: dir, log: log, sparing: httpapi.NewSparing(log),
 		toPlain: describeSelf(plain), toExtended: describeSelf(self),
-		counts: newCounts(),
+		counts: newCounts(), connections: limit.NewConnections(0, 0),
 	}
+	p.most.Store(new(registry.Most))
 	p.timeout.Store(int64(timeout))
 	return p
 }
@@ -60,6 +67,8 @@ func (p *peerServer) patience() time.Duration { return time.Duration(p.timeout.L
 // accept hands the connections of l to handle until ctx ends, and returns nil
 // then, or until l fails, and returns why. It closes l.
 func (p *peerServer) accept(ctx context.Context, l net.Listener, handle func(net.Conn, *stranger)) error {
+	var turned sync.WaitGroup
+	defer turned.Wait()
 	defer l.Close()
 	defer whenEnded(ctx, func() { _ = l.Close() })()
 
@@ -69,6 +78,10 @@ func (p *peerServer) accept(ctx context.Context, l net.Listener, handle func(net
 		switch {
 		case err == nil:
 			pause = 0
+			if err := p.letIn(conn); err != nil {
+				p.connections.TurnAway(&turned, conn, inV1(err))
+				continue
+			}
 			handle(conn, p.lobby.enter(conn)) // here, for their order
 		case ctx.Err() != nil:
 			return nil
@@ -83,6 +96,29 @@ func (p *peerServer) accept(ctx context.Context, l net.Listener, handle func(net
 			return fmt.Errorf("accepting daemons on %s: %w", l.Addr(), err)
 		}
 	}
+}
+
+// letIn counts a connection, which Leaves when it ends, or returns why there is no room for
+// it. Strangers must not keep out daemons: they go first.
+func (p *peerServer) letIn(conn net.Conn) error {
+	from := limit.RemoteOf(conn.RemoteAddr().String())
+	err := p.connections.Enter(from, func() bool { return p.lobby.closeOldest(0) })
+	if err == nil {
+		return nil
+	}
+	cause := causeFull
+	if many, ok := errors.AsType[*limit.TooManyError](err); ok && !many.From.Local() {
+		cause = causeAddress
+	}
+	p.counts.refused.add(cause)
+	p.sparing.Warn("connections are refused", "from", from, "error", err)
+	return err
+}
+
+// inV1 is what a daemon is told that was not let in.
+func inV1(why error) []byte {
+	text := protocol.Errorf(protocol.EInvalid, "%s", why).Error()
+	return append(binary.BigEndian.AppendUint32(nil, uint32(len(text))), text...)
 }
 
 // passing reports whether a failure to accept is likely to pass: the peer gave

@@ -12,6 +12,7 @@ import (
 	"github.com/millrace-mq/millrace/internal/access"
 	"github.com/millrace-mq/millrace/internal/audit"
 	"github.com/millrace-mq/millrace/internal/httpapi"
+	"github.com/millrace-mq/millrace/internal/limit"
 	"github.com/millrace-mq/millrace/internal/program"
 	"github.com/millrace-mq/millrace/lookupd/metrics"
 	"github.com/millrace-mq/millrace/lookupd/registry"
@@ -31,11 +32,12 @@ const (
 
 // api is the HTTP face.
 type api struct {
-	dir    *directory
-	policy access.Policy      // nil: everybody may do everything
-	tcp    func() metrics.TCP // figures of the other face; nil: none
-	audit  *audit.Writer      // nil: there is no audit log
-	log    *slog.Logger
+	dir         *directory
+	policy      access.Policy      // nil: everybody may do everything
+	connections *limit.Connections // of HTTP; nil: not counted
+	tcp         func() metrics.TCP // figures of the other face; nil: none
+	audit       *audit.Writer      // nil: there is no audit log
+	log         *slog.Logger
 
 	settings settings                         // behind /config; nil: there is none
 	reload   func() (program.Reloaded, error) // behind /config/reload; nil: there is none

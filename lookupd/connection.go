@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/millrace-mq/millrace/internal/access"
+	"github.com/millrace-mq/millrace/internal/limit"
 	"github.com/millrace-mq/millrace/protocol"
 )
 
@@ -84,6 +85,7 @@ func (c *connection) linger() {
 // after it.
 func (p *peerServer) handle(ctx context.Context, conn net.Conn, here *stranger) {
 	p.counts.accepted.Add(1)
+	defer p.connections.Leave(limit.RemoteOf(conn.RemoteAddr().String()))
 	c := &connection{Conn: conn, raw: conn, ctx: ctx}
 	defer func() { _ = c.Close() }()
 	c.arm(strangerTimeout)

@@ -17,6 +17,8 @@ const (
 	causeLine    = "long_line"    // a command without end
 	causeTLS     = "tls"          // a handshake failed
 	causePlain   = "tls_required" // it spoke without TLS
+	causeFull    = "full"         // there were too many connections
+	causeAddress = "address"      // there were too many from its address
 	causeSilent  = "silent"       // a daemon was silent for the peer timeout, or did not take its replies
 )
 
@@ -40,12 +42,13 @@ const otherCommand = "other"
 // that a tally can have is there from the start, so that a rate is right from the first.
 type counts struct {
 	accepted, resyncs    atomic.Uint64
+	refusedRegistrations atomic.Uint64
 	plain, extended, tls atomic.Int64
 	refused, commands    tally
 }
 
 func newCounts() *counts {
-	causes := []string{causeCrowded, causeSlow, causeLine, causeTLS, causePlain, causeSilent}
+	causes := []string{causeCrowded, causeSlow, causeLine, causeTLS, causePlain, causeSilent, causeFull, causeAddress}
 	for _, code := range refusals {
 		causes = append(causes, causeOf(&protocol.Error{Code: code}))
 	}
@@ -65,6 +68,8 @@ func (p *peerServer) Counts() metrics.TCP {
 		Refused:   c.refused.values(),
 		Commands:  c.commands.values(),
 		Resyncs:   c.resyncs.Load(),
+
+		RefusedRegistrations: c.refusedRegistrations.Load(),
 	}
 }
 

@@ -24,6 +24,7 @@ import (
 	"github.com/millrace-mq/millrace/internal/access"
 	"github.com/millrace-mq/millrace/internal/audit"
 	"github.com/millrace-mq/millrace/internal/httpapi"
+	"github.com/millrace-mq/millrace/internal/limit"
 	"github.com/millrace-mq/millrace/internal/listen"
 	"github.com/millrace-mq/millrace/internal/program"
 	"github.com/millrace-mq/millrace/protocol"
@@ -40,6 +41,7 @@ type Daemon struct {
 	tcp, web listen.Listeners
 	https    listen.Listeners // none without a certificate
 	peers    *peerServer
+	visitors *limit.Connections // over HTTP
 	api      *api
 	audit    *audit.Writer // nil: there is no audit log
 	access   *access.File  // nil without
@@ -123,7 +125,9 @@ func (d *Daemon) assemble(certificates *tls.Config) {
 	d.peers.tls, d.peers.needTLS, d.peers.policy = certificates, s.RequiresTLS() != "false", d.policy()
 	d.peers.audit = d.audit
 	d.host = self.BroadcastAddress
-	d.api = &api{audit: d.audit, settings: tellable{d}, reload: d.reload, dir: dir, policy: d.policy(), tcp: d.peers.Counts, log: d.log}
+	d.visitors = limit.NewConnections(0, 0)
+	d.limit(s)
+	d.api = &api{audit: d.audit, settings: tellable{d}, reload: d.reload, dir: dir, policy: d.policy(), tcp: d.peers.Counts, connections: d.visitors, log: d.log}
 }
 
 // policy is who decides about everything; nil is nobody.
@@ -184,10 +188,10 @@ func (d *Daemon) Run(ctx context.Context) error {
 		plain = httpapi.TLSRequired(max(d.https.Port(), 0))
 	}
 	for _, l := range d.web {
-		faces.Go(func() { stop(httpapi.Serve(accepting, l, plain, d.log)) })
+		faces.Go(func() { stop(httpapi.ServeSome(accepting, l, plain, d.visitors, d.log)) })
 	}
 	for _, l := range d.https {
-		faces.Go(func() { stop(httpapi.Serve(accepting, l, sealed, d.log)) })
+		faces.Go(func() { stop(httpapi.ServeSome(accepting, l, sealed, d.visitors, d.log)) })
 	}
 	talks.Go(func() { d.peers.tend(talking) })
 	if d.access != nil {

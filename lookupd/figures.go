@@ -17,6 +17,9 @@ func (a *api) figures() metrics.Figures {
 		counts := a.audit.Counts()
 		f.Audit = &counts
 	}
+	if a.connections != nil {
+		f.HTTP = a.connections.Counts()
+	}
 	var counts registry.Counts
 	a.dir.read(func(r *registry.Registry, now time.Time) { counts = r.Counts(now) })
 	f.Away, f.Topics, f.Channels, f.Registrations, f.Tombstones = counts.Away, counts.Topics, counts.Channels, counts.Registrations, counts.Tombstones

@@ -17,6 +17,9 @@ func live() []row {
 		{Keys: []string{"log_level"}, Prepare: (*Daemon).reloadLevel},
 		{Keys: []string{"inactive_producer_timeout", "tombstone_lifetime"}, Prepare: (*Daemon).reloadTimes},
 		{Keys: []string{"peer_timeout"}, Prepare: (*Daemon).reloadPatience},
+		{Keys: []string{
+			"max_connections", "max_connections_per_address", "producer_max_topics", "producer_max_channels",
+		}, Prepare: (*Daemon).reloadLimits},
 	}
 }
 
@@ -79,6 +82,17 @@ func (d *Daemon) Prepare(reread func() (*Settings, error)) (*program.Pending, er
 
 // now is the settings that hold; they are not written to.
 func (d *Daemon) now() *Settings { return d.running.Now() }
+
+func (d *Daemon) reloadLimits(to *Settings) (apply func(), err error) {
+	return func() { d.limit(to) }, nil
+}
+
+// limit has the limits of s hold.
+func (d *Daemon) limit(s *Settings) {
+	d.peers.connections.Set(s.MaxConnections, s.MaxConnectionsPerAddress)
+	d.visitors.Set(s.MaxConnections, s.MaxConnectionsPerAddress)
+	d.peers.most.Store(&registry.Most{Topics: s.ProducerMaxTopics, Channels: s.ProducerMaxChannels})
+}
 
 func (d *Daemon) reloadLevel(to *Settings) (apply func(), err error) {
 	level, err := program.ParseLevel(to.LogLevel)

@@ -264,12 +264,32 @@ func (s *session) register(args []string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	var news bool
-	s.change(func(r *registry.Registry) { news = r.Register(s.peer, a) })
+	var news, over bool
+	most := *s.most.Load()
+	s.change(func(r *registry.Registry) {
+		if over = r.Over(s.peer, a, most); !over {
+			news = r.Register(s.peer, a)
+		}
+	})
+	if over {
+		return s.tooMany(a, most), nil
+	}
 	if news {
 		s.log.Debug("registered", "daemon", s.peer, "topic", a.Topic, "channel", a.Channel, "generation", a.Generation, "paused", a.Paused)
 	}
 	return replyOK, nil
+}
+
+// tooMany is the reply to a registration that is not taken. The conversation goes on, for
+// the daemon would begin it anew, with all that it has.
+func (s *session) tooMany(a registry.Registration, most registry.Most) []byte {
+	s.counts.refusedRegistrations.Add(1)
+	what := fmt.Sprintf("%d topics are registered already (producer-max-topics)", most.Topics)
+	if a.Channel != "" && most.Channels > 0 {
+		what = fmt.Sprintf("%d topics, or channels of the topic, are registered already (producer-max-topics %d, producer-max-channels)", most.Channels, most.Topics)
+	}
+	s.sparing.Warn("a daemon has registered as much as it may: consumers do not find the rest there", "daemon", s.peer, "topic", a.Topic, "channel", a.Channel)
+	return []byte(protocol.Errorf(protocol.ETooMany, "REGISTER %s %s: %s", a.Topic, a.Channel, what).Error())
 }
 
 func (s *session) unregister(args []string) ([]byte, error) {

@@ -42,6 +42,14 @@ type Settings struct {
 	// closed and all that the daemon registered is forgotten; 30 seconds at
 	// least, two of the intervals at which daemons speak.
 	PeerTimeout time.Duration
+	// MaxConnections and MaxConnectionsPerAddress are how many daemons' connections there may
+	// be, in all and from one address, and as many of HTTP and HTTPS, counted apart. Connections
+	// that do not say who they are go first. 0 is any number, as in what follows. All four can be
+	// reloaded; what is there stays.
+	MaxConnections, MaxConnectionsPerAddress int
+	// ProducerMaxTopics is how many topics one daemon may register, on one connection, and
+	// ProducerMaxChannels how many channels of each.
+	ProducerMaxTopics, ProducerMaxChannels int
 	// TLS, for both faces, which take it beside what is plain: TCPAddress on the same
 	// port, HTTP at HTTPSAddress. The root signs daemons' and clients' certificates.
 	secure.Settings
@@ -94,6 +102,10 @@ func (s *Settings) Flags(fs *flag.FlagSet) {
 	fs.DurationVar(&s.InactiveProducerTimeout, "inactive-producer-timeout", s.InactiveProducerTimeout, "`time` after which a silent daemon is left out of lookups")
 	fs.DurationVar(&s.TombstoneLifetime, "tombstone-lifetime", s.TombstoneLifetime, "`time` for which a tombstone hides a daemon from lookups of a topic")
 	fs.DurationVar(&s.PeerTimeout, "peer-timeout", s.PeerTimeout, "`time` after which a silent daemon's connection is closed")
+	fs.IntVar(&s.MaxConnections, "max-connections", s.MaxConnections, "the most `connections` of daemons, and as many of HTTP clients (0 is any number)")
+	fs.IntVar(&s.MaxConnectionsPerAddress, "max-connections-per-address", s.MaxConnectionsPerAddress, "the most `connections` from one address, likewise (0 is any number)")
+	fs.IntVar(&s.ProducerMaxTopics, "producer-max-topics", s.ProducerMaxTopics, "the most `topics` that a daemon may register (0 is any number)")
+	fs.IntVar(&s.ProducerMaxChannels, "producer-max-channels", s.ProducerMaxChannels, "the most `channels` of each that it may register (0 is any number)")
 	s.TLSFlags(fs, "daemons' and clients'")
 	fs.StringVar(&s.AccessFile, "access-file", s.AccessFile, "`file` that says who may register, find daemons and manage; read again when it changes (default everybody may)")
 	fs.StringVar(&s.AuditFile, "audit-file", s.AuditFile, "`file` that gets a line of JSON for everything that changes something: who, from where, what, and what became of it")
@@ -133,6 +145,17 @@ func (s Settings) Validate() error {
 	}
 	if s.AccessFile != "" && s.Policy != nil {
 		complain("access-file %q: must be left out where a Policy is given", s.AccessFile)
+	}
+	for _, l := range []struct {
+		flag  string
+		value int
+	}{
+		{"max-connections", s.MaxConnections}, {"max-connections-per-address", s.MaxConnectionsPerAddress},
+		{"producer-max-topics", s.ProducerMaxTopics}, {"producer-max-channels", s.ProducerMaxChannels},
+	} {
+		if l.value < 0 {
+			complain("%s %d: must be 0 or more", l.flag, l.value)
+		}
 	}
 	s.CheckTLS(func(ok bool, flag string, value any, rule string) {
 		if !ok {

@@ -29,6 +29,7 @@ const (
 	EAuthDisabled   = "E_AUTH_DISABLED"
 	EAuthError      = "E_AUTH_ERROR"
 	EUnauthorized   = "E_UNAUTHORIZED"
+	ETooMany        = "E_TOO_MANY" // V1: a lookupd takes no more registrations of a daemon, whose connection stays
 )
 
 // Error is what a peer is told when a command fails.

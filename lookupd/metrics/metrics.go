@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/millrace-mq/millrace/internal/audit"
+	"github.com/millrace-mq/millrace/internal/limit"
 	"github.com/millrace-mq/millrace/internal/program"
 	"github.com/millrace-mq/millrace/protocol"
 )
@@ -27,6 +28,7 @@ type Figures struct {
 	Tombstones                      uint64 // set since the start
 	TCP                             TCP
 	Audit                           *audit.Counts // nil: there is no audit log
+	HTTP                            limit.Counts
 }
 
 // TCP is what the face that daemons register at knows of itself. What is uint64
@@ -40,6 +42,8 @@ type TCP struct {
 	Refused   map[string]uint64 // connections that were ended here, by cause
 	Commands  map[string]uint64 // by name
 	Resyncs   uint64            // how often a daemon was asked for all that it has
+
+	RefusedRegistrations uint64
 }
 
 // Handler answers scrapes with what figures returns, what requests has counted,
@@ -118,9 +122,13 @@ var (
 	auditLostDesc     = desc("audit_lost_lines_total", "Lines of the audit log that are lost: the file could not be written, and too many waited.")
 	auditFailDesc     = desc("audit_write_failures_total", "Writes to the audit file that failed; they are tried again.")
 
+	tooManyDesc     = desc("refused_registrations_total", "Registrations not taken because the daemon had as many as it may.")
+	httpDesc        = desc("http_connections", "Connections of HTTP and HTTPS clients.")
+	httpRefusedDesc = desc("refused_http_connections_total", "HTTP connections refused: full (there were too many) or address (from theirs).", "cause")
+
 	descs = []*prometheus.Desc{
 		buildDesc, daemonsDesc, awayDesc, topicsDesc, channelsDesc, registrationsDesc, tombstonesDesc,
-		connectionsDesc, tlsDesc, acceptedDesc, refusedDesc, commandsDesc, resyncsDesc,
+		connectionsDesc, tlsDesc, acceptedDesc, refusedDesc, commandsDesc, resyncsDesc, tooManyDesc, httpDesc, httpRefusedDesc,
 		auditLinesDesc, auditLostDesc, auditFailDesc,
 	}
 )
@@ -174,4 +182,8 @@ func (c collector) Collect(to chan<- prometheus.Metric) {
 		counter(commandsDesc, n, command)
 	}
 	counter(resyncsDesc, f.TCP.Resyncs)
+	counter(tooManyDesc, f.TCP.RefusedRegistrations)
+	gauge(httpDesc, f.HTTP.Now)
+	counter(httpRefusedDesc, f.HTTP.RefusedFull, "full")
+	counter(httpRefusedDesc, f.HTTP.RefusedCrowded, "address")
 }

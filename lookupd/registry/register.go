@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"math/bits"
 	"net"
 	"strconv"
 	"strings"
@@ -46,6 +47,41 @@ func (r *Registry) Register(p *Peer, reg Registration) (news bool) {
 	}
 	r.forgetChannels(t, old)
 	return news
+}
+
+// Most is how much a peer may have registered; 0 is any number.
+type Most struct {
+	Topics   int
+	Channels int // of one topic
+}
+
+// Over reports whether the peer has as much as it may, so that reg must not be Registered.
+// What it has already may always be.
+func (r *Registry) Over(p *Peer, reg Registration, most Most) bool {
+	if most == (Most{}) {
+		return false
+	}
+	var i int
+	var had bool
+	id, known := r.ids[reg.Topic]
+	if known {
+		i, had = r.topics.at(id).find(p.slot)
+	}
+	if !had {
+		return most.Topics > 0 && p.topics.n >= most.Topics
+	}
+	t := r.topics.at(id)
+	if reg.Channel == "" || most.Channels == 0 || reg.Generation > t.rows[i].generation { // the last takes all of them away
+		return false
+	}
+	if place, known := t.findChannel(reg.Channel); known && t.has(i, t.channels[place].column) {
+		return false
+	}
+	n := 0
+	for k := range t.columns {
+		n += bits.OnesCount64(t.columns[k].has[i])
+	}
+	return n >= most.Channels
 }
 
 // inherit buries row i, which is new, if there is a tombstone for its generation:

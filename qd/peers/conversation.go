@@ -39,6 +39,7 @@ type conversation struct {
 
 	mu     sync.Mutex // guards what follows
 	owed   int        // commands that have not been replied to
+	full   string     // a reply that it takes no more registrations; empty if there was none
 	resync bool       // the lookupd wants to be told everything again
 	lost   error      // why the conversation has ended
 }
@@ -128,6 +129,9 @@ func (c *conversation) credit(reply []byte) error {
 	if string(reply) == protocol.Resync {
 		c.resync = true
 	}
+	if isTooMany(reply) {
+		c.full = string(reply)
+	}
 	c.owed--
 	if c.owed == 0 {
 		_ = c.conn.SetReadDeadline(time.Time{})
@@ -171,6 +175,15 @@ func (c *conversation) wantsAll() bool {
 	return wants
 }
 
+// takesNoMore returns a reply that says so, once for those that were alike; else it is empty.
+func (c *conversation) takesNoMore() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	reply := c.full
+	c.full = ""
+	return reply
+}
+
 // flush sends what has been written to out. A lookupd that refuses a command
 // hangs up, which fails the write of those behind it: the refusal says more than
 // that failure.
@@ -204,11 +217,15 @@ func (r *refused) Error() string { return fmt.Sprintf("lookupd replied %q", r.re
 // refusal is the error that a reply is, if it is one: a lookupd ends the
 // conversation with it.
 func refusal(reply []byte) error {
-	if bytes.HasPrefix(reply, []byte("E_")) {
+	if bytes.HasPrefix(reply, []byte("E_")) && !isTooMany(reply) {
 		return &refused{string(reply)}
 	}
 	return nil
 }
+
+// isTooMany reports whether a reply says that a lookupd takes no more registrations, after
+// which the conversation goes on.
+func isTooMany(reply []byte) bool { return bytes.HasPrefix(reply, []byte(protocol.ETooMany+" ")) }
 
 // explain says what a failure to read means.
 func (c *conversation) explain(err error) error {

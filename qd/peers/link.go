@@ -177,6 +177,9 @@ func (n *news) tell() (done bool, err error) {
 	if lost != nil || !idle {
 		return false, lost
 	}
+	if reply := n.to.takesNoMore(); reply != "" {
+		n.link.full(reply)
+	}
 	if n.to.wantsAll() && n.pinged { // to a PING alone, or one could have us tell it without end
 		n.link.Log.Info("lookupd asks for everything again", "lookupd", n.link.address)
 		n.told, n.synced = new(roster), false
@@ -221,6 +224,17 @@ func (l *link) linked(info protocol.PeerInfo) {
 	l.face = face
 	l.status.Linked, l.status.Since, l.status.LastError = true, time.Now(), ""
 	l.status.Extended, l.status.Version = info.Extended, info.Version
+}
+
+// full notes that the lookupd does not take all that we have; once a connection it is logged.
+func (l *link) full(reply string) {
+	l.mu.Lock()
+	known := l.status.LastError != ""
+	l.status.LastError = reply
+	l.mu.Unlock()
+	if !known {
+		l.Log.Warn("lookupd takes no more of our topics and channels: consumers do not find the rest by it", "lookupd", l.address, "error", reply)
+	}
 }
 
 func (l *link) unlinked() {
