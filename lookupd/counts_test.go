@@ -58,7 +58,7 @@ func TestCounts(t *testing.T) {
 			t.Errorf("commands %v, want %v", got.Commands, wantCommands)
 		}
 		wantRefused := map[string]uint64{
-			"crowded": 0, "slow": 0, "long_line": 1, "tls": 0, "tls_required": 0, "silent": 0,
+			"crowded": 0, "full": 0, "address": 0, "slow": 0, "long_line": 1, "tls": 0, "tls_required": 0, "silent": 0,
 			"invalid": 2, "bad_protocol": 1, "bad_topic": 1, "bad_channel": 1, "bad_body": 1, "unauthorized": 0,
 		}
 		if !maps.Equal(got.Refused, wantRefused) {

@@ -23,6 +23,10 @@ auth_http_request_method get
 broadcast_address 127.0.0.1
 broadcast_http_port HTTP
 broadcast_tcp_port TCP
+client_max_channels 0
+client_max_publish_bytes_per_second 0
+client_max_publish_messages_per_second 0
+client_max_topics 0
 data_path DATA
 deflate true
 drain_timeout 5000000000
@@ -45,12 +49,16 @@ lookupd_token_file
 max_body_size 5242880
 max_bytes_per_file 104857600
 max_channel_consumers 0
+max_connections 0
+max_connections_per_address 0
 max_deflate_level 6
 max_heartbeat_interval 60000000000
 max_msg_size 1048576
 max_msg_timeout 900000000000
 max_output_buffer_size 65536
 max_output_buffer_timeout 30000000000
+max_publish_bytes_per_second 0
+max_publish_messages_per_second 0
 max_rdy_count 2500
 max_req_timeout 3600000000000
 mem_limit 1073741824

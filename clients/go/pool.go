@@ -194,6 +194,13 @@ func (p *pool) disconnected(l *lane, at time.Time, why error, refusing, wellMean
 		return
 	}
 	d.trouble = why
+	if early := tooEarly(why); refusing && early > 0 {
+		// It is well, and says when it has room: before that nothing would come of it, and
+		// after it there is no reason to wait.
+		d.aside = at.Add(min(early, lastAside))
+		d.notBefore = d.aside
+		return
+	}
 	if refusing {
 		d.aside = at.Add(pauseAfter(firstAside, d.asides, lastAside))
 		d.asides++
@@ -203,6 +210,15 @@ func (p *pool) disconnected(l *lane, at time.Time, why error, refusing, wellMean
 		return
 	}
 	d.failed(at)
+}
+
+// tooEarly is how long a daemon takes nothing that was refused because it came too early;
+// 0 if that is not why.
+func tooEarly(why error) time.Duration {
+	if e, refused := errors.AsType[*protocol.Error](why); refused {
+		return e.RetryAfter()
+	}
+	return 0
 }
 
 // failed has d tried again later.

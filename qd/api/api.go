@@ -117,13 +117,14 @@ func New(c Config) http.Handler {
 
 func newRouter(c Config) *httpapi.Router {
 	c.PageBytes = cmp.Or(c.PageBytes, pageBytes)
-	if c.Limits == nil {
+	shown := c.Limits
+	if shown == nil {
 		c.Limits = limits.New(limits.Settings{}, c.Broker, c.Log)
 	}
 	a := &api{
 		Config: c, bodies: bodyBudget(c), ahead: make(chan struct{}, bodiesAhead), sparing: httpapi.NewSparing(c.Log),
 		copying: make(chan struct{}, 1),
-		source:  stats.Source{Broker: c.Broker, Clients: c.Clients, Failures: c.Failures, Limits: c.Limits, Started: c.Info.StartTime},
+		source:  stats.Source{Broker: c.Broker, Clients: c.Clients, Failures: c.Failures, Limits: shown, Started: c.Info.StartTime},
 	}
 	r := httpapi.NewRouter(c.Policy, c.Log)
 	r.Scope(httpapi.OfTopic, "/pub", "/put", "/mpub", "/mput", "/topic/policy", "/message")

@@ -3,6 +3,7 @@ looks at nothing else."""
 
 from __future__ import annotations
 
+import re
 
 class MillraceError(Exception):
     """The base of every error that this package raises itself, but for
@@ -36,6 +37,27 @@ class ServerError(MillraceError):
         another daemon should be asked."""
         _, failed, reason = self.text.partition(" failed ")
         return bool(failed) and reason.startswith("DRAINING:")
+
+    @property
+    def retry_after(self) -> float:
+        """In how many seconds a daemon takes a publish that it has refused because it
+        came too early: nothing was stored. 0 if that is not why it refuses."""
+        _, failed, reason = self.text.partition(" failed ")
+        if not failed or not reason.startswith("RATE_LIMITED:"):
+            return 0.0
+        return _duration(reason.rpartition("; again in ")[2])
+
+
+_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "\u00b5s": 1e-6, "ns": 1e-9}
+_TIME = re.compile(r"([0-9]+(?:\.[0-9]+)?)(h|ms|m|s|\u00b5s|ns)")
+
+
+def _duration(text: str) -> float:
+    """A time as Go writes it, such as 1m2.5s, in seconds; 0 if it is none."""
+    parts = _TIME.findall(text)
+    if "".join(number + unit for number, unit in parts) != text:
+        return 0.0
+    return sum(float(number) * _UNITS[unit] for number, unit in parts)
 
 
 class SeekError(MillraceError):

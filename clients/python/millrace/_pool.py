@@ -198,10 +198,14 @@ class Pool:
         self.last_error = why
         if lane.answered:
             daemon.failures = daemon.asides = 0
-        if lane.error is not None and lane.error.code.endswith("PUB_FAILED"):
+        if lane.error is not None and lane.error.retry_after > 0:
+            # It is well, and says when it has room.
+            daemon.aside = daemon.due = self._loop.time() + min(lane.error.retry_after, _LONGEST_ASIDE)
+        elif lane.error is not None and lane.error.code.endswith("PUB_FAILED"):
             daemon.aside = self._loop.time() + _pause(_FIRST_ASIDE, daemon.asides, _LONGEST_ASIDE)
             daemon.asides += 1
-        if not lane.well:
+            self._pause(daemon)
+        elif not lane.well:
             self._pause(daemon)
         if not self._hope():
             self._ask_again.set()
