@@ -187,7 +187,7 @@ func (l *Limits) take(topic, client string, load limit.Load) (time.Duration, err
 		look(by, client, s.Client, clientBytes, clientMessages)
 	}
 	if refused.Again > patience {
-		refused.Again = (refused.Again + time.Millisecond).Truncate(time.Millisecond)
+		refused.Again = (refused.Again + time.Millisecond - 1).Truncate(time.Millisecond)
 		l.refusals[refused.kind]++
 		return 0, &refused
 	}

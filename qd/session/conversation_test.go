@@ -17,9 +17,11 @@ import (
 	"time"
 
 	"github.com/millrace-mq/millrace/internal/access"
+	"github.com/millrace-mq/millrace/internal/limit"
 	"github.com/millrace-mq/millrace/internal/secure/securetest"
 	"github.com/millrace-mq/millrace/protocol"
 	"github.com/millrace-mq/millrace/qd/broker"
+	bounds "github.com/millrace-mq/millrace/qd/limits"
 	"github.com/millrace-mq/millrace/qd/queue"
 	"github.com/millrace-mq/millrace/qd/session"
 )
@@ -69,6 +71,7 @@ type stage struct {
 	*daemon
 	listener *listener
 	limits   session.Settings
+	bounds   bounds.Settings
 	level    broker.Level // of topics
 	auth     *authority   // nil without one
 	rules    string       // the access file; empty without one
@@ -113,6 +116,7 @@ func (s *stage) open(t *testing.T) {
 		if a := s.limits.Access; a != nil {
 			a.OnChange(s.server.Recheck)
 		}
+		s.server.Limits.Set(s.bounds)
 	}
 }
 
@@ -206,6 +210,18 @@ func (s *stage) set(name, value string) (err error) {
 		s.limits.MaxReqTimeout = d
 	case "max-msg-timeout":
 		s.limits.MaxMsgTimeout = d
+	case "max-connections":
+		s.bounds.Connections = n
+	case "max-publish-bytes-per-second":
+		s.bounds.Topic.Bytes = limit.Rate(n)
+	case "max-publish-messages-per-second":
+		s.bounds.Topic.Messages = limit.Rate(n)
+	case "client-max-publish-messages-per-second":
+		s.bounds.Client.Messages = limit.Rate(n)
+	case "client-max-topics":
+		s.bounds.Topics = n
+	case "client-max-channels":
+		s.bounds.Channels = n
 	default:
 		return fmt.Errorf("no setting %s", name)
 	}
