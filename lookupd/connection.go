@@ -81,11 +81,16 @@ func (c *connection) linger() {
 	_, _ = io.CopyN(io.Discard, c.raw, lingerBytes)
 }
 
+// serve is handle for a connection that was letIn.
+func (p *peerServer) serve(ctx context.Context, conn net.Conn, here *stranger) {
+	defer p.connections.Leave(limit.RemoteOf(conn.RemoteAddr().String()))
+	p.handle(ctx, conn, here)
+}
+
 // handle holds one conversation, with one who is in the lobby, and closes conn
 // after it.
 func (p *peerServer) handle(ctx context.Context, conn net.Conn, here *stranger) {
 	p.counts.accepted.Add(1)
-	defer p.connections.Leave(limit.RemoteOf(conn.RemoteAddr().String()))
 	c := &connection{Conn: conn, raw: conn, ctx: ctx}
 	defer func() { _ = c.Close() }()
 	c.arm(strangerTimeout)

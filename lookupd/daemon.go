@@ -178,7 +178,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	var faces, talks sync.WaitGroup
 	for _, l := range d.tcp {
 		faces.Go(func() {
-			stop(d.peers.accept(accepting, l, func(c net.Conn, s *stranger) { talks.Go(func() { d.peers.handle(talking, c, s) }) }))
+			stop(d.peers.accept(accepting, l, func(c net.Conn, s *stranger) { talks.Go(func() { d.peers.serve(talking, c, s) }) }))
 		})
 	}
 	d.api.stopping = func() bool { return accepting.Err() != nil }

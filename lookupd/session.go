@@ -264,15 +264,16 @@ func (s *session) register(args []string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	var news, over bool
+	var news bool
+	var over registry.Excess
 	most := *s.most.Load()
 	s.change(func(r *registry.Registry) {
-		if over = r.Over(s.peer, a, most); !over {
+		if over = r.Over(s.peer, a, most); over == registry.None {
 			news = r.Register(s.peer, a)
 		}
 	})
-	if over {
-		return s.tooMany(a, most), nil
+	if over != registry.None {
+		return s.tooMany(a, most, over), nil
 	}
 	if news {
 		s.log.Debug("registered", "daemon", s.peer, "topic", a.Topic, "channel", a.Channel, "generation", a.Generation, "paused", a.Paused)
@@ -282,14 +283,14 @@ func (s *session) register(args []string) ([]byte, error) {
 
 // tooMany is the reply to a registration that is not taken. The conversation goes on, for
 // the daemon would begin it anew, with all that it has.
-func (s *session) tooMany(a registry.Registration, most registry.Most) []byte {
+func (s *session) tooMany(a registry.Registration, most registry.Most, over registry.Excess) []byte {
 	s.counts.refusedRegistrations.Add(1)
-	what := fmt.Sprintf("%d topics are registered already (producer-max-topics)", most.Topics)
-	if a.Channel != "" && most.Channels > 0 {
-		what = fmt.Sprintf("%d topics, or channels of the topic, are registered already (producer-max-topics %d, producer-max-channels)", most.Channels, most.Topics)
-	}
 	s.sparing.Warn("a daemon has registered as much as it may: consumers do not find the rest there", "daemon", s.peer, "topic", a.Topic, "channel", a.Channel)
-	return []byte(protocol.Errorf(protocol.ETooMany, "REGISTER %s %s: %s", a.Topic, a.Channel, what).Error())
+	if over == registry.Topics {
+		return []byte(protocol.Errorf(protocol.ETooMany, "REGISTER topic %s: the daemon has registered %d topics (producer-max-topics)", a.Topic, most.Topics).Error())
+	}
+	return []byte(protocol.Errorf(protocol.ETooMany, "REGISTER topic %s channel %s: the daemon has registered %d channels of it (producer-max-channels)",
+		a.Topic, a.Channel, most.Channels).Error())
 }
 
 func (s *session) unregister(args []string) ([]byte, error) {

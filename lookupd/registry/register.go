@@ -55,11 +55,20 @@ type Most struct {
 	Channels int // of one topic
 }
 
-// Over reports whether the peer has as much as it may, so that reg must not be Registered.
+// Excess is what there would be too much of.
+type Excess uint8
+
+const (
+	None Excess = iota
+	Topics
+	Channels // of the topic
+)
+
+// Over reports of what the peer has as much as it may, so that reg must not be Registered.
 // What it has already may always be.
-func (r *Registry) Over(p *Peer, reg Registration, most Most) bool {
+func (r *Registry) Over(p *Peer, reg Registration, most Most) Excess {
 	if most == (Most{}) {
-		return false
+		return None
 	}
 	var i int
 	var had bool
@@ -67,21 +76,27 @@ func (r *Registry) Over(p *Peer, reg Registration, most Most) bool {
 	if known {
 		i, had = r.topics.at(id).find(p.slot)
 	}
+	if !had && most.Topics > 0 && p.topics.n >= most.Topics {
+		return Topics
+	}
 	if !had {
-		return most.Topics > 0 && p.topics.n >= most.Topics
+		return None
 	}
 	t := r.topics.at(id)
 	if reg.Channel == "" || most.Channels == 0 || reg.Generation > t.rows[i].generation { // the last takes all of them away
-		return false
+		return None
 	}
 	if place, known := t.findChannel(reg.Channel); known && t.has(i, t.channels[place].column) {
-		return false
+		return None
 	}
 	n := 0
 	for k := range t.columns {
 		n += bits.OnesCount64(t.columns[k].has[i])
 	}
-	return n >= most.Channels
+	if n < most.Channels {
+		return None
+	}
+	return Channels
 }
 
 // inherit buries row i, which is new, if there is a tombstone for its generation:
