@@ -5,6 +5,8 @@ import (
 	"errors"
 	"slices"
 	"time"
+
+	"github.com/millrace-mq/millrace/protocol"
 )
 
 // recover publishes the first part of a queue that has come to a halt, until it is
@@ -82,6 +84,13 @@ func (r *recovery) judge(ctx context.Context, cause error, uncertain int) error 
 	case v != later:
 		return cause
 	}
+	if early := retryAfter(cause); early > 0 && uncertain == 0 && ctx.Err() == nil {
+		// It is well: that it takes nothing for a while is what it was told to do, however long
+		// it takes. Nobody has to be told of that.
+		r.deadline = time.Now().Add(r.retryFor)
+		sleep(ctx, min(early, longestEarly))
+		return nil
+	}
 	left := time.Until(r.deadline)
 	if left <= 0 || ctx.Err() != nil {
 		return cause
@@ -100,6 +109,18 @@ func (r *recovery) judge(ctx context.Context, cause error, uncertain int) error 
 	}
 	r.wait = min(2*r.wait, lastRetry)
 	return nil
+}
+
+// longestEarly is how long at most a daemon is left alone that was published to too early: its
+// limits may be changed meanwhile.
+const longestEarly = time.Minute
+
+// retryAfter is when a daemon takes what came too early; 0 if that is not why it refused.
+func retryAfter(err error) time.Duration {
+	if e, ok := errors.AsType[*protocol.Error](err); ok {
+		return e.RetryAfter()
+	}
+	return 0
 }
 
 // uncertain returns how many messages of the first part may have been stored,

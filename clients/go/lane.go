@@ -189,7 +189,11 @@ func (w *Writer) lost(l *lane, last, why error) {
 	}
 	at := time.Now()
 	w.pool.disconnected(l, at, why, aside, answered && !aside)
-	if !errors.Is(why, errNotNeeded) && !w.ending {
+	switch {
+	case errors.Is(why, errNotNeeded), w.ending:
+	case tooEarly(why) > 0:
+		w.config.Log.Debug("published too early", "qd", l.address, "error", why)
+	default:
 		w.config.Log.Warn("connection lost", "qd", l.address, "error", why)
 	}
 	w.fillLocked(at)

@@ -117,8 +117,11 @@ func (a *api) store(r *http.Request, topic string, bodies [][]byte, delay time.D
 	return nil, a.publishRefusal(err)
 }
 
-// called is what the limits know the client by: where it comes from.
-func (a *api) called(r *http.Request) string { return limits.Client("", httpapi.RemoteOf(r)) }
+// called is what the limits know the client by: what the policy calls it or, if that does not
+// know it, where it comes from.
+func (a *api) called(r *http.Request) string {
+	return limits.Client(httpapi.NameOf(r, a.Policy), httpapi.RemoteOf(r))
+}
 
 // publishRefusal is refusal for what can fail because the disk does.
 func (a *api) publishRefusal(err error) error {

@@ -151,6 +151,8 @@ func (s *session) run(ctx context.Context) {
 	switch {
 	case ok && refused.Draining(): // of each publisher, and again until it has gone elsewhere
 		s.log.Debug("connection closed: draining")
+	case ok && refused.RetryAfter() > 0: // the limits say so once a minute
+		s.log.Debug("connection closed: it publishes too fast", "error", short(refused.Error()))
 	case ok:
 		s.log.Warn("connection closed after an error", "error", short(refused.Error()))
 	case errors.Is(err, errSilent), errors.Is(err, errLine), isBroken(err):

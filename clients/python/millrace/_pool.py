@@ -194,7 +194,8 @@ class Pool:
         self._on_unreachable(why, refuser)
 
     def _left(self, daemon: Daemon, lane: Lane, why: Exception | None) -> None:
-        self._log.warning("%s: %s", daemon.address, why)
+        early = lane.error is not None and lane.error.retry_after > 0
+        self._log.log(logging.DEBUG if early else logging.WARNING, "%s: %s", daemon.address, why)
         self.last_error = why
         if lane.answered:
             daemon.failures = daemon.asides = 0
