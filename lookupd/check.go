@@ -1,10 +1,25 @@
 package lookupd
 
-import "log/slog"
+import (
+	"errors"
+	"log/slog"
+
+	"github.com/millrace-mq/millrace/internal/access"
+	"github.com/millrace-mq/millrace/internal/program"
+)
 
 // CheckFiles says all that is wrong with the files that the settings name, which Validate
 // has no complaint about. It writes nothing.
 func (s *Settings) CheckFiles() error {
-	_, err := s.TLSConfig(slog.New(slog.DiscardHandler))
+	log := slog.New(slog.DiscardHandler)
+	_, err := s.TLSConfig(log)
+	return errors.Join(err, program.CheckWritten("audit-file", s.AuditFile), s.checkAccess(log))
+}
+
+func (s *Settings) checkAccess(log *slog.Logger) error {
+	if s.AccessFile == "" {
+		return nil
+	}
+	_, err := access.Open(s.AccessFile, log)
 	return err
 }

@@ -42,7 +42,7 @@ var about = map[httpapi.Scope]string{httpapi.OfDaemon: "  ", httpapi.OfTopic: " 
 
 // whole are the routes that are about no topic, of those that take rights: naming a topic
 // beside them must not help who has rights on that one alone.
-const whole = "/info /config /topics /nodes /debug /metrics /debug/pprof/*profile /debug/pprof/symbol"
+const whole = "/info /config /config/:option /config/:option /config/reload /topics /nodes /debug /metrics /debug/pprof/*profile /debug/pprof/symbol"
 
 func TestEveryRouteAsks(t *testing.T) {
 	p := new(refuser)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 
+	"github.com/millrace-mq/millrace/internal/access"
 	"github.com/millrace-mq/millrace/internal/program"
 )
 
@@ -15,5 +16,14 @@ func (s *Settings) CheckFiles() error {
 	_, certificates := s.TLSConfig(log)
 	_, authorities := s.authorities(log)
 	_, lookups := s.lookupTLS(log)
-	return errors.Join(program.CheckDirectory("data-path", s.DataPath), certificates, authorities, lookups)
+	return errors.Join(program.CheckDirectory("data-path", s.DataPath), program.CheckWritten("audit-file", s.AuditFile),
+		certificates, authorities, lookups, s.checkAccess(log))
+}
+
+func (s *Settings) checkAccess(log *slog.Logger) error {
+	if s.AccessFile == "" {
+		return nil
+	}
+	_, err := access.Open(s.AccessFile, log)
+	return err
 }

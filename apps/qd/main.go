@@ -28,6 +28,7 @@ func declare(fs *flag.FlagSet) func() *qd.Settings {
 
 func setup(fs *flag.FlagSet, std program.Stdio) func(ctx, term context.Context) error {
 	read, issue := declare(fs), access.NewTokenFlag(fs)
+	program.Instead(fs, "new-token")
 	program.Checkable(fs, func() error { return read().Validate() }, func() error { return read().CheckFiles() })
 	return func(ctx, term context.Context) error {
 		if asked, err := issue(read().AccessFile, std.Out); asked {

@@ -49,7 +49,7 @@ var about = map[httpapi.Scope]string{httpapi.OfDaemon: "  ", httpapi.OfTopic: " 
 
 // whole are the routes that are about no topic, of those that take rights: naming a topic
 // beside them must not help who has rights on that one alone.
-const whole = "/info /stats /config /config/:option /config/:option /lookupds /client/disconnect /drain /drain /metrics /debug/pprof/*profile /debug/pprof/symbol /debug/setblockrate /debug/freememory"
+const whole = "/info /stats /config /config/:option /config/:option /config/reload /lookupds /client/disconnect /drain /drain /metrics /debug/pprof/*profile /debug/pprof/symbol /debug/setblockrate /debug/freememory"
 
 func TestEveryRouteAsks(t *testing.T) {
 	p := new(refuser)
