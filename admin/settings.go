@@ -86,9 +86,10 @@ type Settings struct {
 	// process has several daemons, which are reloaded all or not at all.
 	Reread   func() (*Settings, error)
 	Together func() (program.Reloaded, error)
-	// LogLevel is the least that is logged: debug, info, warn, error or fatal. LogPrefix
-	// stands before each line. Both are for whoever makes the logger that Listen is given.
-	LogLevel, LogPrefix string
+	// LogLevel is the least that is logged: debug, info, warn, error or fatal. LogFormat
+	// is auto, text or json. LogPrefix stands before each line. They are for whoever makes
+	// the logger that Listen is given.
+	LogLevel, LogFormat, LogPrefix string
 }
 
 // The least that some settings may be.
@@ -126,7 +127,8 @@ func (s *Settings) Flags(fs *flag.FlagSet) {
 	fs.Int64Var(&s.HistoryMemory, "history-memory", s.HistoryMemory, "`bytes` that the past may take in memory: an hour fine, seven days coarse")
 	fs.StringVar(&s.HistoryFile, "history-file", s.HistoryFile, "`file` that keeps the past across restarts; empty is none")
 	fs.StringVar(&s.LogLevel, "log-level", s.LogLevel, "`level` from which on to log: debug, info, warn, error or fatal")
-	fs.StringVar(&s.LogPrefix, "log-prefix", s.LogPrefix, "`text` before each line that is logged")
+	program.LogFormatFlag(fs, &s.LogFormat)
+	fs.StringVar(&s.LogPrefix, "log-prefix", s.LogPrefix, "`text` before each line that is logged; in JSON the key prefix")
 	old(fs)
 }
 
@@ -189,6 +191,11 @@ func old(fs *flag.FlagSet) {
 	}
 }
 
+// LogSettings say how to make the logger that Listen is given.
+func (s *Settings) LogSettings() program.LogSettings {
+	return program.LogSettings{Level: s.LogLevel, Format: s.LogFormat, Prefix: s.LogPrefix}
+}
+
 // Validate reports every setting that cannot be, joined into one error.
 func (s Settings) Validate() error {
 	var errs []error
@@ -213,10 +220,7 @@ func (s Settings) Validate() error {
 	check(s.SampleInterval >= minSampleInterval, "sample-interval", s.SampleInterval, minSampleInterval.String()+" at least")
 	check(s.HistoryMemory >= minHistoryMemory, "history-memory", s.HistoryMemory, fmt.Sprint(minHistoryMemory, " at least"))
 	check(s.AuditKeep > 0, "audit-keep", s.AuditKeep, "positive")
-	if _, err := program.ParseLevel(s.LogLevel); err != nil {
-		errs = append(errs, err)
-	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, s.LogSettings().Check())...)
 }
 
 // checkDaemons is Validate for those who are asked.

@@ -69,9 +69,9 @@ type Settings struct {
 	// Policy decides that in place of an AccessFile.
 	Policy access.Policy
 	// LogLevel is the least that is logged: debug, info, warn, error or fatal.
-	// LogPrefix stands before each line. Both are for whoever makes the logger
-	// that Listen is given.
-	LogLevel, LogPrefix string
+	// LogFormat is auto, text or json. LogPrefix stands before each line. They are for
+	// whoever makes the logger that Listen is given.
+	LogLevel, LogFormat, LogPrefix string
 	// Level is what a change of LogLevel sets: that of the logger that Listen is given. nil
 	// is none.
 	Level *slog.LevelVar
@@ -110,9 +110,15 @@ func (s *Settings) Flags(fs *flag.FlagSet) {
 	fs.StringVar(&s.AccessFile, "access-file", s.AccessFile, "`file` that says who may register, find daemons and manage; read again when it changes (default everybody may)")
 	fs.StringVar(&s.AuditFile, "audit-file", s.AuditFile, "`file` that gets a line of JSON for everything that changes something: who, from where, what, and what became of it")
 	fs.StringVar(&s.LogLevel, "log-level", s.LogLevel, "`level` from which on to log: debug, info, warn, error or fatal")
-	fs.StringVar(&s.LogPrefix, "log-prefix", s.LogPrefix, "`text` before each line that is logged")
+	program.LogFormatFlag(fs, &s.LogFormat)
+	fs.StringVar(&s.LogPrefix, "log-prefix", s.LogPrefix, "`text` before each line that is logged; in JSON the key prefix")
 	fs.Bool("verbose", false, "")
 	program.Obsolete(fs, "verbose", "say --log-level=debug")
+}
+
+// LogSettings say how to make the logger that Listen is given.
+func (s *Settings) LogSettings() program.LogSettings {
+	return program.LogSettings{Level: s.LogLevel, Format: s.LogFormat, Prefix: s.LogPrefix}
 }
 
 // Validate reports every setting that cannot be, joined into one error.
@@ -162,10 +168,7 @@ func (s Settings) Validate() error {
 			complain("%s %v: must be %s", flag, value, rule)
 		}
 	})
-	if _, err := program.ParseLevel(s.LogLevel); err != nil {
-		errs = append(errs, err)
-	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, s.LogSettings().Check())...)
 }
 
 // broadcastHost is the host that daemons are told, hostname being the

@@ -34,7 +34,7 @@ func TestFlagsSetSettings(t *testing.T) {
 	}
 	want := lookupd.Settings{
 		TCPAddress: "10.0.0.1:1,/run/l.sock", UnixSocketMode: 0o600, LogPrefix: "[l] ", HTTPAddress: "10.0.0.1:2", BroadcastAddress: "b",
-		InactiveProducerTimeout: time.Second, TombstoneLifetime: 2 * time.Second, PeerTimeout: time.Minute, LogLevel: "debug",
+		InactiveProducerTimeout: time.Second, TombstoneLifetime: 2 * time.Second, PeerTimeout: time.Minute, LogLevel: "debug", LogFormat: "auto",
 		Settings: secure.Settings{
 			HTTPSAddress: "10.0.0.1:3", TLSCert: "c", TLSKey: "k", TLSRootCAFile: "r", TLSClientAuthPolicy: "require",
 			TLSRequired: "tcp-https", TLSMinVersion: "tls1.3",

@@ -38,6 +38,7 @@ http_address 127.0.0.1:0
 http_client_connect_timeout 2000000000
 http_client_request_timeout 5000000000
 https_address 127.0.0.1:4152
+log_format auto
 log_level 2
 log_prefix 
 lookupd_tls false

@@ -46,7 +46,8 @@ func (s *Settings) Flags(fs *flag.FlagSet) {
 	s.DrainFlag(fs)
 	fs.DurationVar(&s.StopTimeout, "stop-timeout", s.StopTimeout, "how long a stop waits for consumers to answer what they hold")
 	fs.StringVar(&s.LogLevel, "log-level", s.LogLevel, "`level`: debug, info, warn, error or fatal")
-	fs.StringVar(&s.LogPrefix, "log-prefix", s.LogPrefix, "`text` before each line that is logged")
+	program.LogFormatFlag(fs, &s.LogFormat)
+	fs.StringVar(&s.LogPrefix, "log-prefix", s.LogPrefix, "`text` before each line that is logged; in JSON the key prefix")
 	obsoleteFlags(fs)
 }
 
@@ -185,4 +186,9 @@ func (q *quantiles) Set(v string) error {
 	}
 	slices.SortFunc(*q, func(a, b float64) int { return cmp.Compare(b, a) })
 	return nil
+}
+
+// LogSettings say how to make the logger that Listen is given.
+func (s *Settings) LogSettings() program.LogSettings {
+	return program.LogSettings{Level: s.LogLevel, Format: s.LogFormat, Prefix: s.LogPrefix}
 }

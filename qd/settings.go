@@ -33,12 +33,12 @@ type Settings struct {
 	// LookupdTLS has lookupds spoken to over TLS alone. LookupdTLSRootCAFile signs
 	// their certificates; empty is the machine's own authorities. The certificate
 	// and key, both or none, are what they are shown. Files are in PEM form.
-	LookupdTLS                    bool
-	LookupdTLSRootCAFile          string
-	LookupdTLSCert, LookupdTLSKey string
-	LookupdTLSSkipVerify          bool   // believe any certificate
-	DataPath                      string // empty is the current directory
-	LogLevel, LogPrefix           string // for whoever makes the logger that Listen is given
+	LookupdTLS                     bool
+	LookupdTLSRootCAFile           string
+	LookupdTLSCert, LookupdTLSKey  string
+	LookupdTLSSkipVerify           bool   // believe any certificate
+	DataPath                       string // empty is the current directory
+	LogLevel, LogFormat, LogPrefix string // for whoever makes the logger that Listen is given: LogSettings
 
 	// Durability is what OK means to publishers of topics for which nothing else
 	// was set.

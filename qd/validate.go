@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/millrace-mq/millrace/internal/listen"
-	"github.com/millrace-mq/millrace/internal/program"
 )
 
 // Validate returns all that is wrong with the settings, joined.
@@ -58,10 +57,7 @@ func (s *Settings) Validate() error {
 	s.validateMeasuring(complain)
 	complain(s.DrainTimeout >= 0, "drain-timeout", s.DrainTimeout, "0 or more")
 	complain(s.StopTimeout >= 0, "stop-timeout", s.StopTimeout, "0 or more")
-	if _, err := program.ParseLevel(s.LogLevel); err != nil {
-		errs = append(errs, err)
-	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, s.LogSettings().Check())...)
 }
 
 // maxLookupds is how many lookupds there may be: each has a connection and a

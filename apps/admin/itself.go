@@ -35,7 +35,7 @@ it --users-file, or --trusted-proxy for a proxy that says who comes.`,
 			"users-file", "access-file", "hash-password", "session-key-file", "trusted-proxy", "acl-http-header", "admin-user", "operator-user", "read-only", "allow-config-from-cidr",
 		}},
 		{Title: "Who has changed what", Flags: []string{"audit-file", "audit-keep", "notification-http-endpoint"}},
-		{Title: "The process", Flags: []string{"config", "check-config", "print-config", "log-level", "log-prefix"}},
+		{Title: "The process", Flags: []string{"config", "check-config", "print-config", "log-level", "log-format", "log-prefix"}},
 	},
 	Setup: setup,
 }

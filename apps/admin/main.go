@@ -51,7 +51,7 @@ func setup(fs *flag.FlagSet, std program.Stdio) func(context.Context) error {
 		if err := settings.Validate(); err != nil {
 			return err
 		}
-		log, level, err := program.Logger(program.Prefixed(std.Err, settings.LogPrefix), settings.LogLevel)
+		log, level, err := program.Logger(std.Err, settings.LogSettings())
 		if err != nil {
 			return err
 		}

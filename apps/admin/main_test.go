@@ -113,13 +113,13 @@ acl_http_header = "X-Forwarded-User"
 	}
 	for name, args := range map[string][]string{
 		"flags": {
-			"--http-address=127.0.0.1:0", "--log-level=info", "--log-prefix=[nsqadmin] ", "--verbose=false", "--base-path=/", "--graphite-url=",
+			"--http-address=127.0.0.1:0", "--log-level=info", "--log-format=text", "--log-prefix=[nsqadmin] ", "--verbose=false", "--base-path=/", "--graphite-url=",
 			"--proxy-graphite=false", "--statsd-counter-format=stats.counters.%s.count", "--statsd-gauge-format=stats.gauges.%s", "--statsd-prefix=nsq.%s",
 			"--statsd-interval=1m0s", "--notification-http-endpoint=", "--http-client-connect-timeout=2s", "--http-client-request-timeout=5s",
 			"--http-client-tls-insecure-skip-verify=false", "--allow-config-from-cidr=127.0.0.1/8", "--acl-http-header=X-Forwarded-User",
 			"--dev-static-dir=", "--nsqd-http-address=127.0.0.1:1",
 		},
-		"keys": {"--config=" + path},
+		"keys": {"--config=" + path, "--log-format=text"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			status, _, errs := run(t, "", args...)

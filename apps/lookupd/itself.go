@@ -23,7 +23,7 @@ It listens on loopback unless it is told otherwise.`,
 		{Title: "Daemons that are silent or gone", Flags: []string{"inactive-producer-timeout", "peer-timeout", "tombstone-lifetime"}},
 		{Title: "How much there may be", Flags: []string{"max-connections", "max-connections-per-address", "producer-max-topics", "producer-max-channels"}},
 		{Title: "TLS, and who gets in", Flags: []string{"access-file", "new-token", "tls-cert", "tls-key", "tls-required", "tls-client-auth-policy", "tls-root-ca-file", "tls-min-version", "audit-file"}},
-		{Title: "The process", Flags: []string{"config", "check-config", "print-config", "log-level", "log-prefix"}},
+		{Title: "The process", Flags: []string{"config", "check-config", "print-config", "log-level", "log-format", "log-prefix"}},
 	},
 	Setup: setup,
 }

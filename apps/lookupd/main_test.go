@@ -93,10 +93,10 @@ tombstone_lifetime = 45000
 		want string
 	}{
 		"flags": {[]string{
-			"--log-level=info", "--log-prefix=[nsqlookupd] ", "--verbose=true", "--tcp-address=127.0.0.1:0", "--http-address=127.0.0.1:0",
+			"--log-level=info", "--log-format=text", "--log-prefix=[nsqlookupd] ", "--verbose=true", "--tcp-address=127.0.0.1:0", "--http-address=127.0.0.1:0",
 			"--broadcast-address=localhost", "--inactive-producer-timeout=5m0s", "--tombstone-lifetime=45s",
 		}, "lookupd: warning: --verbose has no effect: say --log-level=debug\n[nsqlookupd] time="},
-		"keys": {[]string{"--config=" + path}, "[nsqlookupd] time="},
+		"keys": {[]string{"--config=" + path, "--log-format=text"}, "[nsqlookupd] time="},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ctx, stop := context.WithCancel(t.Context())

@@ -45,7 +45,7 @@ type settings struct {
 	maxMsgSize int
 	retryFor   time.Duration
 	failed     string
-	logLevel   string
+	logs       program.LogSettings
 	link       link.Settings
 
 	// What check makes of them.
@@ -84,7 +84,8 @@ func setup(fs *flag.FlagSet, std program.Stdio) func(context.Context) error {
 	fs.IntVar(&s.maxMsgSize, "max-msg-size", protocol.DefaultMaxMessageSize, "`bytes` of a message at most, as the daemon has it")
 	fs.DurationVar(&s.retryFor, "retry-for", 30*time.Second, "how long to go on trying while a daemon is away")
 	fs.StringVar(&s.failed, "failed", "", "`file` to which records are added that were not acknowledged, so that it can be published with --file")
-	fs.StringVar(&s.logLevel, "log-level", "warn", "`level` of what is logged on standard error: debug, info, warn or error")
+	s.logs.Level = "warn"
+	s.logs.Flags(fs)
 	s.link.Declare(fs, "producer-opt")
 	program.ConfigFile(fs)
 	return func(ctx context.Context) error {
@@ -125,7 +126,7 @@ func (s *settings) check(logTo io.Writer) error {
 	refuse(s.maxMsgSize < 1 || s.maxMsgSize > math.MaxInt32, "max-msg-size %d: must be from 1 to %d", s.maxMsgSize, math.MaxInt32)
 	refuse(s.retryFor < 0, "retry-for %s: must not be negative", s.retryFor)
 	refuse(slices.Contains([]string{".gz", ".zst"}, strings.ToLower(filepath.Ext(s.failed))), "failed %q: is written plainly; give it another ending", s.failed)
-	log, _, err := program.Logger(logTo, s.logLevel)
+	log, _, err := program.Logger(logTo, s.logs)
 	if refuse(err != nil, "%w", err); err != nil {
 		log = slog.New(slog.DiscardHandler)
 	}

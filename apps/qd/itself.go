@@ -48,6 +48,6 @@ and what is left is kept for the next start. SIGINT, or a second SIGTERM, stops 
 			"statsd-address", "statsd-interval", "statsd-prefix", "statsd-mem-stats", "statsd-udp-packet-size", "statsd-exclude-ephemeral", "metrics-max-topics",
 			"e2e-processing-latency-percentile", "e2e-processing-latency-window-time",
 		}},
-		{Title: "The process", Flags: []string{"config", "check-config", "print-config", "drain-timeout", "stop-timeout", "log-level", "log-prefix"}},
+		{Title: "The process", Flags: []string{"config", "check-config", "print-config", "drain-timeout", "stop-timeout", "log-level", "log-format", "log-prefix"}},
 	},
 }

@@ -43,7 +43,7 @@ type house struct {
 // run serves until ctx ends, qd has drained after the end of term, or one of the
 // daemons fails, and returns when all have ended.
 func (s *settings) run(ctx, term context.Context, std program.Stdio, hangups *program.Hangups, reread func() (*settings, error)) error {
-	log, level, err := program.Logger(std.Err, s.queues.LogLevel)
+	log, level, err := program.Logger(std.Err, s.queues.LogSettings())
 	if err != nil {
 		return err
 	}

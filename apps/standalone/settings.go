@@ -42,6 +42,7 @@ func declare(fs *flag.FlagSet) func() *settings {
 	s.queues.DrainFlag(fs)
 	fs.Lookup("data-path").Usage = "`directory` for what is kept on disk; created when missing"
 	fs.StringVar(&s.queues.LogLevel, "log-level", s.queues.LogLevel, "`level`: debug, info, warn, error or fatal")
+	program.LogFormatFlag(fs, &s.queues.LogFormat)
 	program.ConfigFile(fs)
 	origins := program.OriginsOf(fs)
 	return func() *settings {

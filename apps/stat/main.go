@@ -66,7 +66,7 @@ type settings struct {
 	daemons, lookupds program.Strings
 	connect, request  time.Duration
 	client            secure.ClientFiles
-	logLevel          string
+	logs              program.LogSettings
 }
 
 func setup(fs *flag.FlagSet, std program.Stdio) func(context.Context) error {
@@ -89,7 +89,8 @@ func setup(fs *flag.FlagSet, std program.Stdio) func(context.Context) error {
 	fs.StringVar(&s.client.RootCA, "http-client-tls-root-ca-file", "", "`file` with the certificates that sign daemons'")
 	fs.StringVar(&s.client.Cert, "http-client-tls-cert", "", "`file` with the certificate that daemons are shown, PEM")
 	fs.StringVar(&s.client.Key, "http-client-tls-key", "", "`file` with its key, PEM")
-	fs.StringVar(&s.logLevel, "log-level", "warn", "`level` of what is logged on standard error: debug, info, warn or error")
+	s.logs.Level = "warn"
+	s.logs.Flags(fs)
 	return func(ctx context.Context) error {
 		if err := s.check(); err != nil {
 			return err
@@ -144,7 +145,7 @@ func (s *settings) check() error {
 
 // run shows what there is until ctx ends, or --count is reached.
 func (s *settings) run(ctx context.Context, std program.Stdio) error {
-	log, _, err := program.Logger(std.Err, s.logLevel)
+	log, _, err := program.Logger(std.Err, s.logs)
 	if err != nil {
 		return err
 	}

@@ -52,7 +52,7 @@ func TestRefusals(t *testing.T) {
 func TestSections(t *testing.T) {
 	fs := flag.NewFlagSet("stat", flag.ContinueOnError)
 	setup(fs, program.Stdio{})
-	listed := map[string]bool{"config": true, "log-level": true}
+	listed := map[string]bool{"config": true, "log-level": true, "log-format": true}
 	for _, s := range itself.Sections {
 		for _, name := range s.Flags {
 			listed[name] = true

@@ -33,7 +33,7 @@ type settings struct {
 	topic    bool
 	time     bool
 	id       bool
-	logLevel string
+	logs     program.LogSettings
 
 	// What check makes of them.
 	began  time.Time
@@ -66,7 +66,8 @@ func (s *settings) declare(fs *flag.FlagSet) {
 	fs.BoolVar(&s.topic, "print-topic", false, "begin each message with the topic and a bar")
 	fs.BoolVar(&s.time, "print-time", false, "begin each message with the time of its publication")
 	fs.BoolVar(&s.id, "print-id", false, "begin each message with its ID")
-	fs.StringVar(&s.logLevel, "log-level", "warn", "`level` of what is logged on standard error: debug, info, warn or error")
+	s.logs.Level = "warn"
+	s.logs.Flags(fs)
 }
 
 // sections are where --help lists the flags.
@@ -109,7 +110,7 @@ func (s *settings) check() error {
 		refuse(err != nil, "field %q: %v", text, err)
 		s.filter.fields = append(s.filter.fields, c)
 	}
-	_, err = program.ParseLevel(s.logLevel)
+	err = s.logs.Check()
 	refuse(err != nil, "%v", err)
 	return errors.Join(errs...)
 }

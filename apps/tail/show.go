@@ -21,7 +21,7 @@ const requeueDelay = time.Second
 
 // show shows messages until ctx ends, or enough were shown.
 func (s *settings) show(ctx context.Context, std program.Stdio) error {
-	log, _, err := program.Logger(std.Err, s.logLevel)
+	log, _, err := program.Logger(std.Err, s.logs)
 	if err != nil {
 		return err
 	}

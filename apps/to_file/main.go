@@ -23,7 +23,7 @@ func setup(fs *flag.FlagSet, std program.Stdio) func(context.Context) error {
 	s.declare(fs)
 	program.ConfigFile(fs)
 	return func(ctx context.Context) error {
-		log, _, err := program.Logger(program.Prefixed(std.Err, s.logPrefix), s.logLevel)
+		log, _, err := program.Logger(std.Err, s.logs)
 		if err != nil {
 			return err
 		}

@@ -37,8 +37,7 @@ type settings struct {
 	skipEmpty      bool
 	syncInterval   time.Duration
 
-	logLevel  string
-	logPrefix string
+	logs program.LogSettings
 }
 
 func (s *settings) declare(fs *flag.FlagSet) {
@@ -70,8 +69,9 @@ func (s *settings) declare(fs *flag.FlagSet) {
 	fs.DurationVar(&s.syncInterval, "sync-interval", 30*time.Second,
 		"how often an end of the file is looked for that no message brings, and the longest time between syncs; they come sooner when messages are many or none is waiting")
 
-	fs.StringVar(&s.logLevel, "log-level", "info", "`level` of what is logged on standard error: debug, info, warn or error")
-	fs.StringVar(&s.logPrefix, "log-prefix", "", "`text` before each line that is logged")
+	s.logs.Level = "info"
+	s.logs.Flags(fs)
+	fs.StringVar(&s.logs.Prefix, "log-prefix", "", "`text` before each line that is logged; in JSON the key prefix")
 }
 
 // opener makes streams, once the settings are known to be right.

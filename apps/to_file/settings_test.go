@@ -84,7 +84,7 @@ func TestUnusableDirectory(t *testing.T) {
 func TestSections(t *testing.T) {
 	fs := flag.NewFlagSet("to_file", flag.ContinueOnError)
 	itself.Setup(fs, program.Stdio{})
-	listed := map[string]bool{"config": true, "log-level": true, "log-prefix": true}
+	listed := map[string]bool{"config": true, "log-level": true, "log-format": true, "log-prefix": true}
 	for _, s := range itself.Sections {
 		for _, name := range s.Flags {
 			listed[name] = true

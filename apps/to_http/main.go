@@ -53,7 +53,7 @@ func setup(fs *flag.FlagSet, std program.Stdio) func(context.Context) error {
 	return func(ctx context.Context) error {
 		fs.Visit(func(f *flag.Flag) { s.limited = s.limited || f.Name == "max-in-flight" })
 		s.fit()
-		logger, _, err := program.Logger(std.Err, s.logLevel)
+		logger, _, err := program.Logger(std.Err, s.logs)
 		if err != nil {
 			return errors.Join(err, s.check())
 		}

@@ -50,7 +50,7 @@ type settings struct {
 	letterDaemons   program.Strings
 
 	statusEvery int
-	logLevel    string
+	logs        program.LogSettings
 }
 
 const (
@@ -100,7 +100,8 @@ func (s *settings) declare(fs *flag.FlagSet) {
 	fs.Var(&s.letterDaemons, "dead-letter-qd-tcp-address", "`host:port` of a qd's TCP side for refused messages (may be given several times; default the one that a message came from)")
 
 	fs.IntVar(&s.statusEvery, "status-every", 250, "log latencies after every so many `requests` to a URL; 0 is never")
-	fs.StringVar(&s.logLevel, "log-level", "info", "`level` of what is logged on standard error: debug, info, warn or error")
+	s.logs.Level = "info"
+	s.logs.Flags(fs)
 	program.ConfigFile(fs)
 }
 

@@ -189,7 +189,7 @@ func start(t *testing.T, args ...string) *running {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		r.status <- itself.Run(ctx, args, program.Stdio{In: strings.NewReader(""), Out: io.Discard, Err: &r.log})
+		r.status <- itself.Run(ctx, append([]string{"--log-format=text"}, args...), program.Stdio{In: strings.NewReader(""), Out: io.Discard, Err: &r.log})
 	}()
 	t.Cleanup(func() {
 		cancel()

@@ -57,7 +57,7 @@ func setup(fs *flag.FlagSet, std program.Stdio) func(context.Context) error {
 	var s settings
 	s.declare(fs)
 	return func(ctx context.Context) error {
-		log, _, err := program.Logger(std.Err, s.logLevel)
+		log, _, err := program.Logger(std.Err, s.logs)
 		if err := errors.Join(err, s.check(fs)); err != nil {
 			return err
 		}

@@ -38,7 +38,7 @@ type settings struct {
 	refused     string
 	statusEvery int
 	stopTimeout time.Duration
-	logLevel    string
+	logs        program.LogSettings
 }
 
 // What --refused can be.
@@ -75,7 +75,8 @@ func (s *settings) declare(fs *flag.FlagSet) {
 	fs.IntVar(&s.statusEvery, "status-every", 0, "log a line after so many `messages` of a topic")
 	fs.String("mode", "", "")
 	program.Obsolete(fs, "mode", "each message goes to a daemon that answers, the one that has least to do")
-	fs.StringVar(&s.logLevel, "log-level", "info", "`level` of what is logged on standard error: debug, info, warn or error")
+	s.logs.Level = "info"
+	s.logs.Flags(fs)
 	program.ConfigFile(fs)
 }
 

@@ -149,7 +149,7 @@ func TestLogLines(t *testing.T) {
 		lines int // of debug, info, warn and error
 	}{{"debug", 4}, {"INFO", 3}, {"warn", 2}, {"error", 1}, {"fatal", 0}} {
 		var out strings.Builder
-		log, _, err := Logger(Prefixed(&out, "[p] "), c.level)
+		log, _, err := Logger(&out, LogSettings{Level: c.level, Format: "text", Prefix: "[p] "})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -161,7 +161,13 @@ func TestLogLines(t *testing.T) {
 			t.Errorf("at %s:\n%s", c.level, out.String())
 		}
 	}
-	if _, _, err := Logger(&strings.Builder{}, "loud"); err == nil {
-		t.Error("there is no level loud")
+	_, _, err := Logger(&strings.Builder{}, LogSettings{Level: "loud", Format: "xml"})
+	if err == nil || err.Error() != "log-level \"loud\": must be debug, info, warn, error or fatal\nlog-format \"xml\": must be auto, text or json" {
+		t.Errorf("there is no level loud, and no format xml: %v", err)
+	}
+	var out strings.Builder
+	log, _, err := Logger(&out, LogSettings{Level: "info"})
+	if log.Info("a"); err != nil || !strings.HasPrefix(out.String(), `{"time":"`) {
+		t.Errorf("to what is no terminal it writes %q, %v", out.String(), err)
 	}
 }

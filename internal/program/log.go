@@ -1,10 +1,15 @@
 package program
 
 import (
+	"cmp"
+	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
 	"strings"
+
+	"github.com/millrace-mq/millrace/internal/program/logs"
 )
 
 // Level is a level of logging by NSQ's name. NSQ numbers them from 1.
@@ -52,33 +57,51 @@ func LevelName(name string, v *slog.LevelVar) string {
 	return Levels[LevelNumber(v.Level())-1].Name
 }
 
-// Logger returns a logger at the level called level, writing text to w. The
-// level can be changed while it is in use.
-func Logger(w io.Writer, level string) (*slog.Logger, *slog.LevelVar, error) {
-	l, err := ParseLevel(level)
-	if err != nil {
+// LogFormatFlag declares --log-format. What it is set to, LogSettings.Check checks.
+func LogFormatFlag(fs *flag.FlagSet, format *string) {
+	if *format == "" {
+		*format = string(logs.Auto)
+	}
+	fs.StringVar(format, "log-format", *format, "`format` of what is logged: auto (text on a terminal, else JSON), text or json")
+}
+
+// LogSettings say how a program logs.
+type LogSettings struct {
+	Level  string // the least that is logged: the name of one of Levels
+	Format string // auto, text or json; empty is auto: text on a terminal, else JSON
+	Prefix string // before each line of text; in JSON the key "prefix"
+}
+
+// Flags declares --log-level and --log-format, of a program that has no prefix.
+func (s *LogSettings) Flags(fs *flag.FlagSet) {
+	fs.StringVar(&s.Level, "log-level", s.Level, "`level` of what is logged on standard error: debug, info, warn or error")
+	LogFormatFlag(fs, &s.Format)
+}
+
+// Check returns all that is wrong with the settings, joined.
+func (s LogSettings) Check() error {
+	_, err := ParseLevel(s.Level)
+	_, wrong := logs.ParseFormat(s.format())
+	return errors.Join(err, wrong)
+}
+
+func (s LogSettings) format() string { return cmp.Or(s.Format, string(logs.Auto)) }
+
+// Logger returns a logger to w, a program's standard error, as s says. The level can be
+// changed while it is in use.
+func Logger(w io.Writer, s LogSettings) (*slog.Logger, *slog.LevelVar, error) {
+	if err := s.Check(); err != nil {
 		return nil, nil, err
 	}
-	v := new(slog.LevelVar)
-	v.Set(l)
-	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: v})), v, nil
-}
-
-// Prefixed returns a writer that writes prefix before all that is written to it
-// at once: for a Logger, before each line.
-func Prefixed(w io.Writer, prefix string) io.Writer {
-	if prefix == "" {
-		return w
+	format := logs.Format(s.format())
+	switch {
+	case format == logs.Auto && IsTerminal(w):
+		format = logs.Text
+	case format == logs.Auto:
+		format = logs.JSON
 	}
-	return &prefixed{w, prefix}
-}
-
-type prefixed struct {
-	w      io.Writer
-	prefix string
-}
-
-func (p *prefixed) Write(b []byte) (int, error) {
-	n, err := p.w.Write(append([]byte(p.prefix), b...))
-	return max(n-len(p.prefix), 0), err
+	level, _ := ParseLevel(s.Level)
+	v := new(slog.LevelVar)
+	v.Set(level)
+	return logs.New(w, format, v, s.Prefix), v, nil
 }

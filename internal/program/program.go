@@ -66,7 +66,7 @@ func (p Program) exit(ctx context.Context) {
 	if name := strings.TrimSuffix(filepath.Base(os.Args[0]), ".exe"); fileName.MatchString(name) {
 		p.called = name
 	}
-	os.Exit(p.Run(ctx, os.Args[1:], Stdio{os.Stdin, os.Stdout, os.Stderr}))
+	os.Exit(p.Run(ctx, os.Args[1:], Stdio{os.Stdin, os.Stdout, apart(os.Stderr)}))
 }
 
 // fileName is a name that needs no quotes in a shell's script or a man page. By another
@@ -75,6 +75,8 @@ var fileName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.+-]*$`)
 
 // Run is Main without the process: it returns the exit status.
 func (p Program) Run(ctx context.Context, args []string, std Stdio) int {
+	std, done := std.patient()
+	defer done()
 	if len(p.Commands) > 0 {
 		return p.runCommand(ctx, args, std)
 	}

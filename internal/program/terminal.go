@@ -3,11 +3,15 @@ package program
 import (
 	"os"
 
+	"github.com/millrace-mq/millrace/internal/program/logs"
 	"golang.org/x/term"
 )
 
 // IsTerminal reports whether stream, one of Stdio, is a terminal. /dev/null is none.
 func IsTerminal(stream any) bool {
+	if o, ok := stream.(*logs.Outlet); ok {
+		stream = o.Stream()
+	}
 	f, ok := stream.(*os.File)
 	if !ok {
 		return false
