@@ -26,5 +26,6 @@ func buildAndRun(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, "e2e:", err)
 		return 1
 	}
+	testenv.TextLogs(func(variable, value string) { _ = os.Setenv(variable, value) })
 	return m.Run()
 }

@@ -58,6 +58,7 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, "browser: starting", path+":", err)
 		return 1
 	}
+	testenv.TextLogs(func(variable, value string) { _ = os.Setenv(variable, value) })
 	status := m.Run()
 	_ = chromedp.Cancel(chromium) // waits for the process, which writes to the folder
 	return status

@@ -47,6 +47,7 @@ func TestScripts(t *testing.T) {
 func setUp(env *testscript.Env) error {
 	path := programs + string(filepath.ListSeparator) + env.Getenv("PATH")
 	env.Setenv("PATH", path)
+	testenv.TextLogs(env.Setenv)
 	s := &stage{t: env.T().(testing.TB), work: env.WorkDir, actors: map[string]*actor{}}
 	env.Values[stageKey{}] = s
 	env.Defer(s.clear)

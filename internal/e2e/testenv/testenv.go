@@ -38,6 +38,14 @@ func Build(folder string, names ...string) (string, error) {
 	return folder, nil
 }
 
+// TextLogs has set set the environment variables by which the programs log text: tests look
+// for parts of lines, and whoever reads of a failure reads them.
+func TextLogs(set func(variable, value string)) {
+	for _, program := range []string{"QD", "LOOKUPD", "ADMIN", "STANDALONE", "PUB", "STAT", "TAIL", "TO_FILE", "TO_HTTP", "TO_QD"} {
+		set(program+"_LOG_FORMAT", "text")
+	}
+}
+
 var taken = struct {
 	mu        sync.Mutex
 	addresses map[string]bool
