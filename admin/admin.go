@@ -167,7 +167,7 @@ func (d *Daemon) Close() error {
 // It can be called once.
 func (d *Daemon) Run(ctx context.Context) error {
 	d.past.load()
-	d.log.Info("admin is up", "http", d.web.String(), "https", d.https.String(), "base path", d.now().BasePath, "read only", d.now().ReadOnly)
+	d.log.Info("admin is up", "http", d.web.String(), "https", d.https.String(), "base_path", d.now().BasePath, "read_only", d.now().ReadOnly)
 	d.tellWhatIsOpen()
 	serving, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
@@ -229,7 +229,7 @@ func (d *Daemon) tellWhatIsOpen() {
 	for _, a := range d.web.Reachable() {
 		d.log.Warn("unencrypted on the network", "address", a, "flag", "http-address",
 			"who", "whoever is on the way reads passwords, tokens and messages, and can act as who is signed in",
-			"to close it", "--tls-cert, --tls-key and --tls-required=true, or a proxy with TLS and --http-address on loopback")
+			"advice", "--tls-cert, --tls-key and --tls-required=true, or a proxy with TLS and --http-address on loopback")
 	}
 }
 

@@ -41,7 +41,7 @@ func (p *past) load() {
 		_ = f.Close() // it was only read
 	}
 	if err != nil {
-		p.log.Warn("the past could not be read; the charts begin now", "history-file", p.file, "error", err)
+		p.log.Warn("the past could not be read; the charts begin now", "file", p.file, "error", err)
 		_ = os.Rename(p.file, p.file+".bad")
 	}
 }
@@ -64,7 +64,7 @@ func (p *past) run(ctx context.Context) {
 
 func (p *past) save() {
 	if err := p.write(); err != nil {
-		p.log.Warn("the past could not be saved", "history-file", p.file, "error", err)
+		p.log.Warn("the past could not be saved", "file", p.file, "error", err)
 	}
 }
 

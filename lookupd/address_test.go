@@ -88,7 +88,7 @@ func TestLoopbackFromElsewhere(t *testing.T) {
 			t.Errorf("%d warnings, want 8", n)
 		}
 		for _, ip := range []string{"192.0.2.1", "192.0.2.2"} {
-			if n := log.count(fmt.Sprintf("from=%s\n", ip)); n != 4 {
+			if n := log.count(fmt.Sprintf("client=%s\n", ip)); n != 4 {
 				t.Errorf("%d warnings of %s, want 4", n, ip)
 			}
 		}

@@ -190,24 +190,24 @@ func (p *peerServer) complain(s *session, here *stranger, err error) (told bool)
 	case stranger && !told && !p.lobby.holds(here):
 		p.counts.refused.add(causeCrowded)
 		p.sparing.Warn("connections that do not say who they are were closed, the oldest first, to have room for daemons: see who opens them",
-			"at most", maxStrangers, "the last from", from)
+			"limit", maxStrangers, "client", from)
 	case told:
 		p.counts.refused.add(causeOf(refused))
-		p.sparing.Warn("peer refused: "+refused.Code, "from", from, "daemon", s.name(), "because", clip(err.Error()))
+		p.sparing.Warn("peer refused", "code", refused.Code, "client", from, "node", s.name(), "reason", clip(refused.Loggable()))
 	case errors.Is(err, errLine):
 		p.counts.refused.add(causeLine)
-		p.sparing.Warn("connection closed: a line without end", "from", from, "daemon", s.name())
+		p.sparing.Warn("connection closed: a line without end", "client", from, "node", s.name())
 	case errors.Is(err, errTLS):
 		p.counts.refused.add(causeTLS)
-		p.sparing.Warn("peer refused: TLS", "from", from, "error", err)
+		p.sparing.Warn("peer refused", "code", "TLS", "client", from, "error", err)
 		return true // an alert, which the client may send more before it reads
 	case stranger && errors.Is(err, os.ErrDeadlineExceeded):
 		p.counts.refused.add(causeSlow)
-		p.sparing.Warn("connection closed: it has not said who it is in time", "within", strangerTimeout, "from", from)
+		p.sparing.Warn("connection closed: it has not said who it is in time", "timeout", strangerTimeout, "client", from)
 	case !stranger && errors.Is(err, os.ErrDeadlineExceeded):
 		p.counts.refused.add(causeSilent) // that the daemon left, and why, is logged
 	case stranger:
-		p.sparing.Warn("connection lost before it said who it is", "from", from, "error", err)
+		p.sparing.Warn("connection lost before it said who it is", "client", from, "error", err)
 	}
 	return told
 }

@@ -168,7 +168,7 @@ func (d *Daemon) Close() error {
 // called once.
 func (d *Daemon) Run(ctx context.Context) error {
 	d.tellWhatIsOpen()
-	d.log.Info("lookupd is up", "tcp", d.tcp.String(), "http", d.web.String(), "https", d.https.String(), "tls required", d.now().RequiresTLS())
+	d.log.Info("lookupd is up", "tcp", d.tcp.String(), "http", d.web.String(), "https", d.https.String(), "tls_required", d.now().RequiresTLS())
 
 	endAudit := d.beginAudit(ctx)
 	accepting, stop := context.WithCancelCause(ctx)

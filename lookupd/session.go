@@ -164,7 +164,7 @@ func (s *session) change(f func(r *registry.Registry)) {
 	if twin && s.warned.first("shared "+s.peer.String()) {
 		s.log.Warn("a daemon goes on although another connection says that it is the same one: if two run on copies of one data path, "+
 			"give each a data path of its own, or at least a --broadcast-address",
-			"daemon", s.peer, "remote", s.who.Remote, "instance", s.peer.Info.Instance)
+			"node", s.peer, "client", s.who.Remote, "instance", s.peer.Info.Instance)
 	}
 }
 
@@ -225,11 +225,11 @@ func (s *session) remains(command string) error {
 func (s *session) joined(info protocol.PeerInfo) {
 	s.gauge(+1)
 	s.tell("join", "version "+info.Version)
-	s.log.Info("daemon joined", "daemon", s.peer, "remote", s.who.Remote, "version", info.Version, "extended", s.extended, "tls", s.who.TLS)
+	s.log.Info("daemon joined", "node", s.peer, "client", s.who.Remote, "version", info.Version, "extended", s.extended, "tls", s.who.TLS)
 	from, other := elsewhere(s.remote)
 	if other && loopback(info.BroadcastAddress) && s.warned.first(from+" "+info.BroadcastAddress) {
 		s.log.Warn("a daemon on another machine says that it is on this one, so consumers elsewhere will not find it: give it a --broadcast-address",
-			"daemon", s.peer, "from", from)
+			"node", s.peer, "client", from)
 	}
 }
 
@@ -255,7 +255,7 @@ func (s *session) ping([]string) ([]byte, error) {
 		return replyOK, nil
 	}
 	s.counts.resyncs.Add(1)
-	s.log.Info("asking a daemon for all that it has, for somebody else has changed it", "daemon", s.peer)
+	s.log.Info("asking a daemon for all that it has, for somebody else has changed it", "node", s.peer)
 	return replyResync, nil
 }
 
@@ -276,7 +276,7 @@ func (s *session) register(args []string) ([]byte, error) {
 		return s.tooMany(a, most, over), nil
 	}
 	if news {
-		s.log.Debug("registered", "daemon", s.peer, "topic", a.Topic, "channel", a.Channel, "generation", a.Generation, "paused", a.Paused)
+		s.log.Debug("registered", "node", s.peer, "topic", a.Topic, "channel", a.Channel, "generation", a.Generation, "paused", a.Paused)
 	}
 	return replyOK, nil
 }
@@ -301,7 +301,7 @@ func (s *session) unregister(args []string) ([]byte, error) {
 	var had bool
 	s.change(func(r *registry.Registry) { had = r.Unregister(s.peer, a.Topic, a.Channel, a.Generation) })
 	if had {
-		s.log.Debug("unregistered", "daemon", s.peer, "topic", a.Topic, "channel", a.Channel, "generation", a.Generation)
+		s.log.Debug("unregistered", "node", s.peer, "topic", a.Topic, "channel", a.Channel, "generation", a.Generation)
 	}
 	return replyOK, nil
 }
@@ -317,7 +317,7 @@ func (s *session) state(args []string) ([]byte, error) {
 		r.SetState(s.peer, state)
 	})
 	if news {
-		s.log.Info("daemon says how it is", "daemon", s.peer, "state", state)
+		s.log.Info("daemon says how it is", "node", s.peer, "state", state)
 	}
 	return replyOK, nil
 }
@@ -331,7 +331,7 @@ func (s *session) synced([]string) ([]byte, error) {
 	if topics > 0 {
 		log = s.log.Info
 	}
-	log("daemon has said all that it has", "daemon", s.peer, "taken over or deleted since it was lost", topics)
+	log("daemon has said all that it has", "node", s.peer, "taken over or deleted since it was lost", topics)
 	return replyOK, nil
 }
 
@@ -355,7 +355,7 @@ func (s *session) leave(why error) {
 		reason = fmt.Errorf("silent, or not reading its replies, for %s", s.patience())
 	}
 	s.tell("leave", reason.Error())
-	log("daemon left", "daemon", s.peer, "remote", s.who.Remote, "because", clip(reason.Error()), "replaced", replaced)
+	log("daemon left", "node", s.peer, "client", s.who.Remote, "reason", clip(reason.Error()), "replaced", replaced)
 }
 
 // name is the daemon's, for the log; empty before IDENTIFY.

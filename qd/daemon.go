@@ -148,9 +148,9 @@ func (d *Daemon) Terminate() {
 // moment for consumers to answer what they hold, ends the connections, and last
 // keeps all messages on disk. It returns when all of that is done.
 func (d *Daemon) Run(ctx context.Context) error {
-	d.log.Info("qd listens", "tcp", d.tcp.String(), "http", d.http.String(), "data", d.now().dataPath())
+	d.log.Info("qd listens", "tcp", d.tcp.String(), "http", d.http.String(), "data_path", d.now().dataPath())
 	if len(d.https) > 0 {
-		d.log.Info("qd listens for TLS too", "https", d.https.String(), "required", d.now().RequiresTLS())
+		d.log.Info("qd listens for TLS too", "https", d.https.String(), "tls_required", d.now().RequiresTLS())
 	}
 	d.tellWhatIsOpen()
 	d.tellWhatIsMissing()

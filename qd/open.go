@@ -11,7 +11,7 @@ func (d *Daemon) tellWhatIsOpen() {
 	s := d.now()
 	tell := func(what string, from listen.Listeners, flag, who, advice string) {
 		for _, a := range from.Reachable() {
-			d.log.Warn(what, "address", a, "flag", flag, "who", who, "to close it", advice)
+			d.log.Warn(what, "address", a, "flag", flag, "who", who, "advice", advice)
 		}
 	}
 	if s.TLSClientAuthPolicy != "require-verify" { // else nobody gets in without a certificate

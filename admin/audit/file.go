@@ -44,7 +44,7 @@ func readBack(path string, keep int, log *slog.Logger) ([]*Entry, error) {
 		return nil, fmt.Errorf("audit-file %s: cannot be read back: %w", path, err)
 	}
 	if strange > 0 {
-		log.Warn("lines of the audit file are no entries, and left out", "file", path, "lines", strange)
+		log.Warn("lines of the audit file are no entries, and left out", "file", path, "count", strange)
 	}
 	return latest(entries, keep), nil
 }

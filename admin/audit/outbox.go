@@ -96,8 +96,8 @@ func (o *outbox) run(ctx context.Context) {
 		case ctx.Err() != nil:
 			return
 		}
-		o.sparing.Warn(o.to+" failed: entries wait, and the oldest are dropped if they become too many",
-			"error", err, "waiting", waiting, "at_most", outboxMost)
+		o.sparing.Warn("audit entries wait to be passed on, and the oldest are dropped if they become too many",
+			"to", o.to, "error", err, "count", waiting, "limit", outboxMost)
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
@@ -109,10 +109,10 @@ func (o *outbox) run(ctx context.Context) {
 // remark logs what was lost.
 func (o *outbox) remark(dropped int, err error, e *Entry) {
 	if err != nil {
-		o.sparing.Warn(o.to+" does not take an entry", "error", err, "number", e.Number, "action", e.Action)
+		o.sparing.Warn("an audit entry is not taken", "to", o.to, "error", err, "number", e.Number, "action", e.Action)
 	}
 	if dropped > 0 {
-		o.sparing.Warn(o.to+" works again; entries were dropped meanwhile", "dropped", dropped)
+		o.sparing.Warn("audit entries are passed on again; some were dropped meanwhile", "to", o.to, "count", dropped)
 	}
 }
 
@@ -129,6 +129,6 @@ func (o *outbox) end(ctx context.Context) {
 	lost := o.dropped + len(o.queue)
 	o.mu.Unlock()
 	if lost > 0 {
-		o.sparing.Warn(o.to+" did not get all entries before the end", "lost", lost, "error", err)
+		o.sparing.Warn("audit entries were not passed on before the end", "to", o.to, "count", lost, "error", err)
 	}
 }

@@ -181,7 +181,7 @@ func TestAWebhookThatIsAwayForLong(t *testing.T) {
 		if last := to.got[n-1]["entry"].(map[string]any)["number"]; n < 4000 || n > 5000 || last != 10_000.0 {
 			t.Errorf("told of %d, the last of them %v", n, last)
 		}
-		if said := r.said.String(); !strings.Contains(said, "dropped=59") {
+		if said := r.said.String(); !strings.Contains(said, "count=59") {
 			t.Errorf("said: %s", said)
 		}
 	})
@@ -200,7 +200,7 @@ func TestTheEndOfAWebhook(t *testing.T) {
 		if took := time.Since(began); took > 0 {
 			t.Errorf("the end takes %v", took)
 		}
-		if said := r.said.String(); !strings.Contains(said, "lost=2") {
+		if said := r.said.String(); !strings.Contains(said, "count=2") {
 			t.Errorf("said: %s", said)
 		}
 	})

@@ -194,8 +194,8 @@ func (g *Guard) bodyOf(path string) int64 {
 }
 
 func (g *Guard) refuse(w http.ResponseWriter, r *http.Request, status int, what, why string) {
-	g.sparing.Warn("a request is refused: "+strings.ToLower(what), "method", r.Method, "path", brief(r.URL.Path), "host", brief(r.Host),
-		"origin", brief(r.Header.Get("Origin")), "from", r.RemoteAddr)
+	g.sparing.Warn("a request is refused", "code", strings.ToLower(what), "method", r.Method, "path", brief(r.URL.Path), "host", brief(r.Host),
+		"origin", brief(r.Header.Get("Origin")), "client", r.RemoteAddr)
 	g.Refuse.Answer(w, r, status, what, why)
 }
 

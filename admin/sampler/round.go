@@ -268,6 +268,6 @@ func (r *round) takeListing(a *listing) {
 		r.log.Info("lookupd answers again", "lookupd", l.address)
 	}
 	if l.note != "" && l.note != note {
-		r.log.Warn("not all that a lookupd lists can be used", "lookupd", l.address, "why", l.note)
+		r.log.Warn("not all that a lookupd lists can be used", "lookupd", l.address, "reason", l.note)
 	}
 }

@@ -57,7 +57,7 @@ func readKey(path string, log *slog.Logger) ([]byte, error) {
 		return nil, errors.New("is no key: remove it, and a new one is made")
 	}
 	if info.Mode().Perm()&0o077 != 0 {
-		log.Warn("others may read the session key, and could sign in as anybody: chmod 600", "session-key-file", path)
+		log.Warn("others may read the session key, and could sign in as anybody: chmod 600", "file", path)
 	}
 	return key, nil
 }

@@ -251,14 +251,14 @@ func (s *Signin) redeem(ctx context.Context, p *provider, f flow, code string) (
 // notLetIn tells the log why, and the browser that.
 func (s *Signin) notLetIn(w http.ResponseWriter, r *http.Request, err error) {
 	s.slow.failedAt(s.place(r), time.Now())
-	s.log.Warn("a sign-in by the OpenID provider was refused", "error", long(err), "from", s.remote(r))
+	s.log.Warn("a sign-in by the OpenID provider was refused", "error", long(err), "client", s.remote(r))
 	s.tell(r, Who{How: OIDC}, SignedIn, "refused by or because of the provider's answer")
 	s.refuse(w, r, &failure{status: http.StatusForbidden, what: "Not signed in",
 		why: "The provider did not say who you are, or what it said was not right. The reason is in the admin's log."})
 }
 
 func (s *Signin) unreachable(w http.ResponseWriter, r *http.Request, p *provider, err error) {
-	s.log.Warn("the OpenID provider cannot be asked", "issuer", p.issuer, "error", long(err))
+	s.log.Warn("the OpenID provider cannot be asked", "server", p.issuer, "error", long(err))
 	s.refuse(w, r, &failure{status: http.StatusBadGateway, what: "The provider does not answer",
 		why: p.title + " cannot be reached. Try again in a minute; the reason is in the admin's log.", wait: time.Minute})
 }

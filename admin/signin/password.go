@@ -146,7 +146,7 @@ func (s *Signin) check(r *http.Request, name, password string) (user, *failure) 
 		return user{}, &failure{status: http.StatusServiceUnavailable, what: "Busy", wait: 2 * time.Second,
 			why: "Too many people sign in at once. Try again in a few seconds."}
 	case !matches || !there:
-		s.log.Warn("somebody could not sign in: wrong name or password", "from", address)
+		s.log.Warn("somebody could not sign in: wrong name or password", "client", address)
 		if !there {
 			name = "" // it may be a password in the wrong field
 		}
@@ -168,7 +168,7 @@ func (s *Signin) matches(r *http.Request, hash hashed, password string) (matches
 }
 
 func (s *Signin) tooMany(address string, wait time.Duration) *failure {
-	s.log.Warn("too many attempts to sign in: they have to wait", "from", address)
+	s.log.Warn("too many attempts to sign in: they have to wait", "client", address)
 	return &failure{status: http.StatusTooManyRequests, what: "Too many attempts", wait: wait,
 		why: "Too many attempts to sign in have failed. Try again in " + seconds(wait) + " s."}
 }

@@ -64,13 +64,13 @@ func (s *Signin) proxied(r *http.Request) (name string, role Role) {
 		return "", Nobody
 	}
 	if from := peer(r); !s.trusted(from) {
-		s.log.Warn("a header that names a user is ignored: it is not from a --trusted-proxy", "header", s.ProxyHeader, "from", from)
+		s.log.Warn("a header that names a user is ignored: it is not from a --trusted-proxy", "header", s.ProxyHeader, "client", from)
 		return "", Nobody
 	}
 	// Two of them may be the proxy's and the client's own, and we do not know which.
 	if len(names) > 1 || checkName(names[0]) != nil {
 		if len(names) > 1 || names[0] != "" {
-			s.log.Warn("a proxy's header that names a user is ignored: it must be one name", "header", s.ProxyHeader, "from", peer(r))
+			s.log.Warn("a proxy's header that names a user is ignored: it must be one name", "header", s.ProxyHeader, "client", peer(r))
 		}
 		return "", Nobody
 	}

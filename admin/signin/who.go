@@ -93,7 +93,7 @@ func (p *people) stands(s *session) (name string, role Role, ok bool) {
 func (s *Signin) fromHere(r *http.Request) bool {
 	for _, header := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-Ip"} {
 		if len(r.Header.Values(header)) > 0 {
-			s.log.Warn("a request came through a proxy and is refused: no user is configured (--users-file or --trusted-proxy)", "from", r.RemoteAddr)
+			s.log.Warn("a request came through a proxy and is refused: no user is configured (--users-file or --trusted-proxy)", "client", r.RemoteAddr)
 			return false
 		}
 	}
@@ -140,7 +140,7 @@ func (s *Signin) keepFresh(w http.ResponseWriter, r *http.Request, f found) {
 		f.session.Seen = now.Unix()
 		s.setSession(w, r, f.session)
 	case f.strange:
-		s.log.Warn("a session's cookie was tampered with, or is of another key: it is ignored", "from", f.Remote)
+		s.log.Warn("a session's cookie was tampered with, or is of another key: it is ignored", "client", f.Remote)
 	}
 }
 

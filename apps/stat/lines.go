@@ -60,17 +60,23 @@ func (l *lines) show(ctx context.Context, w *watched) error {
 	}
 }
 
+var errNoNode = errors.New("no queue daemon is known: no lookupd lists one")
+
 // complain logs what is missing when that changes. That a daemon does not answer is
 // logged by those who ask it.
 func (l *lines) complain(sample *board.Sample) {
-	now := ""
+	var missing error
 	if len(sample.Nodes) == 0 {
-		now = "no queue daemon is known: no lookupd lists one"
-	} else if err := l.settings.missing(sample); err != nil {
-		now = err.Error()
+		missing = errNoNode
+	} else {
+		missing = l.settings.missing(sample)
+	}
+	now := ""
+	if missing != nil {
+		now = missing.Error()
 	}
 	if now != l.said && now != "" {
-		l.log.Warn(now)
+		l.log.Warn("nothing can be shown", "error", missing)
 	}
 	l.said = now
 }

@@ -39,7 +39,7 @@ func (p *places) next(address string, refused error) string {
 	place, cannot := p.place(address, refused)
 	if cannot {
 		p.log.Warn("earlier messages are not shown: the daemon cannot begin there; it keeps them if the topic has a log (durability disk or fsync) and a retention_age",
-			"topic", p.topic, "qd", address, "error", refused)
+			"topic", p.topic, "node", address, "error", refused)
 	}
 	return place
 }

@@ -189,11 +189,11 @@ func (r *recorder) waitForRoom(s signals, full error) error {
 			return err
 		}
 		if time.Since(told) >= tellAgain {
-			r.log.Warn("the disk is still full, nothing is consumed", "topic", r.topic, "for", time.Since(since).Round(time.Second), "error", err)
+			r.log.Warn("the disk is still full, nothing is consumed", "topic", r.topic, "took", time.Since(since).Round(time.Second), "error", err)
 			told = time.Now()
 		}
 	}
-	r.log.Info("the disk has room again, consuming goes on", "topic", r.topic, "after", time.Since(since).Round(time.Millisecond))
+	r.log.Info("the disk has room again, consuming goes on", "topic", r.topic, "took", time.Since(since).Round(time.Millisecond))
 	r.valve.Resume()
 	return nil
 }

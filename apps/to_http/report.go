@@ -83,7 +83,7 @@ func (r *report) say(level slog.Level, what, thing string, about ...any) {
 	s.last, s.more = now, 0
 	r.mu.Unlock()
 	if more > 0 {
-		about = append(about, "more", more)
+		about = append(about, "unlogged", more)
 	}
 	r.log.Log(context.Background(), level, what, about...)
 }

@@ -43,7 +43,7 @@ func TestFailuresAreToldSparsely(t *testing.T) {
 		time.Sleep(time.Second)
 		fail("a")
 		lines := strings.Split(strings.TrimSpace(logged.String()), "\n")
-		if len(lines) != 4 || strings.Contains(lines[0], "more") || !strings.HasSuffix(lines[2], `error="a fails" more=999`) || strings.Contains(lines[3], "more") {
+		if len(lines) != 4 || strings.Contains(lines[0], "unlogged") || !strings.HasSuffix(lines[2], `error="a fails" unlogged=999`) || strings.Contains(lines[3], "unlogged") {
 			t.Errorf("logged:\n%s", logged.String())
 		}
 	})

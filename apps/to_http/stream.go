@@ -140,7 +140,7 @@ func (s *stream) giveUp(ctx context.Context, m *millrace.Message) error {
 // is to be finished, otherwise it is to come again.
 func (s *stream) refused(ctx context.Context, m *millrace.Message, why error) error {
 	s.counts.refused.Add(1)
-	about := []any{"topic", s.topic, "id", m.ID, "qd", m.Address, "error", why}
+	about := []any{"topic", s.topic, "id", m.ID, "node", m.Address, "error", why}
 	switch s.onRefused {
 	case drop:
 		s.delivery.Forget(s.topic, m)
@@ -148,7 +148,7 @@ func (s *stream) refused(ctx context.Context, m *millrace.Message, why error) er
 		return nil
 	case deadLetter:
 		if err := s.letters.publish(ctx, s.letterTopic, m); err != nil {
-			s.report.say(slog.LevelError, "a refused message cannot be put aside, it comes again", s.topic, append(about, "because", err)...)
+			s.report.say(slog.LevelError, "a refused message cannot be put aside, it comes again", s.topic, append(about, "reason", err)...)
 			return err
 		}
 		s.delivery.Forget(s.topic, m)

@@ -78,7 +78,7 @@ func (b *brake) end() {
 	defer b.mu.Unlock()
 	b.changeLocked(func() { b.failing-- })
 	if b.failing == 0 {
-		b.log.Info("the destination is not waited for any more", "for", time.Since(b.since).Round(time.Millisecond))
+		b.log.Info("the destination is not waited for any more", "took", time.Since(b.since).Round(time.Millisecond))
 	}
 }
 
@@ -101,5 +101,5 @@ func (b *brake) tell(err error) {
 		return
 	}
 	b.told = time.Now()
-	b.log.Warn("the destination takes no messages, they are held and it is tried again", "for", time.Since(b.since).Round(time.Second), "error", err)
+	b.log.Warn("the destination takes no messages, they are held and it is tried again", "took", time.Since(b.since).Round(time.Second), "error", err)
 }

@@ -164,7 +164,7 @@ func isUncertain(err error) bool {
 // refuse does as settings say with a message that the destination does not take.
 func (s *stream) refuse(m *millrace.Message, body []byte, err error) error {
 	s.counts.refused.Add(1)
-	about := []any{"id", m.ID, "bytes", len(body), "attempts", m.Attempts, "qd", m.Address, "error", err}
+	about := []any{"id", m.ID, "bytes", len(body), "attempts", m.Attempts, "node", m.Address, "error", err}
 	switch s.refused {
 	case refusedDrop:
 		s.log.Warn("the destination does not take a message, it is dropped", about...)
@@ -182,7 +182,7 @@ func (s *stream) refuse(m *millrace.Message, body []byte, err error) error {
 // leaveOut finishes a message that is not to be sent. The error says that it is no JSON object.
 func (s *stream) leaveOut(m *millrace.Message, err error) {
 	if err != nil && s.counts.noJSON.Add(1) == 1 {
-		s.log.Warn("a message is no JSON object, and is not sent; so are others, which are only counted", "id", m.ID, "qd", m.Address, "error", err)
+		s.log.Warn("a message is no JSON object, and is not sent; so are others, which are only counted", "id", m.ID, "node", m.Address, "error", err)
 	}
 	s.counts.leftOut.Add(1)
 	m.Finish()

@@ -120,7 +120,7 @@ func (m *mirror) makeAt(ctx context.Context, host, topic string, channels []stri
 		made[key] = true
 		mu.Unlock()
 		if channel != "" {
-			log.Info("a channel is there at the destination", "channel", channel, "qd", host)
+			log.Info("a channel is there at the destination", "channel", channel, "node", host)
 		}
 	}
 	return nil

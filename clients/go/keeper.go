@@ -91,7 +91,7 @@ func (w *Writer) connect(d *daemon) {
 	w.mu.Lock()
 	defer w.unlock()
 	if first := d.failures == 0; first && !w.ending {
-		w.config.Log.Warn("connecting failed", "qd", d.address, "error", err)
+		w.config.Log.Warn("connecting failed", "node", d.address, "error", err)
 	}
 	at := time.Now()
 	d.unreachable(at, err)

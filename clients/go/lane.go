@@ -126,7 +126,7 @@ func (w *Writer) serve(d *daemon, c *conn) {
 	w.after.lost = append(w.after.lost, w.pool.spare()...)
 	w.pumpLocked()
 	w.unlock()
-	w.config.Log.Debug("connected", "qd", l.address)
+	w.config.Log.Debug("connected", "node", l.address)
 	stop := context.AfterFunc(w.life, func() { _ = l.fail(ErrClosed) })
 	defer stop()
 	last := l.readAnswers(func() bool { return w.stored(l) })
@@ -192,9 +192,9 @@ func (w *Writer) lost(l *lane, last, why error) {
 	switch {
 	case errors.Is(why, errNotNeeded), w.ending:
 	case tooEarly(why) > 0:
-		w.config.Log.Debug("published too early", "qd", l.address, "error", why)
+		w.config.Log.Debug("published too early", "node", l.address, "error", why)
 	default:
-		w.config.Log.Warn("connection lost", "qd", l.address, "error", why)
+		w.config.Log.Warn("connection lost", "node", l.address, "error", why)
 	}
 	w.fillLocked(at)
 	w.giveUpLocked()

@@ -143,16 +143,16 @@ func (r *Reader) keep(ctx, work context.Context, address string) {
 	for {
 		began := time.Now()
 		c, err := r.dialer.connectAt(ctx, address, place)
-		what := "cannot connect"
+		what := "cannot connect, trying again"
 		if err == nil {
 			err = r.consume(ctx, work, c, place)
-			what, level = "connection lost", slog.LevelWarn
+			what, level = "connection lost, trying again", slog.LevelWarn
 		}
 		if ctx.Err() != nil {
 			return
 		}
 		delay := pause.next(time.Since(began))
-		r.config.Log.Log(ctx, level, what+", trying again", "error", err, "retry_in", delay)
+		r.config.Log.Log(ctx, level, what, "error", err, "retry_in", delay)
 		level = slog.LevelDebug
 		if !sleep(ctx, delay) || r.dropUnlisted(address) {
 			return
@@ -180,9 +180,9 @@ func (r *Reader) consume(ctx, work context.Context, c *conn, place string) error
 	r.connected = append(r.connected, l)
 	r.mu.Unlock()
 	r.noteChange()
-	r.config.Log.Info("subscribed", "qd", c.address)
+	r.config.Log.Info("subscribed", "node", c.address)
 	if (r.config.Start != StartLatest || place != "") && c.extension == nil {
-		r.config.Log.Warn("the daemon decides where a new channel starts: it does not know the setting Start", "qd", c.address)
+		r.config.Log.Warn("the daemon decides where a new channel starts: it does not know the setting Start", "node", c.address)
 	}
 	err := l.run(ctx, work)
 	r.mu.Lock()

@@ -108,6 +108,6 @@ func (l *line) failed(err *protocol.Error) error {
 		return err
 	}
 	// The message's timeout was faster; it comes again.
-	l.reader.config.Log.Info("answer came too late", "qd", l.address, "error", err)
+	l.reader.config.Log.Info("answer came too late", "node", l.address, "error", err)
 	return nil
 }

@@ -42,7 +42,7 @@ func (r *Reader) noteHandled(failed bool) {
 		for _, l := range r.current() {
 			l.setReady(0)
 		}
-		r.config.Log.Warn("backing off", "failures", after.level, "for", time.Until(after.until))
+		r.config.Log.Warn("backing off", "failures", after.level, "retry_in", time.Until(after.until))
 	case after.level == 0:
 		r.config.Log.Info("backed off for long enough")
 	}

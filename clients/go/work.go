@@ -47,7 +47,7 @@ func (w *worker) replace(ctx context.Context) {
 			r.parcel.line.requeueAll(r.messages, -1, now)
 		}
 	} else {
-		w.logFailure("OnIdle failed", err)
+		w.logFailure("a hook failed", err, "hook", "OnIdle")
 	}
 	next := worker{Reader: w.Reader, all: w.all, hand: w.hand, busy: w.busy}
 	w.all.Go(func() { next.work(ctx) })
@@ -101,7 +101,7 @@ func (w *worker) answer(m *Message, err error) {
 		w.noteHandled(false)
 	case errors.Is(err, ErrAnswerLater):
 	default:
-		w.logFailure("message failed", err, "id", m.ID, "attempts", m.Attempts, "qd", m.Address)
+		w.logFailure("message failed", err, "id", m.ID, "attempts", m.Attempts, "node", m.Address)
 		w.noteHandled(true)
 		m.requeue(-1, soon)
 	}
@@ -194,7 +194,7 @@ func (r *Reader) tooOften(m *Message) bool {
 func (r *Reader) giveUp(ctx context.Context, m *Message) (given bool) {
 	m.line.gaveUp()
 	if r.config.OnGiveUp == nil {
-		r.config.Log.Warn("message given up", "id", m.ID, "attempts", m.Attempts, "qd", m.Address)
+		r.config.Log.Warn("message given up", "id", m.ID, "attempts", m.Attempts, "node", m.Address)
 		m.finish(soon)
 		return false
 	}
@@ -207,7 +207,7 @@ func (r *Reader) giveUp(ctx context.Context, m *Message) (given bool) {
 	case errors.Is(err, ErrAnswerLater):
 		m.later = true
 	default:
-		r.logFailure("giving a message up failed", err, "id", m.ID, "attempts", m.Attempts, "qd", m.Address)
+		r.logFailure("giving a message up failed", err, "id", m.ID, "attempts", m.Attempts, "node", m.Address)
 		m.requeue(-1, soon)
 	}
 	return true
@@ -257,7 +257,7 @@ func (r *Reader) guarded(name string, hook func()) {
 	var err error
 	defer func() {
 		if err != nil {
-			r.logFailure(name+" failed", err)
+			r.logFailure("a hook failed", err, "hook", name)
 		}
 	}()
 	defer caught(&err)

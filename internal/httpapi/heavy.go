@@ -96,7 +96,7 @@ func (r *Router) heavily(w http.ResponseWriter, req *http.Request, produce func(
 
 // busy logs, and returns, that there is no memory for another unread answer.
 func (r *Router) busy(req *http.Request) error {
-	r.sparing.Warn("clients do not read what they are answered, or too many ask at once", "path", req.URL.Path, "from", req.RemoteAddr)
+	r.sparing.Warn("clients do not read what they are answered, or too many ask at once", "path", req.URL.Path, "client", req.RemoteAddr)
 	return Errorf(http.StatusServiceUnavailable, "BUSY: too many answers are being read")
 }
 
@@ -137,5 +137,5 @@ func (r *Router) write(w http.ResponseWriter, req *http.Request, body []byte) {
 
 // unread logs that a client has stopped reading.
 func (r *Router) unread(req *http.Request) {
-	r.sparing.Warn("a client did not read its answer in time", "path", req.URL.Path, "from", req.RemoteAddr)
+	r.sparing.Warn("a client did not read its answer in time", "path", req.URL.Path, "client", req.RemoteAddr)
 }

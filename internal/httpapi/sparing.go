@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
@@ -19,7 +20,22 @@ type Sparing struct {
 	log *slog.Logger
 
 	mu     sync.Mutex
-	causes map[string]*sparingCause
+	causes map[cause]*sparingCause
+}
+
+// cause is what is logged once a minute: a message, and what tells lines with it apart.
+type cause struct{ message, key, value string }
+
+// causeOf is the cause of a line. Of its attributes only those count of which there are few:
+// others are the clients' choice.
+func causeOf(message string, args []any) cause {
+	c := cause{message: message}
+	for i := 0; i+1 < len(args); i += 2 {
+		if args[i] == "code" || args[i] == "to" {
+			c.key, c.value = fmt.Sprint(args[i]), fmt.Sprint(args[i+1])
+		}
+	}
+	return c
 }
 
 type sparingCause struct {
@@ -29,36 +45,41 @@ type sparingCause struct {
 
 // NewSparing returns a Sparing that logs to log.
 func NewSparing(log *slog.Logger) *Sparing {
-	return &Sparing{log: log, causes: map[string]*sparingCause{}}
+	return &Sparing{log: log, causes: map[cause]*sparingCause{}}
 }
 
-// Warn logs cause with args, unless it has done so within the last minute. How
-// often it has not is told with the next.
-func (s *Sparing) Warn(cause string, args ...any) {
-	if more, now := s.due(cause); now {
+// Warn logs message with args, unless it has done so within the last minute. How
+// often it has not is told with the next. Values of "code" and "to" tell lines with one
+// message apart.
+func (s *Sparing) Warn(message string, args ...any) {
+	if more, now := s.due(causeOf(message, args)); now {
 		if more > 0 {
 			args = append(args, "unlogged", more)
 		}
-		s.log.Warn(cause, args...)
+		s.log.Warn(message, args...)
 	}
 }
 
 // Settle logs the causes of which there have been more, once the minute is over,
 // with how many. Without it that is told with the next one, which may never come.
 func (s *Sparing) Settle() {
-	for cause, more := range s.overdue() {
-		s.log.Warn(cause, "unlogged", more)
+	for c, more := range s.overdue() {
+		args := []any{"unlogged", more}
+		if c.key != "" {
+			args = append(args, c.key, c.value)
+		}
+		s.log.Warn(c.message, args...)
 	}
 }
 
-func (s *Sparing) overdue() map[string]int {
+func (s *Sparing) overdue() map[cause]int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	overdue := make(map[string]int)
+	overdue := make(map[cause]int)
 	now := time.Now()
-	for cause, c := range s.causes {
+	for of, c := range s.causes {
 		if c.more > 0 && now.Sub(c.logged) >= sparingEvery {
-			overdue[cause] = c.more
+			overdue[of] = c.more
 			c.logged, c.more = now, 0
 		}
 	}
@@ -66,17 +87,17 @@ func (s *Sparing) overdue() map[string]int {
 }
 
 // due counts a cause, and reports whether it is to be logged.
-func (s *Sparing) due(cause string) (more int, due bool) {
+func (s *Sparing) due(of cause) (more int, due bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c := s.causes[cause]
+	c := s.causes[of]
 	if c == nil {
 		if len(s.causes) >= maxCauses {
-			cause = ""
+			of = cause{}
 		}
-		if c = s.causes[cause]; c == nil {
+		if c = s.causes[of]; c == nil {
 			c = new(sparingCause)
-			s.causes[cause] = c
+			s.causes[of] = c
 		}
 	}
 	now := time.Now()
@@ -92,10 +113,10 @@ func (s *Sparing) due(cause string) (more int, due bool) {
 // 192.0.2.1:51234: EOF". Its cause is what stands before the address.
 func (s *Sparing) Write(line []byte) (int, error) {
 	text := strings.TrimSpace(string(line))
-	cause, detail, found := strings.Cut(text, " from ")
+	message, detail, found := strings.Cut(text, " from ")
 	if !found {
-		cause, detail, _ = strings.Cut(text, "; ")
+		message, detail, _ = strings.Cut(text, "; ")
 	}
-	s.Warn(cause, "detail", detail)
+	s.Warn(message, "detail", detail)
 	return len(line), nil
 }

@@ -43,7 +43,7 @@ func (s *strangers) enter(c net.Conn) {
 		return
 	}
 	if oldest := s.oldest(s.most); oldest != nil {
-		s.log.Warn(s.tooMany, "from", oldest.RemoteAddr())
+		s.log.Warn(s.tooMany, "client", oldest.RemoteAddr())
 		_ = socketOf(oldest).Close() // without TLS's farewell, which may take time
 	}
 }

@@ -212,7 +212,7 @@ func (c *chunks) fail(err error) {
 	case errors.Is(c.lost, os.ErrDeadlineExceeded):
 		c.router.unread(c.req)
 	case c.lost == nil && !told:
-		c.router.log.Error("an answer is cut off", "path", c.req.URL.Path, "from", c.req.RemoteAddr, "error", err)
+		c.router.log.Error("an answer is cut off", "path", c.req.URL.Path, "client", c.req.RemoteAddr, "error", err)
 	}
 	if !c.req.ProtoAtLeast(1, 1) {
 		// Before HTTP/1.1 the end of the connection is how an answer ends; only a

@@ -108,7 +108,7 @@ func (k *keeper) look() {
 		return
 	}
 	k.current.Store(c)
-	k.log.Info("TLS files loaded anew", "cert", k.files.Cert)
+	k.log.Info("TLS files loaded anew", "file", k.files.Cert)
 }
 
 // stamp is what changes when a file does. That of one that is not there is
@@ -163,7 +163,7 @@ func (f Files) load(log *slog.Logger) (*tls.Config, error) {
 		return nil, err
 	}
 	if end := cert.Leaf.NotAfter; time.Now().After(end) {
-		log.Warn("the certificate has expired: clients will refuse it", "tls-cert", f.Cert, "expired", end)
+		log.Warn("the certificate has expired: clients will refuse it", "file", f.Cert, "expired", end)
 	}
 	c := &tls.Config{
 		Certificates: []tls.Certificate{cert},

@@ -126,7 +126,7 @@ func (u *upload) take(r *http.Request, n int) error {
 	if u.tryTake(r, n) {
 		return nil
 	}
-	u.api.sparing.Warn("the bodies of requests take all the memory that they may have together, or that one address may have", "from", r.RemoteAddr)
+	u.api.sparing.Warn("the bodies of requests take all the memory that they may have together, or that one address may have", "client", r.RemoteAddr)
 	return httpapi.Errorf(http.StatusServiceUnavailable, "BUSY: too much is being published at once")
 }
 
@@ -189,7 +189,7 @@ func (u *upload) read(r *http.Request, limit int, tooBig string) error {
 		case err == io.EOF:
 			return nil
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			u.api.sparing.Warn("a client did not send its request in time", "path", r.URL.Path, "from", r.RemoteAddr)
+			u.api.sparing.Warn("a client did not send its request in time", "path", r.URL.Path, "client", r.RemoteAddr)
 			return httpapi.Errorf(http.StatusRequestTimeout, "TIMEOUT: the body has not come within %v", bodyTimeout)
 		case err != nil: // of the client's making: it went away, or sent nonsense
 			return errInternal

@@ -154,7 +154,7 @@ func Open(s Settings) (*Broker, error) {
 	b.keeper = &keeper{now: b.Now, wake: make(chan struct{}, 1)}
 	b.spill = spill.Config{
 		Dir: filepath.Join(s.DataPath, "spill"), FileBytes: s.FileBytes, SyncEvery: s.SyncEvery, SyncTimeout: s.SyncTimeout,
-		Report: func(text string) { b.log.Warn("disk queue", "report", text) },
+		Report: func(text string) { b.log.Warn("trouble with a disk queue", "detail", text) },
 	}
 	if err = b.checkVersions(); err == nil {
 		err = os.MkdirAll(b.spill.Dir, 0o700)

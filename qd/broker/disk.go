@@ -210,7 +210,7 @@ func (t *Topic) readBlock(q *spill.Queue) (b *queue.Block, end bool, err error) 
 		}
 	}
 	if errors.Is(err, spill.ErrDamaged) {
-		t.broker.log.Error("messages on disk are damaged and cannot be delivered", "topic", t.name, "queue", q.Path(), "error", err)
+		t.broker.log.Error("messages on disk are damaged and cannot be delivered", "topic", t.name, "file", q.Path(), "error", err)
 		err = nil
 	}
 	return b, !ok || q.Records() == 0, err

@@ -101,7 +101,7 @@ func (b *Broker) openLogsIn(dir, name string) (*logs, error) {
 	l := &logs{dir: dir, change: 1, held: make(map[*queue.Channel]*holding)}
 	l.commits.enough = make(chan struct{}, 1)
 	report := func(f journal.Finding) {
-		b.log.Error("messages on disk are damaged or missing; what is left of them is set aside", "topic", name, "finding", f.String())
+		b.log.Error("messages on disk are damaged or missing; what is left of them is set aside", "topic", name, "detail", f.String())
 	}
 	var err error
 	if l.main, err = journal.Open(b.FS, filepath.Join(l.dir, "log"), journal.Options{SegmentBytes: b.SegmentBytes, Report: report, Took: b.diskTimes.took}); err != nil {

@@ -125,7 +125,7 @@ func (b *Broker) checkFolders(m meta) error {
 	for _, e := range entries {
 		if !known[e.Name()] {
 			b.log.Warn("messages on disk are of a topic that is not known; a crash came soon after it was created or deleted",
-				"folder", filepath.Join(b.spill.Dir, e.Name()))
+				"file", filepath.Join(b.spill.Dir, e.Name()))
 		}
 	}
 	return nil
@@ -174,7 +174,7 @@ func (t *Topic) reopen(channel string, m backlogMeta, clean bool, limit *uint64)
 		}
 		if n := found.Messages + saved.Messages; n > 0 || found.Damaged+saved.Damaged > 0 {
 			t.broker.log.Warn("there was no orderly stop: what had spilled to disk is kept, what was in memory is lost",
-				"topic", t.name, "channel", channel, "messages", n, "damaged records", found.Damaged+saved.Damaged)
+				"topic", t.name, "channel", channel, "messages", n, "damaged", found.Damaged+saved.Damaged)
 		}
 		m.Parked = saved.Messages
 	}
@@ -188,7 +188,7 @@ func (t *Topic) reopen(channel string, m backlogMeta, clean bool, limit *uint64)
 	saved, damaged, err := p.TakeSaved()
 	if damaged > 0 || len(saved) < m.Parked {
 		t.broker.log.Error("parked messages on disk are missing or damaged and cannot be delivered",
-			"topic", t.name, "channel", channel, "damaged records", damaged, "messages", m.Parked-len(saved))
+			"topic", t.name, "channel", channel, "damaged", damaged, "messages", m.Parked-len(saved))
 	}
 	return m.Disk, saved, errors.Join(err, p.Close())
 }

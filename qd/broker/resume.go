@@ -38,12 +38,12 @@ func (b *Broker) loadTopics() error {
 		}
 		name, number, ok := parseTopicDir(base)
 		if !ok || !protocol.ValidName(name) {
-			b.log.Warn("a folder among the topics is not a topic's; it is left alone", "folder", path)
+			b.log.Warn("a folder among the topics is not a topic's; it is left alone", "file", path)
 			continue
 		}
 		b.inUse(number)
 		if number < newest[name] {
-			b.log.Error("a topic is there twice; the earlier one, whose deletion must have failed, is left alone until the later one is deleted", "topic", name, "folder", path)
+			b.log.Error("a topic is there twice; the earlier one, whose deletion must have failed, is left alone until the later one is deleted", "topic", name, "file", path)
 			b.leftovers[name] = append(b.leftovers[name], path)
 			continue
 		}

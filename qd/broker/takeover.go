@@ -66,7 +66,7 @@ func (b *Broker) takeOver(ctx context.Context, m meta) error {
 	}
 	b.log.Info("taking over what nsqd has left here", "topics", len(source.Topics()))
 	for _, text := range source.Notes() {
-		b.log.Warn("taking over from nsqd", "note", text)
+		b.log.Warn("taking over from nsqd", "detail", text)
 	}
 	n := note{Version: noteVersion}
 	var sum taken
@@ -98,7 +98,7 @@ func (b *Broker) takeOver(ctx context.Context, m meta) error {
 		return err
 	}
 	b.log.Info("taken over from nsqd; its files are set aside", "topics", len(n.Folders), "channels", sum.channels,
-		"messages", sum.messages, "damaged", sum.damaged, "folder", filepath.Join(b.DataPath, takeover.Folder))
+		"messages", sum.messages, "damaged", sum.damaged, "file", filepath.Join(b.DataPath, takeover.Folder))
 	b.tell(byItself, Change{Action: "take-over", Detail: fmt.Sprintf("from nsqd: %d topics, %d channels, %d messages", len(n.Folders), sum.channels, sum.messages)})
 	return nil
 }
@@ -282,10 +282,10 @@ func (s *staging) queueOf(ctx context.Context, channel string, f func(m takeover
 	}
 	for _, d := range found.Damage {
 		s.Broker.log.Error("taking over from nsqd: damaged bytes are left out", "topic", s.topic.Name, "channel", channel,
-			"file", d.File, "from", d.From, "to", d.To)
+			"file", d.File, "offset", d.From, "end", d.To)
 	}
 	for _, text := range found.Notes {
-		s.Broker.log.Warn("taking over from nsqd", "topic", s.topic.Name, "channel", channel, "note", text)
+		s.Broker.log.Warn("taking over from nsqd", "topic", s.topic.Name, "channel", channel, "detail", text)
 	}
 	s.sum.damaged += found.Damaged
 	return err

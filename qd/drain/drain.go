@@ -152,10 +152,10 @@ func (d *Drain) tell(what string) {
 	p := d.Progress()
 	attributes := []any{"messages", p.Messages(), "topics", p.Topics, "consumers", p.Consumers}
 	if left := time.Duration(p.Deadline - d.broker.Now()); left > 0 {
-		attributes = append(attributes, "left", left.Round(time.Millisecond))
+		attributes = append(attributes, "remaining", left.Round(time.Millisecond))
 	}
 	if p.Later > 0 {
-		attributes = append(attributes, "deferred_for_longer", p.Later)
+		attributes = append(attributes, "deferred", p.Later)
 	}
 	d.log.Info(what, attributes...)
 }

@@ -92,7 +92,7 @@ func (l *link) catchUp(ctx context.Context) {
 			return
 		case err == nil:
 			if final {
-				l.Log.Info("lookupd has said which channels new topics have", "lookupd", l.address, "topics", len(topics), "created", created)
+				l.Log.Info("lookupd has said which channels new topics have", "lookupd", l.address, "topics", len(topics), "channels", created)
 				created = 0
 			}
 			asked, pause, unable = true, minPause, false

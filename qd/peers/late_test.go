@@ -157,7 +157,7 @@ func TestChannelsAreLearnedWhenALookupdComesBack(t *testing.T) {
 		if n := b.link("l:4160").Awaited + len(b.broker.Learning()); n != 0 {
 			t.Errorf("%d topics are still awaited", n)
 		}
-		if n := b.log.count(`has said which channels new topics have" lookupd=l:4160 topics=2 created=3`); n != 1 {
+		if n := b.log.count(`has said which channels new topics have" lookupd=l:4160 topics=2 channels=3`); n != 1 {
 			t.Errorf("it is told of %d times, want once", n)
 		}
 		expectNil(t, b.find("again").DeleteChannel("a"))

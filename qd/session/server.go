@@ -133,7 +133,7 @@ func (s *Server) Accept(ctx, sessions context.Context, l net.Listener) error {
 			return fmt.Errorf("accepting connections on %s: %w", l.Addr(), err)
 		default: // most likely too many open files: it passes
 			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-			s.log.Warn("cannot accept a connection", "address", l.Addr(), "error", err, "again in", pause)
+			s.log.Warn("cannot accept a connection", "address", l.Addr(), "error", err, "retry_in", pause)
 			select {
 			case <-time.After(pause):
 			case <-ctx.Done():

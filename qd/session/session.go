@@ -154,7 +154,7 @@ func (s *session) run(ctx context.Context) {
 	case ok && refused.RetryAfter() > 0: // the limits say so once a minute
 		s.log.Debug("connection closed: it publishes too fast", "error", short(refused.Error()))
 	case ok:
-		s.log.Warn("connection closed after an error", "error", short(refused.Error()))
+		s.log.Warn("connection closed after an error", "error", short(refused.Loggable()))
 	case errors.Is(err, errSilent), errors.Is(err, errLine), isBroken(err):
 		s.log.Info("connection closed", "reason", err)
 	default:

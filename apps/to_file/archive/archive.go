@@ -256,7 +256,7 @@ func (a *Archive) due(now time.Time) bool {
 	}
 	why := a.limits.due(a.file.state, a.nameFor(now), now)
 	if why != "" {
-		a.log.Info("ending a file", "file", a.file.path, "because", why)
+		a.log.Info("ending a file", "file", a.file.path, "reason", why)
 	}
 	return why != ""
 }

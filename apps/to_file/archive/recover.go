@@ -52,7 +52,7 @@ func (a *Archive) recoverMarked(dir string) error {
 		}
 		m, err := a.lockMarkerAt(filepath.Join(dir, markerDir, name))
 		if errors.Is(err, ErrLocked) {
-			a.log.Info("leaving a file to the process that writes it", "marker", name)
+			a.log.Info("leaving a file to the process that writes it", "file", name)
 			continue
 		}
 		if err == nil {
@@ -182,7 +182,7 @@ func (a *Archive) mendOpen(e *ended, f File, format record.Format, c Compression
 	e.now.Bytes += rest.bytes
 	if end < size {
 		a.log.Warn("cutting off what a crash has left half written; it was not finished and comes again",
-			"file", filepath.Join(e.dir, e.id.File), "bytes", size-end, "left", end)
+			"file", filepath.Join(e.dir, e.id.File), "bytes", size-end, "kept", end)
 		if err := f.Truncate(end); err != nil {
 			return false, err
 		}

@@ -213,7 +213,7 @@ func (b *batch) note(i int, began time.Time, took time.Duration, r Verdict) {
 	b.mu.Unlock()
 	switch {
 	case paused > 0:
-		b.Log.Warn("an endpoint is left alone for a while", "endpoint", b.Endpoints[i].Name(), "for", paused)
+		b.Log.Warn("an endpoint is left alone for a while", "endpoint", b.Endpoints[i].Name(), "retry_in", paused)
 	case back:
 		b.Log.Info("an endpoint answers again", "endpoint", b.Endpoints[i].Name())
 	}

@@ -313,7 +313,7 @@ func TestAllDisagree(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newRig(pool.All, Raw, fails, busy, fails)
 		g.check(t, "?9s", true, one("a"), "a", "a", "a")
-		if log := g.logged.String(); strings.Count(log, "left alone") != 1 || !strings.Contains(log, "for=9s") {
+		if log := g.logged.String(); strings.Count(log, "left alone") != 1 || !strings.Contains(log, "retry_in=9s") {
 			t.Errorf("logged:\n%s", log)
 		}
 	})

@@ -103,7 +103,7 @@ func (g *generation) mend(data []byte) (bounds []int64, damaged bool, err error)
 				break
 			}
 			damaged = true
-			g.log.Warn("something in a file of the spool is damaged", "file", g.path(), "at", end, "bytes", size)
+			g.log.Warn("something in a file of the spool is damaged", "file", g.path(), "offset", end, "bytes", size)
 			if err := g.bridge(end, size); err != nil {
 				return nil, false, err
 			}

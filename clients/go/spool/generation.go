@@ -53,7 +53,7 @@ func (g *generation) open() {
 		if l < diskqueue.WARN {
 			return
 		}
-		g.log.Warn("go-diskqueue: " + fmt.Sprintf(f, args...))
+		g.log.Warn("trouble with a queue on disk", "detail", fmt.Sprintf(f, args...))
 		select {
 		case g.trouble <- struct{}{}:
 		default:
