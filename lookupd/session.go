@@ -331,7 +331,7 @@ func (s *session) synced([]string) ([]byte, error) {
 	if topics > 0 {
 		log = s.log.Info
 	}
-	log("daemon has said all that it has", "node", s.peer, "taken over or deleted since it was lost", topics)
+	log("daemon has said all that it has; what it lost is taken over or deleted", "node", s.peer, "topics", topics)
 	return replyOK, nil
 }
 

@@ -113,7 +113,7 @@ func checkLogs(rel, file string, src any, keys map[string]bool) (breaches []stri
 			}
 			return true
 		})
-		if c.spreads {
+		if fn, ok := d.(*ast.FuncDecl); c.spreads || ok && fn.Name.Name == "attributes" {
 			ast.Inspect(d, c.list)
 		}
 		c.spreads, c.passes = false, false
