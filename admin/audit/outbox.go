@@ -96,7 +96,7 @@ func (o *outbox) run(ctx context.Context) {
 		case ctx.Err() != nil:
 			return
 		}
-		o.sparing.Warn("audit entries wait to be passed on, and the oldest are dropped if they become too many",
+		o.sparing.Warn("audit entries wait, and the oldest are dropped if they become too many",
 			"to", o.to, "error", err, "count", waiting, "limit", outboxMost)
 		select {
 		case <-time.After(pause):
@@ -112,7 +112,7 @@ func (o *outbox) remark(dropped int, err error, e *Entry) {
 		o.sparing.Warn("an audit entry is not taken", "to", o.to, "error", err, "number", e.Number, "action", e.Action)
 	}
 	if dropped > 0 {
-		o.sparing.Warn("audit entries are passed on again; some were dropped meanwhile", "to", o.to, "count", dropped)
+		o.sparing.Warn("audit entries get through again; some were dropped meanwhile", "to", o.to, "count", dropped)
 	}
 }
 
@@ -129,6 +129,6 @@ func (o *outbox) end(ctx context.Context) {
 	lost := o.dropped + len(o.queue)
 	o.mu.Unlock()
 	if lost > 0 {
-		o.sparing.Warn("audit entries were not passed on before the end", "to", o.to, "count", lost, "error", err)
+		o.sparing.Warn("audit entries did not get through before the end", "to", o.to, "count", lost, "error", err)
 	}
 }

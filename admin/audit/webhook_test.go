@@ -159,7 +159,7 @@ func TestAWebhookThatRefuses(t *testing.T) {
 			if n, tries := to.count(); n != 1 || tries != 2 || to.got[0]["topic"] != "second" {
 				t.Errorf("status %d: %d tries, told of %v", status, tries, to.got)
 			}
-			if said := r.said.String(); !strings.Contains(said, "does not take an entry") {
+			if said := r.said.String(); !strings.Contains(said, "an audit entry is not taken") {
 				t.Errorf("status %d: said %q", status, said)
 			}
 		})
