@@ -68,7 +68,7 @@ func (a *api) setOption(r *http.Request, q url.Values) (any, error) {
 		return nil, httpapi.RefusedSetting(key, err)
 	}
 	httpapi.Tell(r, fmt.Sprintf("%s: %s -> %s", key, before, a.textOf(key)))
-	a.log.Info("setting changed", "key", key)
+	a.log.Info("setting changed", "option", key)
 	return a.option(r, q)
 }
 

@@ -32,6 +32,7 @@ var passers = map[string]struct{ message, keys int }{
 	"clients/go keep":           {-1, -1}, // chooses one of two constants
 	"apps/to_http say":          {1, 3},
 	"apps/to_qd tell":           {-1, -1},
+	"internal/access tell":      {1, 2},
 	"qd/drain tell":             {0, 1},
 	"internal/program/logs New": {-1, -1},
 	"lookupd log":               {0, 1},

@@ -7,8 +7,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"sync"
 	"strings"
+	"sync"
 	"time"
 
 	millrace "github.com/millrace-mq/millrace/clients/go"
