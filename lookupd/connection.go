@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/millrace-mq/millrace/internal/access"
@@ -193,7 +194,7 @@ func (p *peerServer) complain(s *session, here *stranger, err error) (told bool)
 			"limit", maxStrangers, "client", from)
 	case told:
 		p.counts.refused.add(causeOf(refused))
-		p.sparing.Warn("peer refused", "code", refused.Code, "client", from, "node", s.name(), "reason", clip(refused.Loggable()))
+		p.sparing.Warn("peer refused", "code", refused.Code, "client", from, "node", s.name(), "reason", clip(strings.Replace(err.Error(), refused.Error(), refused.Loggable(), 1)))
 	case errors.Is(err, errLine):
 		p.counts.refused.add(causeLine)
 		p.sparing.Warn("connection closed: a line without end", "client", from, "node", s.name())
