@@ -18,6 +18,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/millrace-mq/millrace/admin/actions"
 	"github.com/millrace-mq/millrace/admin/audit"
@@ -32,6 +33,9 @@ import (
 	"github.com/millrace-mq/millrace/internal/listen"
 	"github.com/millrace-mq/millrace/internal/program"
 )
+
+// endTime is more than the end of Run takes: requests under way have a second.
+const endTime = 5 * time.Second
 
 // Daemon is an admin that listens, and serves while Run runs.
 type Daemon struct {
@@ -135,6 +139,13 @@ func (s *Settings) token() (string, error) {
 	line, _, _ := strings.Cut(string(text), "\n")
 	return strings.TrimSpace(line), nil
 }
+
+// Alive goes through the lock of what all pages show, and returns when it is through.
+func (d *Daemon) Alive() { d.sampler.Changed() }
+
+// EndBy is when Run returns at the latest if ctx ended at the time told, but for what the
+// disk takes to keep the past.
+func (d *Daemon) EndBy(told time.Time) time.Time { return told.Add(endTime) }
 
 // HTTPAddr is the first address that browsers come to.
 func (d *Daemon) HTTPAddr() net.Addr { return d.web.Addr() }

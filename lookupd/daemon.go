@@ -27,12 +27,17 @@ import (
 	"github.com/millrace-mq/millrace/internal/limit"
 	"github.com/millrace-mq/millrace/internal/listen"
 	"github.com/millrace-mq/millrace/internal/program"
+	"github.com/millrace-mq/millrace/lookupd/registry"
 	"github.com/millrace-mq/millrace/protocol"
 )
 
 // awayTime is how long what a lost daemon had is remembered: longer than it takes
 // to restart one with a large log.
 const awayTime = 10 * time.Minute
+
+// endTime is more than the end of Run takes: requests have a second, and then daemons'
+// conversations end.
+const endTime = 5 * time.Second
 
 // Daemon is a lookupd that listens, and serves while Run runs.
 type Daemon struct {
@@ -154,6 +159,12 @@ func (d *Daemon) HTTPAddr() net.Addr { return d.web.Addr() }
 
 // HTTPSAddr is the first address that they ask at over TLS; nil if there is none.
 func (d *Daemon) HTTPSAddr() net.Addr { return d.https.Addr() }
+
+// Alive goes through the lock that everything asks for, and returns when it is through.
+func (d *Daemon) Alive() { d.api.dir.change(func(*registry.Registry, time.Time) {}) }
+
+// EndBy is when Run returns at the latest if ctx ended at the time told.
+func (d *Daemon) EndBy(told time.Time) time.Time { return told.Add(endTime) }
 
 // Close gives the addresses and the audit file back. It is for a daemon that will not be run.
 func (d *Daemon) Close() error {

@@ -62,8 +62,8 @@ func setup(fs *flag.FlagSet, std program.Stdio) func(context.Context) error {
 		if err != nil {
 			return err
 		}
-		defer hangups.Serve(func() { _, _ = d.Reload() })() // which logs how it went
-		return d.Run(ctx)
+		defer hangups.Serve(program.TellingOfReload(func() { _, _ = d.Reload() }))() // which logs how it went
+		return program.RunSupervised(ctx, ctx, d)
 	}
 }
 

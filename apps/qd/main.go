@@ -50,7 +50,7 @@ func setup(fs *flag.FlagSet, std program.Stdio) func(ctx, term context.Context) 
 			return err
 		}
 		defer context.AfterFunc(term, d.Terminate)()
-		defer hangups.Serve(func() { _, _ = d.Reload() })() // which logs how it went
-		return d.Run(ctx)
+		defer hangups.Serve(program.TellingOfReload(func() { _, _ = d.Reload() }))() // which logs how it went
+		return program.RunSupervised(ctx, term, d)
 	}
 }

@@ -27,6 +27,7 @@ var folders = []folder{
 	{path: "internal/program", mayImport: []string{"protocol", "internal/logtest"}, thirdParty: []string{toml, term}},
 	{path: "internal/program", mayImport: []string{"protocol"}, thirdParty: []string{toml, term}},
 	{path: "internal/program/logs", mayImport: []string{"internal/logtest"}}, // in tests
+	{path: "internal/program", mayImport: []string{"protocol"}, thirdParty: []string{toml, term, systemd}},
 	{path: "internal/e2e", mayImport: []string{"clients", "internal", "protocol"}},         // tests all of it
 	{path: "internal/e2e/cluster", mayImport: []string{"clients", "internal", "protocol"}}, // its writers and readers are our own clients
 	{path: "internal/e2e/browser", mayImport: []string{"clients", "admin/cluster", "admin/history", "internal", "protocol"}, thirdParty: []string{chromedp, cdproto}},
@@ -119,6 +120,7 @@ const (
 	term         = "golang.org/x/term"
 	pty          = "github.com/creack/pty"
 	testscript   = "github.com/rogpeppe/go-internal/testscript"
+	systemd      = "github.com/coreos/go-systemd/v22/daemon"
 )
 
 // forTests are modules that every test may use, and nothing else.

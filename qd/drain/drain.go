@@ -114,6 +114,17 @@ func (d *Drain) times() (since, deadline int64) {
 	return d.since, d.deadline
 }
 
+// Deadline is when a drain that has begun is over at the latest, by the system's clock; a
+// hundred years hence if it may take as long as it takes.
+func (d *Drain) Deadline() (by time.Time, begun bool) {
+	since, deadline := d.times()
+	if since == 0 {
+		return time.Time{}, false
+	}
+	const longest = 100 * 365 * 24 * time.Hour
+	return time.Now().Add(min(time.Duration(deadline-d.broker.Now()), longest)), true
+}
+
 // Run waits for the drain to begin and to be over, and then returns true; or
 // false once ctx has ended.
 func (d *Drain) Run(ctx context.Context) (over bool) {
