@@ -19,9 +19,9 @@ quiet = out=$$($(1) 2>&1) || { printf '%s\n' "$$out"; exit 1; }
 staticcheck = go tool -modfile=$(1)internal/tools/go.mod staticcheck
 # Packages whose tests run under the race detector; the end-to-end tests watch
 # other processes and have a step of their own, as has the clients' conformance.
-packages = $$(go list ./... | grep -v -e '/internal/e2e$$' -e '/internal/e2e/install$$' -e '/internal/e2e/cluster$$' -e '/internal/e2e/clients$$' -e '/internal/e2e/browser$$' -e '/internal/e2e/scripts$$' -e '/clients/conformance$$')
+packages = $$(go list ./... | grep -v -e '/internal/e2e$$' -e '/internal/e2e/install$$' -e '/internal/e2e/cluster$$' -e '/internal/e2e/clients$$' -e '/internal/e2e/browser$$' -e '/internal/e2e/scripts$$' -e '/internal/e2e/packages$$' -e '/clients/conformance$$')
 
-.PHONY: build install uninstall run test check format vet staticcheck gosec race shells interpreter conformance fuzz python e2e scripts cluster clients browser otel nsqjs gonsq bench soak clean
+.PHONY: build install install-built uninstall names dist packages reproducible run test check format vet staticcheck gosec race shells interpreter conformance fuzz python e2e scripts cluster clients browser otel nsqjs gonsq bench soak clean
 
 build:
 	@echo 'building the programs into $(BUILD)/'
@@ -41,6 +41,9 @@ fishdir = $(share)/fish/vendor_completions.d
 # program tells its man page and completion itself, by the name it has been given.
 install:
 	@if command -v go >/dev/null; then $(MAKE) --no-print-directory build; else echo 'without Go: what is in $(BUILD)/ is installed'; fi
+	@$(MAKE) --no-print-directory install-built
+
+install-built:
 	@echo 'installing into $(DESTDIR)$(PREFIX)'
 	@mkdir -p '$(bin)' '$(share)/man/man1' '$(bashdir)' '$(zshdir)' '$(fishdir)'
 	@set -e; for pair in $(names); do \
@@ -52,6 +55,10 @@ install:
 		"$$program" --completion fish >'$(fishdir)'/$$name.fish; \
 	done
 
+# For deploy/dist.sh.
+names:
+	@printf '%s\n' $(names)
+
 uninstall:
 	@echo 'removing what was installed into $(DESTDIR)$(PREFIX)'
 	@for pair in $(names); do \
@@ -62,7 +69,7 @@ uninstall:
 run: build
 	@exec build/standalone
 
-test: check race shells conformance fuzz python e2e scripts cluster clients browser otel nsqjs gonsq
+test: check race shells conformance fuzz python e2e scripts cluster clients browser otel nsqjs gonsq packages
 	@echo 'all tests passed'
 
 check: format vet staticcheck gosec
@@ -216,6 +223,22 @@ python: interpreter
 
 # Every level has a table of its own, our own clients and the helper programs one each
 # at level disk, and the disk a line.
+# What can be tried of deploy/ without a cluster: units, packages, the image's root, chart.
+# Tools and programs are compiled once; docker, helm's and systemd's programs may be missing,
+# which only CI (CI=true) takes for a failure.
+packages: build
+	@echo 'making and installing packages; checking units, image, compose file and chart'
+	@out=$$(MILLRACE_PROGRAMS="$(CURDIR)/build" go test -count=1 -v ./internal/e2e/packages 2>&1) || { printf '%s\n' "$$out"; exit 1; }; \
+	printf '%s\n' "$$out" | grep -o 'skipped: .*' | sort -u || true
+
+# Everything that is released, in build/dist.
+dist:
+	@deploy/dist.sh
+
+# dist, twice: the second time from a copy of the source, with nothing compiled before.
+reproducible:
+	@deploy/reproducible.sh
+
 bench: build
 	@build/bench disk --dir .
 	@for level in $(LEVELS); do echo "## $$level"; \
