@@ -45,7 +45,7 @@ go -C internal/tools/packages build -o "$work/tools/" ./sbom github.com/goreleas
 echo 'dist: man pages and completions'
 compile "$work/host"
 version=$("$work/host/qd" --version | sed 's/^qd v\([^ ]*\).*/\1/')
-make --no-print-directory install-built ${PROGRAMS:+names="$(named)"} BUILD="$work/host" DESTDIR="$work/shared" PREFIX=/usr >/dev/null
+make --no-print-directory install-built names="$(named | tr '\n' ' ')" BUILD="$work/host" DESTDIR="$work/shared" PREFIX=/usr >/dev/null
 rm -r "$work/shared/usr/bin"
 gzip -9n "$work"/shared/usr/share/man/man1/*
 
