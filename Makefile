@@ -221,8 +221,6 @@ python: interpreter
 	elif [ "$$CI" = true ]; then echo 'the Python client needs python3, 3.10 or later'; exit 1; \
 	else echo 'skipped: the Python client needs python3, 3.10 or later'; fi
 
-# Every level has a table of its own, our own clients and the helper programs one each
-# at level disk, and the disk a line.
 # What can be tried of deploy/ without a cluster: units, packages, the image's root, chart.
 # Tools and programs are compiled once; docker, helm's and systemd's programs may be missing,
 # which only CI (CI=true) takes for a failure.
@@ -239,6 +237,8 @@ dist:
 reproducible:
 	@deploy/reproducible.sh
 
+# Every level has a table of its own, our own clients and the helper programs one each
+# at level disk, and the disk a line.
 bench: build
 	@build/bench disk --dir .
 	@for level in $(LEVELS); do echo "## $$level"; \
