@@ -104,7 +104,7 @@ func (m manager) tellOfEnd(running, ctx, term context.Context, d Supervised) {
 	look := time.NewTicker(tellEnd)
 	defer look.Stop()
 	for {
-		if left := min(d.EndBy(told).Sub(time.Now()), mostEnd); left > 0 {
+		if left := min(time.Until(d.EndBy(told)), mostEnd); left > 0 {
 			m.tell(fmt.Sprintf("STATUS=ending, within %s\nEXTEND_TIMEOUT_USEC=%d", left.Round(time.Second), (left + spare).Microseconds()))
 		}
 		select {
