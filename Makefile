@@ -19,9 +19,9 @@ quiet = out=$$($(1) 2>&1) || { printf '%s\n' "$$out"; exit 1; }
 staticcheck = go tool -modfile=$(1)internal/tools/go.mod staticcheck
 # Packages whose tests run under the race detector; the end-to-end tests watch
 # other processes and have a step of their own, as has the clients' conformance.
-packages = $$(go list ./... | grep -v -e '/internal/e2e$$' -e '/internal/e2e/install$$' -e '/internal/e2e/cluster$$' -e '/internal/e2e/clients$$' -e '/internal/e2e/browser$$' -e '/internal/e2e/scripts$$' -e '/internal/e2e/packages$$' -e '/clients/conformance$$')
+packages = $$(go list ./... | grep -v -e '/internal/e2e$$' -e '/internal/e2e/install$$' -e '/internal/e2e/cluster$$' -e '/internal/e2e/clients$$' -e '/internal/e2e/browser$$' -e '/internal/e2e/scripts$$' -e '/internal/e2e/packages$$' -e '/internal/e2e/docs$$' -e '/clients/conformance$$')
 
-.PHONY: build install install-built uninstall names dist packages reproducible run test check format vet staticcheck gosec race shells interpreter conformance fuzz python e2e scripts cluster clients browser otel nsqjs gonsq bench soak clean
+.PHONY: build install install-built uninstall names dist packages reproducible run test check format vet staticcheck gosec race shells interpreter conformance fuzz python e2e scripts cluster clients browser otel nsqjs gonsq documents bench soak clean
 
 build:
 	@echo 'building the programs into $(BUILD)/'
@@ -69,7 +69,7 @@ uninstall:
 run: build
 	@exec build/standalone
 
-test: check race shells conformance fuzz python e2e scripts cluster clients browser otel nsqjs gonsq packages
+test: check race shells conformance fuzz python e2e scripts cluster clients browser otel nsqjs gonsq packages documents
 	@echo 'all tests passed'
 
 check: format vet staticcheck gosec
@@ -214,6 +214,15 @@ gonsq: build
 		printf '%s\n' "$$out" | grep -o -e 'skipped: .*' -e "go-nsq's own tests: .*" || true; \
 	elif [ "$$CI" = true ]; then echo "$$out"; exit 1; \
 	else echo 'skipped: go-nsq cannot be downloaded'; fi
+
+# Every command of README.md and docs/, in machines of their own: namespaces may be missing,
+# which only CI (CI=true) takes for a failure. What is not run is said, and why.
+documents: build interpreter
+	@for program in curl jq zsh; do command -v $$program >/dev/null || \
+		{ [ "$$(id -u)" = 0 ] && apt-get install -y $$program >/dev/null 2>&1; } || true; done
+	@echo 'running every command of the documents'
+	@out=$$(MILLRACE_PROGRAMS="$(CURDIR)/build" go test -count=1 -parallel 8 -v ./internal/e2e/docs 2>&1) || { printf '%s\n' "$$out"; exit 1; }; \
+	printf '%s\n' "$$out" | grep -o -e 'skipped: .*' -e 'not run: .*' -e 'the documents have .*' | sort -u || true
 
 python: interpreter
 	@if command -v python3 >/dev/null && python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))'; then \

@@ -33,6 +33,7 @@ var folders = []folder{
 	{path: "internal/e2e/browser", mayImport: []string{"clients", "admin/cluster", "admin/history", "internal", "protocol"}, thirdParty: []string{chromedp, cdproto}},
 	{path: "internal/e2e/scripts", mayImport: []string{"internal"}, inTests: []string{testscript}},
 	{path: "internal/e2e/cluster/network", thirdParty: []string{sys}},
+	{path: "internal/e2e/docs", mayImport: []string{"internal"}, inTests: []string{sys}},
 	{path: "qd", mayImport: []string{"internal", "protocol"}, thirdParty: []string{httprouter, diskqueue}},
 	{path: "lookupd", mayImport: []string{"internal", "protocol"}, thirdParty: []string{httprouter}},
 	{path: "lookupd/metrics", mayImport: []string{"internal", "protocol"}, thirdParty: []string{prometheus}},
