@@ -57,17 +57,24 @@ func TestPages(t *testing.T) {
 		testenv.Missing(t, fmt.Sprintf("namespaces, without which no command of the documents is tried (%s)", one(string(out), err)))
 	}
 	shells := []string{"bash"}
-	if _, err := exec.LookPath("zsh"); err == nil {
+	t.Run("zsh", func(t *testing.T) {
+		testenv.Need(t, "zsh")
 		shells = append(shells, "zsh")
-	}
+	})
 	environment := goEnvironment(t)
-	for _, name := range pages(t) {
+	names, blocks, run := pages(t), 0, 0
+	defer func() {
+		t.Logf("the documents have %d blocks of commands on %d pages; %d are run, in %s", blocks, len(names), run, strings.Join(shells, " and "))
+	}()
+	for _, name := range names {
 		p := readPage(t, name)
+		blocks += len(p.blocks)
+		run += p.run()
 		for _, line := range p.notRun() {
 			t.Log(line)
 		}
 		for _, shell := range shells {
-			if p.runs() {
+			if p.run() > 0 {
 				t.Run(shell+"/"+name, func(t *testing.T) {
 					t.Parallel()
 					play(t, p, shell, environment)
@@ -85,14 +92,15 @@ func one(out string, err error) string {
 	return err.Error()
 }
 
-// runs reports whether any block of the page is run.
-func (p page) runs() bool {
+// run is how many blocks of the page are run.
+func (p page) run() int {
+	n := 0
 	for _, b := range p.blocks {
 		if b.notRun == "" {
-			return true
+			n++
 		}
 	}
-	return false
+	return n
 }
 
 // notRun has a line for each block of the page that is not run, or for several with one
