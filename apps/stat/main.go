@@ -45,7 +45,7 @@ restart, when its counters begin again, the last rates stand for one period.`,
 		{Title: "Whom to ask", Flags: []string{"lookupd-http-address", "qd-http-address"}},
 		{Title: "What to show", Flags: []string{"topic", "channel", "sort", "interval", "count", "json", "plain"}},
 		{Title: "Connections", Flags: []string{
-			"http-client-connect-timeout", "http-client-request-timeout", "http-client-tls-root-ca-file",
+			"http-client-connect-timeout", "http-client-request-timeout", "http-client-token-file", "http-client-tls-root-ca-file",
 			"http-client-tls-cert", "http-client-tls-key", "http-client-tls-insecure-skip-verify",
 		}},
 	},
@@ -67,6 +67,7 @@ type settings struct {
 	connect, request  time.Duration
 	client            secure.ClientFiles
 	logs              program.LogSettings
+	tokenFile         string
 }
 
 func setup(fs *flag.FlagSet, std program.Stdio) func(context.Context) error {
@@ -85,6 +86,7 @@ func setup(fs *flag.FlagSet, std program.Stdio) func(context.Context) error {
 	program.Alias(fs, "nsqlookupd-http-address", "lookupd-http-address")
 	fs.DurationVar(&s.connect, "http-client-connect-timeout", 2*time.Second, "`time` to connect to a daemon")
 	fs.DurationVar(&s.request, "http-client-request-timeout", 5*time.Second, "`time` for a daemon's answer")
+	fs.StringVar(&s.tokenFile, "http-client-token-file", "", "`file` with the token that daemons are shown: over TLS alone if --http-client-tls-root-ca-file is given, else in clear to whomever a lookupd lists")
 	fs.BoolVar(&s.client.SkipVerify, "http-client-tls-insecure-skip-verify", false, "believe any daemon over TLS")
 	fs.StringVar(&s.client.RootCA, "http-client-tls-root-ca-file", "", "`file` with the certificates that sign daemons'")
 	fs.StringVar(&s.client.Cert, "http-client-tls-cert", "", "`file` with the certificate that daemons are shown, PEM")

@@ -3,7 +3,10 @@ package main
 import (
 	"context"
 	"flag"
+	"net/http"
+	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -62,5 +65,29 @@ func TestSections(t *testing.T) {
 		if !listed[o.Flag.Name] {
 			t.Errorf("--%s is in no section", o.Flag.Name)
 		}
+	}
+}
+
+// A daemon that asks for a token is shown the first line of the file.
+func TestToken(t *testing.T) {
+	daemon := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Authorization") != "Bearer open sesame" {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		_, _ = w.Write([]byte(`{"version":"1.3.0","health":"OK","start_time":1,"topics":[],"producers":[]}`))
+	}))
+	defer daemon.Close()
+	file := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(file, []byte("open sesame\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"--qd-http-address=" + strings.TrimPrefix(daemon.URL, "http://"), "--interval=100ms", "--count=1", "--plain"}
+	if status, _, _ := called(t.Context(), args...); status != 1 {
+		t.Error("without the token stat ends with status 0")
+	}
+	status, out, errs := called(t.Context(), append(args, "--http-client-token-file="+file)...)
+	if status != 0 || !strings.Contains(out, "1/1") {
+		t.Errorf("with the token stat ends with status %d after\n%s%s", status, out, errs)
 	}
 }

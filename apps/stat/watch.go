@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -55,9 +56,16 @@ func (s *settings) cluster(log *slog.Logger) (*cluster.Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	return cluster.New(cluster.Settings{
-		Lookupds: s.lookupds, Daemons: s.daemons, ConnectTimeout: s.connect, RequestTimeout: s.request, TLS: tls,
-	}, log)
+	c := cluster.Settings{Lookupds: s.lookupds, Daemons: s.daemons, ConnectTimeout: s.connect, RequestTimeout: s.request, TLS: tls}
+	if s.tokenFile != "" {
+		text, err := os.ReadFile(s.tokenFile)
+		if err != nil {
+			return nil, fmt.Errorf("http-client-token-file: %w", err)
+		}
+		line, _, _ := strings.Cut(string(text), "\n")
+		c.Token, c.TokenSealed = strings.TrimSpace(line), s.client.RootCA != ""
+	}
+	return cluster.New(c, log)
 }
 
 // watch watches the daemons for as long as the face shows them, and returns when nothing
