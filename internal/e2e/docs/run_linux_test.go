@@ -148,10 +148,7 @@ func play(t *testing.T, p page, name string, environment []string) {
 	s := open(t, name, environment)
 	for i, b := range p.blocks {
 		if b.notRun == "" && !s.run(p, i) {
-			logs, _ := os.ReadFile(filepath.Join(s.dir, "logs"))
-			if len(logs) > 0 {
-				t.Logf("the ends of the logs:\n%s", logs)
-			}
+			t.Logf("the ends of the logs:\n%s", s.logs())
 			return
 		}
 	}
@@ -248,6 +245,15 @@ func (s *shell) order(word string, i int) (string, error) {
 	case <-time.After(patience):
 		return "", fmt.Errorf("no end after %v", patience)
 	}
+}
+
+// logs ends the shell, which leaves the ends of the logs that the page has written.
+func (s *shell) logs() string {
+	s.orders.Close()
+	for range s.answers {
+	}
+	text, _ := os.ReadFile(filepath.Join(s.dir, "logs"))
+	return string(text)
 }
 
 // printed is what block i has printed so far.
