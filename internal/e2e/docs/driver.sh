@@ -1,7 +1,7 @@
 # Runs the blocks of a page in one shell, bash or zsh, as the tests tell it: a word and a
 # block's number in a line on descriptor 3, the status in a line on descriptor 4. A block
 # is $D/N.sh, what it prints goes to $D/N.out. With set -e a command that fails ends all.
-trap 'find . -name "*.log" -exec tail -v -n 25 {} + >"$D/logs" 2>/dev/null' EXIT
+trap 'find . -maxdepth 3 -name "*.log" -not -path "*/archive/*" -exec tail -v -n 25 {} + >"$D/logs" 2>/dev/null' EXIT
 terminals=
 
 # left lists the processes that are there besides this one.
