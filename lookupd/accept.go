@@ -111,7 +111,7 @@ func (p *peerServer) letIn(conn net.Conn) error {
 		cause = causeAddress
 	}
 	p.counts.refused.add(cause)
-	p.sparing.Warn("connections are refused", "from", from, "error", err)
+	p.sparing.Warn("connections are refused", "client", from, "error", err)
 	return err
 }
 

@@ -8,34 +8,35 @@ import (
 // tellWhatIsOpen logs, for each address that other machines reach, what anybody there may
 // do, and what he can read on the way.
 func (d *Daemon) tellWhatIsOpen() {
+	const reads = "whoever is on the way reads what daemons have, and the tokens that are shown"
 	s := d.now()
-	tell := func(what string, from listen.Listeners, flag, who, advice string) {
+	openTo := func(from listen.Listeners, flag, who, advice string) {
 		for _, a := range from.Reachable() {
-			d.log.Warn(what, "address", a, "flag", flag, "who", who, "advice", advice)
+			d.log.Warn("open to the network", "address", a, "flag", flag, "who", who, "advice", advice)
 		}
 	}
-	const (
-		open  = "open to the network"
-		rules = "--access-file with rules, or --tls-client-auth-policy=require-verify"
-	)
+	unencrypted := func(from listen.Listeners, flag, advice string) {
+		for _, a := range from.Reachable() {
+			d.log.Warn("unencrypted on the network", "address", a, "flag", flag, "who", reads, "advice", advice)
+		}
+	}
+	const rules = "--access-file with rules, or --tls-client-auth-policy=require-verify"
 	register, web := d.openToAnybody()
 	verified := s.TLSClientAuthPolicy == "require-verify" // nobody gets in without a certificate
 	if register && !verified {
-		tell(open, d.tcp, "tcp-address", "anybody may register as a daemon, to which consumers then connect", rules)
+		openTo(d.tcp, "tcp-address", "anybody may register as a daemon, to which consumers then connect", rules)
 	}
 	if web != "" && s.RequiresTLS() != "true" {
-		tell(open, d.web, "http-address", "anybody may "+web, "listen on loopback, --access-file with rules, or --tls-required=true")
+		openTo(d.web, "http-address", "anybody may "+web, "listen on loopback, --access-file with rules, or --tls-required=true")
 	}
 	if web != "" && !verified {
-		tell(open, d.https, "https-address", "anybody may "+web, rules)
+		openTo(d.https, "https-address", "anybody may "+web, rules)
 	}
-	const clear = "unencrypted on the network"
-	const reads = "whoever is on the way reads what daemons have, and the tokens that are shown"
 	if s.RequiresTLS() == "false" {
-		tell(clear, d.tcp, "tcp-address", reads, "--tls-cert, --tls-key and --tls-required=true, and --lookupd-tls of qd")
+		unencrypted(d.tcp, "tcp-address", "--tls-cert, --tls-key and --tls-required=true, and --lookupd-tls of qd")
 	}
 	if s.RequiresTLS() != "true" {
-		tell(clear, d.web, "http-address", reads, "--tls-cert, --tls-key and --tls-required=true")
+		unencrypted(d.web, "http-address", "--tls-cert, --tls-key and --tls-required=true")
 	}
 }
 

@@ -8,34 +8,37 @@ import (
 // tellWhatIsOpen logs, for each address that other machines reach, what anybody there may
 // do, and what he can read on the way.
 func (d *Daemon) tellWhatIsOpen() {
+	const reads = "whoever is on the way reads messages, and the tokens and secrets that clients show"
 	s := d.now()
-	tell := func(what string, from listen.Listeners, flag, who, advice string) {
+	openTo := func(from listen.Listeners, flag, who, advice string) {
 		for _, a := range from.Reachable() {
-			d.log.Warn(what, "address", a, "flag", flag, "who", who, "advice", advice)
+			d.log.Warn("open to the network", "address", a, "flag", flag, "who", who, "advice", advice)
+		}
+	}
+	unencrypted := func(from listen.Listeners, flag, advice string) {
+		for _, a := range from.Reachable() {
+			d.log.Warn("unencrypted on the network", "address", a, "flag", flag, "who", reads, "advice", advice)
 		}
 	}
 	if s.TLSClientAuthPolicy != "require-verify" { // else nobody gets in without a certificate
-		const open = "open to the network"
 		overTCP, overHTTP := d.openToAnybody()
 		if overTCP != "" {
-			tell(open, d.tcp, "tcp-address", "anybody may "+overTCP,
+			openTo(d.tcp, "tcp-address", "anybody may "+overTCP,
 				"--access-file with rules, --auth-http-address, or --tls-client-auth-policy=require-verify")
 		}
 		const advice = "listen on loopback, --access-file with rules, or --tls-client-auth-policy=require-verify"
 		if overHTTP != "" && s.RequiresTLS() != "true" {
-			tell(open, d.http, "http-address", "anybody may "+overHTTP, advice)
+			openTo(d.http, "http-address", "anybody may "+overHTTP, advice)
 		}
 		if overHTTP != "" {
-			tell(open, d.https, "https-address", "anybody may "+overHTTP, advice)
+			openTo(d.https, "https-address", "anybody may "+overHTTP, advice)
 		}
 	}
-	const clear = "unencrypted on the network"
-	const reads = "whoever is on the way reads messages, and the tokens and secrets that clients show"
 	if s.RequiresTLS() == "false" {
-		tell(clear, d.tcp, "tcp-address", reads, "--tls-cert, --tls-key and --tls-required=true")
+		unencrypted(d.tcp, "tcp-address", "--tls-cert, --tls-key and --tls-required=true")
 	}
 	if s.RequiresTLS() != "true" {
-		tell(clear, d.http, "http-address", reads, "--tls-cert, --tls-key and --tls-required=true")
+		unencrypted(d.http, "http-address", "--tls-cert, --tls-key and --tls-required=true")
 	}
 }
 

@@ -72,7 +72,7 @@ func (s *Signin) checkToken(r *http.Request, name, secret string) (access.Grant,
 		return g, nil
 	}
 	s.slow.failedAt(address, time.Now())
-	s.log.Warn("somebody could not sign in: the token is not known, or has expired", "from", address)
+	s.log.Warn("somebody could not sign in: the token is not known, or has expired", "client", address)
 	why := "The token is not known here."
 	if g.Secret == access.ExpiredSecret {
 		why = "The token has expired: ask whoever runs this for another one."

@@ -23,12 +23,8 @@ var folders = []folder{
 	{path: "internal", mayImport: []string{"protocol"}, thirdParty: []string{httprouter}},
 	{path: "internal/e2e", mayImport: []string{"clients", "internal", "protocol"}, inTests: []string{compress}}, // tests all of it
 	{path: "internal/access", mayImport: []string{"internal"}, thirdParty: []string{toml}},
-	{path: "internal/program", mayImport: []string{"protocol"}, thirdParty: []string{toml, term}},
-	{path: "internal/program", mayImport: []string{"protocol", "internal/logtest"}, thirdParty: []string{toml, term}},
-	{path: "internal/program", mayImport: []string{"protocol"}, thirdParty: []string{toml, term}},
 	{path: "internal/program/logs", mayImport: []string{"internal/logtest"}}, // in tests
 	{path: "internal/program", mayImport: []string{"protocol"}, thirdParty: []string{toml, term, systemd}},
-	{path: "internal/e2e", mayImport: []string{"clients", "internal", "protocol"}},         // tests all of it
 	{path: "internal/e2e/cluster", mayImport: []string{"clients", "internal", "protocol"}}, // its writers and readers are our own clients
 	{path: "internal/e2e/browser", mayImport: []string{"clients", "admin/cluster", "admin/history", "internal", "protocol"}, thirdParty: []string{chromedp, cdproto}},
 	{path: "internal/e2e/scripts", mayImport: []string{"internal"}, inTests: []string{testscript}},

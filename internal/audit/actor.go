@@ -19,8 +19,10 @@ type Acts interface {
 
 type actsKey struct{}
 
-// With returns a context of what is done for whom a acts for.
-func With(ctx context.Context, a Acts) context.Context { return context.WithValue(ctx, actsKey{}, a) }
+// NewContext returns a context of what is done for whom a acts for.
+func NewContext(ctx context.Context, a Acts) context.Context {
+	return context.WithValue(ctx, actsKey{}, a)
+}
 
 // ActorOf returns for whom something is done with ctx: whom With names, or who has sent
 // the request that is to change something, or the daemon itself.

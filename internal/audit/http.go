@@ -115,7 +115,7 @@ func sender(d *httpapi.Deed) request {
 // ByRequest returns the context of what is done for who has sent a request, which p
 // lets do it; p may be nil.
 func ByRequest(r *http.Request, p access.Policy) context.Context {
-	return With(r.Context(), request{Request: r, policy: p})
+	return NewContext(r.Context(), request{Request: r, policy: p})
 }
 
 // Actor is who has sent it, or for whom.

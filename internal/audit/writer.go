@@ -223,7 +223,7 @@ func (w *Writer) Run(ctx context.Context) {
 			pause = firstPause
 			continue
 		}
-		w.sparing.Warn("cannot write the audit file: lines wait, and are lost if they become too many", "error", err, "waiting_bytes", w.Counts().Waiting)
+		w.sparing.Warn("cannot write the audit file: lines wait, and are lost if they become too many", "error", err, "bytes", w.Counts().Waiting)
 		if ctx.Err() != nil {
 			w.abandon(hand)
 			return
@@ -285,7 +285,7 @@ func (w *Writer) abandon(hand []byte) {
 	w.queue, w.inHand = nil, 0
 	w.lost += uint64(lost)
 	w.mu.Unlock()
-	w.log.Error("the audit file did not get all lines before the end", "lost", lost)
+	w.log.Error("the audit file did not get all lines before the end", "count", lost)
 }
 
 func (w *Writer) close() {

@@ -39,8 +39,12 @@ type door struct {
 func newDoor(l net.Listener, connections *limit.Connections, log *Sparing) *door {
 	return &door{
 		Listener: l, connections: connections, log: log,
-		silent: newStrangers(maxStrangers, "too many connections ask nothing: the oldest are closed", log),
-		idle:   newStrangers(maxIdle, "too many connections are kept for another request: those idle for longest are closed", log),
+		silent: newStrangers(maxStrangers, func(client net.Addr) {
+			log.Warn("too many connections ask nothing: the oldest are closed", "client", client)
+		}),
+		idle: newStrangers(maxIdle, func(client net.Addr) {
+			log.Warn("too many connections are kept for another request: those idle for longest are closed", "client", client)
+		}),
 	}
 }
 
@@ -61,7 +65,7 @@ func (d *door) Accept() (net.Conn, error) {
 		if err == nil {
 			return c, nil
 		}
-		d.log.Warn("connections are refused", "from", c.RemoteAddr(), "error", err)
+		d.log.Warn("connections are refused", "client", c.RemoteAddr(), "error", err)
 		d.connections.TurnAway(&d.turned, c, noRoom(err))
 	}
 }

@@ -17,8 +17,7 @@ const maxStrangers = 4096
 // for concurrent use.
 type strangers struct {
 	most    int
-	tooMany string // what is logged then
-	log     *Sparing
+	tooMany func(client net.Addr) // tells that it is closed
 
 	n      atomic.Int32 // so that requests need no lock while there are none
 	mu     sync.Mutex   // guards what follows
@@ -27,8 +26,8 @@ type strangers struct {
 	ended  bool // nobody stays any more
 }
 
-func newStrangers(most int, tooMany string, log *Sparing) *strangers {
-	return &strangers{most: most, tooMany: tooMany, log: log, places: make(map[net.Conn]*list.Element)}
+func newStrangers(most int, tooMany func(client net.Addr)) *strangers {
+	return &strangers{most: most, tooMany: tooMany, places: make(map[net.Conn]*list.Element)}
 }
 
 // enter takes a connection in, and closes the oldest if there are too many.
@@ -43,7 +42,7 @@ func (s *strangers) enter(c net.Conn) {
 		return
 	}
 	if oldest := s.oldest(s.most); oldest != nil {
-		s.log.Warn(s.tooMany, "client", oldest.RemoteAddr())
+		s.tooMany(oldest.RemoteAddr())
 		_ = socketOf(oldest).Close() // without TLS's farewell, which may take time
 	}
 }

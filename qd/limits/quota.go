@@ -91,7 +91,7 @@ func (l *Limits) over(e *QuotaError, kind string) error {
 	l.mu.Lock()
 	l.refusals[kind]++
 	l.mu.Unlock()
-	l.log.Warn("a client has created as many "+e.things+" as it may: it gets no more", "client", e.client, "error", e)
+	l.log.Warn("a client has created as many topics or channels as it may: it gets no more", "client", e.client, "error", e)
 	return e
 }
 

@@ -197,7 +197,7 @@ func (s *session) consumes() bool {
 func (s *Server) letIn(ctx context.Context, wg *sync.WaitGroup, conn net.Conn) {
 	all, from := s.Limits.TCP, limit.RemoteOf(conn.RemoteAddr().String())
 	if err := all.Enter(from, nil); err != nil {
-		s.sparing.Warn("connections are refused", "from", from, "error", err)
+		s.sparing.Warn("connections are refused", "client", from, "error", err)
 		refused := protocol.Errorf(protocol.EInvalid, "%s", err)
 		all.TurnAway(wg, conn, protocol.AppendFrame(nil, protocol.FrameError, refused.Error()))
 		return

@@ -128,7 +128,7 @@ func (s *session) disconnect() {
 
 // run serves the connection until either side ends it or ctx does.
 func (s *session) run(ctx context.Context) {
-	ctx = audit.With(ctx, s)
+	ctx = audit.NewContext(ctx, s)
 	// For a client that does not read what it is sent when ctx has ended.
 	cut := time.AfterFunc(time.Hour, func() { _ = s.conn.Close() })
 	cut.Stop()
