@@ -42,7 +42,7 @@ func TestQuickStart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	commands := regexp.MustCompile(`(?m)^    (curl -d 'hello world \d' 'http://127\.0\.0\.1:4151/.*)$`).FindAllStringSubmatch(string(readme), -1)
+	commands := regexp.MustCompile(`(?m)^(curl -d 'hello world \d' 'http://127\.0\.0\.1:4151/.*)$`).FindAllStringSubmatch(string(readme), -1)
 	if len(commands) != 3 {
 		t.Fatalf("the README publishes %d messages: %v", len(commands), commands)
 	}
