@@ -4,6 +4,7 @@ one event loop; all of it is called there."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import random
 import time
@@ -86,7 +87,11 @@ class Publisher:
             if not reached.done():
                 reached.set_result(None)
 
-        self._intake.mark(lambda: self.loop.call_soon_threadsafe(reach))
+        def tell() -> None:
+            with contextlib.suppress(RuntimeError):  # a callback has outlived the loop: nobody waits any more
+                self.loop.call_soon_threadsafe(reach)
+
+        self._intake.mark(tell)
         done, _ = await asyncio.wait({reached}, timeout=timeout)
         return bool(done)
 

@@ -57,6 +57,29 @@ class WithThreads(Case):
             writer.flush()
             self.assertEqual(len(refused), 2)
 
+    def test_a_callback_outlives_its_writer(self) -> None:
+        daemon = self.daemon()
+        writer, go, entered = millrace.Writer(daemon.address, close_timeout=0.1), threading.Event(), threading.Event()
+        died: list[object] = []
+        hook, threading.excepthook = threading.excepthook, died.append
+        try:
+
+            def block(error: object) -> None:
+                entered.set()
+                go.wait(PATIENCE)
+
+            writer.publish_async("t", b"a", block)
+            self.assertTrue(entered.wait(PATIENCE))
+            writer.close()
+            go.set()
+            for thread in threading.enumerate():
+                if thread.name == "millrace callbacks":
+                    thread.join(PATIENCE)
+        finally:
+            threading.excepthook = hook
+        self.assertEqual(died, [])
+        self.assertTrue(self.log.having("closed while a callback was running"))
+
     def test_a_hook_must_not_wait_for_what_calls_it(self) -> None:
         refused: list[Exception] = []
 
