@@ -285,7 +285,7 @@ func (s *session) register(args []string) ([]byte, error) {
 // the daemon would begin it anew, with all that it has.
 func (s *session) tooMany(a registry.Registration, most registry.Most, over registry.Excess) []byte {
 	s.counts.refusedRegistrations.Add(1)
-	s.sparing.Warn("a daemon has registered as much as it may: consumers do not find the rest there", "daemon", s.peer, "topic", a.Topic, "channel", a.Channel)
+	s.sparing.Warn("a daemon has registered as much as it may: consumers do not find the rest there", "node", s.peer, "topic", a.Topic, "channel", a.Channel)
 	if over == registry.Topics {
 		return []byte(protocol.Errorf(protocol.ETooMany, "REGISTER topic %s: the daemon has registered %d topics (producer-max-topics)", a.Topic, most.Topics).Error())
 	}

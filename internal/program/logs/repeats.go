@@ -2,6 +2,7 @@ package logs
 
 import (
 	"cmp"
+	"hash/maphash"
 	"log/slog"
 	"slices"
 	"strings"
@@ -12,6 +13,9 @@ const (
 	period = time.Minute
 	// mostAlike lines are written in a period: enough to see what happens and how fast.
 	mostAlike = 10
+	// mostCauses is how many are written in all if what went wrong is another thing each
+	// time: an error that comes again and again does not hide another one.
+	mostCauses = 20
 	// mostKinds of lines are told apart at a time. Beyond them, all others are one kind:
 	// clients choose names, and memory is not theirs.
 	mostKinds = 512
@@ -20,6 +24,28 @@ const (
 // telling are the keys whose values tell lines with one message apart: what they are
 // about, and not who has caused them, for whoever does can come with another address.
 var telling = map[string]bool{"daemon": true, "topic": true, "channel": true, "node": true, "lookupd": true, "file": true, "endpoint": true, "server": true, "method": true}
+
+// wrong are the keys whose values say what went wrong. Clients may have chosen words of
+// them, so they make no kind of its own.
+var wrong = map[string]bool{"error": true, "panic": true, "code": true, "reason": true}
+
+// cause is a hash of what went wrong; zero: nothing has.
+type cause uint64
+
+var seed = maphash.MakeSeed()
+
+// causeOf is the cause that is told in text. Digits are passed over: ports and numbers
+// differ each time.
+func causeOf(text string) cause {
+	var h maphash.Hash
+	h.SetSeed(seed)
+	for i := range len(text) {
+		if text[i] < '0' || text[i] > '9' {
+			_ = h.WriteByte(text[i])
+		}
+	}
+	return cause(h.Sum64())
+}
 
 // kind is what lines that are alike have in common.
 type kind struct {
@@ -43,10 +69,25 @@ func others(level slog.Level) kind { return kind{level: level, msg: "many other 
 
 // window is a period of lines of a kind. It begins with the first of them.
 type window struct {
-	ends  time.Time
-	shown int
-	left  int // out, since then
-	about []slog.Attr
+	ends   time.Time
+	shown  int
+	causes []cause // that were shown, each once; at most mostCauses
+	left   int     // out, since then
+	about  []slog.Attr
+}
+
+// shows counts a line with a cause, and reports whether it is to be written.
+func (w *window) shows(c cause) bool {
+	seen := slices.Contains(w.causes, c)
+	if w.shown >= mostCauses || w.shown >= mostAlike && seen {
+		w.left++
+		return false
+	}
+	w.shown++
+	if !seen {
+		w.causes = append(w.causes, c)
+	}
+	return true
 }
 
 // repeats decides which lines are written. It has no clock and no lock: its owner says
@@ -63,9 +104,9 @@ type omitted struct {
 	lines int
 }
 
-// admit counts a line of a kind, which is about something, and reports whether it is to be
-// written. before are lines that were left out until now and have to be told first.
-func (r *repeats) admit(k kind, about []slog.Attr, now time.Time) (yes bool, before []omitted) {
+// admit counts a line of a kind, which is about something and has a cause, and reports
+// whether it is to be written. before are lines that were left out until now and have to be told first.
+func (r *repeats) admit(k kind, about []slog.Attr, c cause, now time.Time) (yes bool, before []omitted) {
 	w := r.windows[k]
 	if w != nil && !now.Before(w.ends) || w == nil && len(r.windows) >= mostKinds {
 		before = r.over(now)
@@ -82,12 +123,7 @@ func (r *repeats) admit(k kind, about []slog.Attr, now time.Time) (yes bool, bef
 	if w == nil {
 		w = r.open(k, about, now)
 	}
-	if w.shown < mostAlike {
-		w.shown++
-		return true, before
-	}
-	w.left++
-	return false, before
+	return w.shows(c), before
 }
 
 // open begins a window.

@@ -60,23 +60,27 @@ func (s *sparing) Handle(ctx context.Context, r slog.Record) error {
 		return s.next.Handle(ctx, r)
 	}
 	about := slices.Clip(s.about)
+	var c cause
 	r.Attrs(func(a slog.Attr) bool {
-		if !s.grouped && telling[a.Key] {
+		switch {
+		case wrong[a.Key]:
+			c ^= causeOf(a.Key + told(a.Value.Any()))
+		case !s.grouped && telling[a.Key]:
 			about = append(about, a)
 		}
 		return true
 	})
-	if !s.admit(kindOf(r.Level, r.Message, about), about) {
+	if !s.admit(kindOf(r.Level, r.Message, about), about, c) {
 		return nil
 	}
 	return s.next.Handle(ctx, r)
 }
 
 // admit is that of repeats, at this time.
-func (c *account) admit(k kind, about []slog.Attr) bool {
+func (c *account) admit(k kind, about []slog.Attr, why cause) bool {
 	now := time.Now()
 	c.mu.Lock()
-	yes, before := c.repeats.admit(k, about, now)
+	yes, before := c.repeats.admit(k, about, why, now)
 	if !yes {
 		c.armLocked(now)
 	}

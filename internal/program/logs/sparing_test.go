@@ -1,6 +1,7 @@
 package logs
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -43,6 +44,30 @@ func TestALoopIsToldInFewLines(t *testing.T) {
 			t.Errorf("that lines were left out was told %d times", n)
 		}
 	})
+}
+
+// An error that comes again and again, from another port each time, does not hide another
+// one with the same message; but errors that differ each time are bounded, too.
+func TestAHotErrorHidesNoOther(t *testing.T) {
+	var said logtest.Lines
+	log := New(&said, Text, slog.LevelInfo, "")
+	for i := range 1000 {
+		log.Error("cannot write", "file", "/a", "error", fmt.Errorf("192.0.2.1:%d: no space left", i))
+	}
+	log.Error("cannot write", "file", "/a", "error", errors.New("input/output error"))
+	log.Error("cannot write", "file", "/a", "error", errors.New("input/output error"))
+	if n := strings.Count(said.String(), "no space left"); n != mostAlike {
+		t.Errorf("the hot one has %d lines, want %d", n, mostAlike)
+	}
+	if n := strings.Count(said.String(), "input/output error"); n != 1 {
+		t.Errorf("the other one has %d lines, want 1", n)
+	}
+	for i := range 1000 {
+		log.Error("cannot write", "file", "/a", "error", strings.Repeat("x", i))
+	}
+	if n := strings.Count(said.String(), "\n"); n != mostCauses {
+		t.Errorf("%d lines in all, want %d", n, mostCauses)
+	}
 }
 
 func last(said string) string {
