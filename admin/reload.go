@@ -12,6 +12,7 @@ type row = program.Row[*Daemon, Settings]
 // and how. All others need a restart.
 func live() []row {
 	return []row{
+		{Prepare: (*Daemon).reloadAccess},
 		{Keys: []string{"log_level"}, Prepare: (*Daemon).reloadLevel},
 		{Keys: []string{"nsqlookupd_http_addresses"}, Prepare: (*Daemon).reloadLookupds},
 	}
@@ -39,15 +40,7 @@ var settable = program.Kind[Settings]{
 // if anything is wrong with any setting, nothing changes. What somebody has changed
 // over HTTP is put back. It may be called at any time, by several at once.
 func (d *Daemon) Reload() (program.Reloaded, error) {
-	if d.access != nil {
-		if err := d.access.Check(); err != nil { // or half of it would be changed
-			return program.Reloaded{}, err
-		}
-	}
 	found, err := d.running.Reload()
-	if d.access != nil && err == nil {
-		err = d.access.Reload()
-	}
 	if d.now().Together == nil { // else that tells it, once
 		program.TellReload(d.log, found, err)
 	}
@@ -63,6 +56,14 @@ func (d *Daemon) Prepare(reread func() (*Settings, error)) (*program.Pending, er
 
 // now is the settings that hold; they are not written to.
 func (d *Daemon) now() *Settings { return d.running.Now() }
+
+// reloadAccess has what the access file says hold together with the settings, or neither.
+func (d *Daemon) reloadAccess(*Settings) (apply func(), err error) {
+	if d.access == nil {
+		return nil, nil
+	}
+	return d.access.Prepare()
+}
 
 func (d *Daemon) reloadLevel(to *Settings) (apply func(), err error) {
 	level, err := program.ParseLevel(to.LogLevel)

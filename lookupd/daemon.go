@@ -143,14 +143,6 @@ func (d *Daemon) policy() access.Policy {
 	return d.now().Policy
 }
 
-// checkAccess returns what is wrong with the access file as it is now.
-func (d *Daemon) checkAccess() error {
-	if d.access == nil {
-		return nil
-	}
-	return d.access.Check()
-}
-
 // TCPAddr is the first address that daemons register at.
 func (d *Daemon) TCPAddr() net.Addr { return d.tcp.Addr() }
 

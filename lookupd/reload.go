@@ -14,6 +14,7 @@ type row = program.Row[*Daemon, Settings]
 // and how. All others need a restart.
 func live() []row {
 	return []row{
+		{Prepare: (*Daemon).reloadAccess},
 		{Keys: []string{"log_level"}, Prepare: (*Daemon).reloadLevel},
 		{Keys: []string{"inactive_producer_timeout", "tombstone_lifetime"}, Prepare: (*Daemon).reloadTimes},
 		{Keys: []string{"peer_timeout"}, Prepare: (*Daemon).reloadPatience},
@@ -54,14 +55,7 @@ func (d *Daemon) Reload() (program.Reloaded, error) {
 // reload is Reload for those who write an audit line of their own.
 func (d *Daemon) reload() (program.Reloaded, error) {
 	d.audit.Reopen()
-	var found program.Reloaded
-	err := d.checkAccess()
-	if err == nil {
-		found, err = d.running.Reload()
-	}
-	if err == nil && d.access != nil {
-		err = d.access.Reload()
-	}
+	found, err := d.running.Reload()
 	if d.now().Together == nil { // else that tells it, once
 		program.TellReload(d.log, found, err)
 	}
@@ -72,12 +66,7 @@ func (d *Daemon) reload() (program.Reloaded, error) {
 // what this one is to have, and is called when no other change is under way. Whoever
 // calls it commits or drops what it returns.
 func (d *Daemon) Prepare(reread func() (*Settings, error)) (*program.Pending, error) {
-	return d.running.Prepare(func() (*Settings, error) {
-		if err := d.checkAccess(); err != nil {
-			return nil, err
-		}
-		return reread()
-	})
+	return d.running.Prepare(reread)
 }
 
 // now is the settings that hold; they are not written to.
@@ -92,6 +81,14 @@ func (d *Daemon) limit(s *Settings) {
 	d.peers.connections.Set(s.MaxConnections, s.MaxConnectionsPerAddress)
 	d.visitors.Set(s.MaxConnections, s.MaxConnectionsPerAddress)
 	d.peers.most.Store(&registry.Most{Topics: s.ProducerMaxTopics, Channels: s.ProducerMaxChannels})
+}
+
+// reloadAccess has what the access file says hold together with the settings, or neither.
+func (d *Daemon) reloadAccess(*Settings) (apply func(), err error) {
+	if d.access == nil {
+		return nil, nil
+	}
+	return d.access.Prepare()
 }
 
 func (d *Daemon) reloadLevel(to *Settings) (apply func(), err error) {

@@ -58,14 +58,6 @@ func (d *Daemon) policy() access.Policy {
 	return d.now().Policy
 }
 
-// checkAccess returns what is wrong with the access file as it is now.
-func (d *Daemon) checkAccess() error {
-	if d.access == nil {
-		return nil
-	}
-	return d.access.Check()
-}
-
 // token reads the token for lookupds; nil if there is no file of it.
 func token(file string) func() (string, error) {
 	if file == "" {

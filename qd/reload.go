@@ -16,6 +16,7 @@ type row = program.Row[*Daemon, Settings]
 // allowed to ask for it.
 func live() []row {
 	return []row{
+		{Prepare: (*Daemon).reloadAccess},
 		{Keys: []string{"log_level"}, Prepare: (*Daemon).reloadLevel},
 		{Keys: []string{"nsqlookupd_tcp_addresses"}, Prepare: (*Daemon).reloadLookupds},
 		{Keys: ofConnections, Prepare: (*Daemon).reloadSessions},
@@ -70,14 +71,7 @@ func (d *Daemon) Reload() (program.Reloaded, error) {
 // reload is Reload for those who write an audit line of their own.
 func (d *Daemon) reload() (program.Reloaded, error) {
 	d.audit.Reopen()
-	var found program.Reloaded
-	err := d.checkAccess()
-	if err == nil {
-		found, err = d.running.Reload()
-	}
-	if err == nil && d.access != nil {
-		err = d.access.Reload()
-	}
+	found, err := d.running.Reload()
 	if d.now().Together == nil { // else that tells it, once
 		program.TellReload(d.log, found, err)
 	}
@@ -88,16 +82,19 @@ func (d *Daemon) reload() (program.Reloaded, error) {
 // what this one is to have, and is called when no other change is under way. Whoever
 // calls it commits or drops what it returns.
 func (d *Daemon) Prepare(reread func() (*Settings, error)) (*program.Pending, error) {
-	return d.running.Prepare(func() (*Settings, error) {
-		if err := d.checkAccess(); err != nil {
-			return nil, err
-		}
-		return reread()
-	})
+	return d.running.Prepare(reread)
 }
 
 // now is the settings that hold; they are not written to.
 func (d *Daemon) now() *Settings { return d.running.Now() }
+
+// reloadAccess has what the access file says hold together with the settings, or neither.
+func (d *Daemon) reloadAccess(*Settings) (apply func(), err error) {
+	if d.access == nil {
+		return nil, nil
+	}
+	return d.access.Prepare()
+}
 
 func (d *Daemon) reloadLevel(to *Settings) (apply func(), err error) {
 	level, err := program.ParseLevel(to.LogLevel)

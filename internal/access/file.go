@@ -81,7 +81,10 @@ func (f *File) look() {
 		f.mu.Unlock()
 		return
 	}
-	r, err := f.parse()
+	r, text, err := f.parse()
+	if err == nil {
+		f.take(r, text)
+	}
 	if said := fmt.Sprint(err); err != nil && f.wrong != said {
 		f.log.Error("cannot use the changed access file; what it said before stays in use", "file", f.path, "error", err)
 		f.wrong = said
@@ -90,46 +93,55 @@ func (f *File) look() {
 	f.put(r)
 }
 
-// Check reads the file without using it, and returns what is wrong with it.
-func (f *File) Check() error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	text, err := f.read()
+// Reload reads the file now, and returns what is wrong with it; then what it said
+// before stays in use.
+func (f *File) Reload() error {
+	use, err := f.Prepare()
 	if err == nil {
-		_, err = f.sound(text)
+		use()
 	}
 	return err
 }
 
-// Reload reads the file now, and returns what is wrong with it; then what it said
-// before stays in use.
-func (f *File) Reload() error {
+// Prepare is the first half of Reload, for whoever has more to reload, and changes all of
+// it or nothing: use has what the file says now in use, unless it has been read again since.
+func (f *File) Prepare() (use func(), err error) {
 	f.mu.Lock()
-	f.note()
-	r, err := f.parse()
-	f.mu.Unlock()
-	f.put(r)
-	return err
+	defer f.mu.Unlock()
+	before := f.current.Load()
+	r, text, err := f.parse()
+	if err != nil {
+		return nil, err
+	}
+	return func() {
+		f.mu.Lock()
+		if f.current.Load() != before {
+			r = nil // what is in use is newer
+		}
+		f.take(r, text)
+		f.fresh = true // it may have changed since it was read
+		f.mu.Unlock()
+		f.put(r)
+	}, nil
 }
 
 // parse reads what the file says, and returns the new Rules; nil if they are still the
 // same. Under mu.
-func (f *File) parse() (*Rules, error) {
-	text, err := f.read()
-	if err == nil && bytes.Equal(text, f.text) {
-		f.wrong = ""
-		return nil, nil
+func (f *File) parse() (r *Rules, text []byte, err error) {
+	if text, err = f.read(); err != nil || bytes.Equal(text, f.text) {
+		return nil, text, err
 	}
-	var r *Rules
-	if err == nil {
-		r, err = f.sound(text)
+	r, err = f.sound(text)
+	return r, text, err
+}
+
+// take has new Rules in use, which are what a text says; nil are none. Under mu.
+func (f *File) take(r *Rules, text []byte) {
+	f.wrong = ""
+	if r != nil {
+		f.text = text
+		f.current.Store(r)
 	}
-	if err != nil {
-		return nil, err
-	}
-	f.text, f.wrong = text, ""
-	f.current.Store(r)
-	return r, nil
 }
 
 // sound parses a text that is to follow what there is.

@@ -109,11 +109,11 @@ func TestReload(t *testing.T) {
 		t.Errorf("the same file: %v, or other rules", err)
 	}
 	write(t, path, file+"[[tokens]]\n")
-	if err := errors.Join(f.Check(), f.Reload()); err == nil || strings.Count(err.Error(), `is [[token]] meant?`) != 2 || f.Rules() != before {
+	if err := errors.Join(prepared(f), f.Reload()); err == nil || strings.Count(err.Error(), `is [[token]] meant?`) != 2 || f.Rules() != before {
 		t.Errorf("a bad file: %v, or other rules", err)
 	}
 	write(t, path, file+"\n")
-	if err := f.Check(); err != nil || f.Rules() != before {
+	if err := prepared(f); err != nil || f.Rules() != before {
 		t.Errorf("a good file is checked: %v, or other rules", err)
 	}
 	if err := f.Reload(); err != nil || f.Rules() == before {
@@ -254,5 +254,29 @@ func TestNewToken(t *testing.T) {
 	}
 	if _, _, err := access.NewToken("anyone"); err == nil {
 		t.Error("anyone has a token")
+	}
+}
+
+// prepared returns what is wrong with a file that is then not used.
+func prepared(f *access.File) error {
+	_, err := f.Prepare()
+	return err
+}
+
+// TestPrepared has what was read used later, but not over what was read since.
+func TestPrepared(t *testing.T) {
+	f, path, _ := open(t, file)
+	write(t, path, file+"\n")
+	older, err := f.Prepare()
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, path, file+"\n\n")
+	if err := f.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	newer := f.Rules()
+	if older(); f.Rules() != newer {
+		t.Error("what was read first is used last")
 	}
 }

@@ -57,7 +57,9 @@ var (
 
 // Row is settings that are changed together in a daemon D that runs with settings S.
 type Row[D, S any] struct {
-	Keys []string // as config files have them
+	// Keys are as config files have them. A row without is asked by each reload: what it
+	// changes is in a file of its own.
+	Keys []string
 	// Prepare makes ready what the keys need to be as they are in to, which is valid, and
 	// returns what makes the change. It changes nothing itself, and what it has made needs
 	// no closing if it is not used: another row may fail. It may read files. apply cannot

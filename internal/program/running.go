@@ -137,7 +137,7 @@ func (r *Running[D, S]) Prepare(reread func() (*S, error)) (p *Pending, err erro
 	if err := r.kind.Validate(next); err != nil {
 		return nil, fmt.Errorf("a restart is needed, for %s cannot be changed before: %w", strings.Join(keysOf(p.found.NeedsRestart), ", "), err)
 	}
-	if p.apply, err = r.prepare(next, live); err != nil {
+	if p.apply, err = r.prepare(next, func(row Row[D, S]) bool { return len(row.Keys) == 0 || row.has(live) }); err != nil {
 		return nil, err
 	}
 	var fixed []string
@@ -156,11 +156,16 @@ func (r *Running[D, S]) with(now, to *S, keys []string) *S {
 	return &next
 }
 
-// prepare asks each row that has any of keys once.
-func (r *Running[D, S]) prepare(next *S, keys []string) (apply []func(), err error) {
+// has reports whether any of keys is the row's.
+func (row Row[D, S]) has(keys []string) bool {
+	return slices.ContainsFunc(row.Keys, func(k string) bool { return slices.Contains(keys, k) })
+}
+
+// prepare asks each row that is concerned once.
+func (r *Running[D, S]) prepare(next *S, concerned func(Row[D, S]) bool) (apply []func(), err error) {
 	var errs []error
 	for _, row := range r.rows {
-		if row.Prepare == nil || !slices.ContainsFunc(row.Keys, func(k string) bool { return slices.Contains(keys, k) }) {
+		if row.Prepare == nil || !concerned(row) {
 			continue
 		}
 		change, err := row.Prepare(r.of, next)
@@ -203,7 +208,7 @@ func (r *Running[D, S]) Set(key string, value []byte) error {
 	if err := r.kind.Validate(&next); err != nil {
 		return err
 	}
-	apply, err := r.prepare(&next, []string{key})
+	apply, err := r.prepare(&next, func(row Row[D, S]) bool { return row.has([]string{key}) })
 	if err != nil {
 		return err
 	}
