@@ -20,19 +20,17 @@ func (d *Daemon) tellWhatIsOpen() {
 			d.log.Warn("unencrypted on the network", "address", a, "flag", flag, "who", reads, "advice", advice)
 		}
 	}
-	if s.TLSClientAuthPolicy != "require-verify" { // else nobody gets in without a certificate
-		overTCP, overHTTP := d.openToAnybody()
-		if overTCP != "" {
-			openTo(d.tcp, "tcp-address", "anybody may "+overTCP,
-				"--access-file with rules, --auth-http-address, or --tls-client-auth-policy=require-verify")
-		}
-		const advice = "listen on loopback, --access-file with rules, or --tls-client-auth-policy=require-verify"
-		if overHTTP != "" && s.RequiresTLS() != "true" {
-			openTo(d.http, "http-address", "anybody may "+overHTTP, advice)
-		}
-		if overHTTP != "" {
-			openTo(d.https, "https-address", "anybody may "+overHTTP, advice)
-		}
+	overTCP, overHTTP := d.openToAnybody()
+	verified := s.TLSClientAuthPolicy == "require-verify" // over TLS nobody gets in without a certificate
+	if overTCP != "" && !verified {
+		openTo(d.tcp, "tcp-address", "anybody may "+overTCP,
+			"--access-file with rules, --auth-http-address, or --tls-client-auth-policy=require-verify")
+	}
+	if overHTTP != "" && s.RequiresTLS() != "true" {
+		openTo(d.http, "http-address", "anybody may "+overHTTP, "listen on loopback, --access-file with rules, or --tls-required=true with certificates of clients")
+	}
+	if overHTTP != "" && !verified {
+		openTo(d.https, "https-address", "anybody may "+overHTTP, "listen on loopback, --access-file with rules, or --tls-client-auth-policy=require-verify")
 	}
 	if s.RequiresTLS() == "false" {
 		unencrypted(d.tcp, "tcp-address", "--tls-cert, --tls-key and --tls-required=true")

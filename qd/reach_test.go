@@ -158,6 +158,10 @@ func TestWhatIsOpenIsTold(t *testing.T) {
 			s.TCPAddress, s.HTTPAddress, s.HTTPSAddress = "0.0.0.0:0", "0.0.0.0:0", "0.0.0.0:0"
 			s.TLSCert, s.TLSKey, s.TLSRootCAFile, s.TLSClientAuthPolicy = cert, key, root, "require-verify"
 		}, ""},
+		"certificates but for HTTP": {func(s *qd.Settings) {
+			s.TCPAddress, s.HTTPAddress, s.HTTPSAddress = "0.0.0.0:0", "0.0.0.0:0", "0.0.0.0:0"
+			s.TLSCert, s.TLSKey, s.TLSRootCAFile, s.TLSClientAuthPolicy, s.TLSRequired = cert, key, root, "require-verify", "tcp-https"
+		}, "http-address"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := settings(t)

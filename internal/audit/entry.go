@@ -96,6 +96,18 @@ func (e *Entry) Outcome() string {
 	return OK
 }
 
+// vain reports whether nothing has become different: it was refused, or has failed with no
+// message concerned.
+func (e *Entry) vain() bool {
+	switch e.Outcome() {
+	case Refused:
+		return true
+	case Failed:
+		return !slices.ContainsFunc(e.Results, func(r Result) bool { return r.Count > 0 })
+	}
+	return false
+}
+
 // Line is the entry as it stands in a file: one line of JSON, whatever is in the
 // entry, without its end.
 func (e *Entry) Line() ([]byte, error) {

@@ -16,11 +16,8 @@ type File struct {
 	path string
 	f    atomic.Pointer[os.File] // nil while it is closed
 
-	// A line of which a part was written, as a disk that gets full has it: begun bytes of
-	// it are in the file, and the rest comes before anything else.
-	line  []byte
-	begun int
-	torn  bool // somebody else has left a line without its end, or a crash has
+	part []byte // of a line, which the disk has taken before it was full
+	torn bool   // the file has a line without its end, as a crash leaves it
 
 	end atomic.Int64 // when writes are to be given up, ns since the Unix epoch; 0: never
 }
@@ -40,7 +37,7 @@ func (f *File) open() error {
 		return fmt.Errorf("audit-file %s: cannot be opened for writing: %w", f.path, err)
 	}
 	if was == nil || !same(was, opened) {
-		f.begun, f.torn = 0, !endsWell(f.path)
+		f.part, f.torn = nil, !endsWell(f.path)
 	}
 	f.f.Store(opened)
 	if was != nil {
@@ -73,9 +70,9 @@ func endsWell(path string) bool {
 }
 
 // Append appends whole lines, with one call of the system, so that those of several
-// processes do not mix. It returns how many bytes of them need not be given again: they
-// are whole lines, and are in the file; or the last of them will be with the next call,
-// where a part of it is.
+// processes do not mix. It returns how many bytes of them are in the file as whole lines.
+// All others are to be given again, if they still matter: of the first of them a part may
+// be in the file, which is gone on with.
 func (f *File) Append(lines []byte) (taken int, err error) {
 	if f.moved() {
 		_ = f.Close()
@@ -85,38 +82,22 @@ func (f *File) Append(lines []byte) (taken int, err error) {
 			return 0, err
 		}
 	}
-	if err := f.rest(); err != nil {
-		return 0, err
+	if f.torn || !bytes.HasPrefix(lines, f.part) {
+		f.torn = true // until that line has an end
+		if _, err := f.f.Load().Write([]byte{'\n'}); err != nil {
+			return 0, err
+		}
+		f.torn, f.part = false, nil
 	}
-	n, err := f.f.Load().Write(lines)
+	n, err := f.f.Load().Write(lines[len(f.part):])
+	n += len(f.part)
 	if err == nil {
+		f.part = nil
 		return n, nil
 	}
 	whole := bytes.LastIndexByte(lines[:n], '\n') + 1
-	if n == whole {
-		return whole, err // an os.PathError, which names the file
-	}
-	next := whole + bytes.IndexByte(lines[whole:], '\n') + 1
-	f.line, f.begun = bytes.Clone(lines[whole:next]), n-whole
-	return next, err
-}
-
-// rest ends a line of which there is a part.
-func (f *File) rest() error {
-	if f.torn {
-		if _, err := f.f.Load().Write([]byte{'\n'}); err != nil {
-			return err
-		}
-		f.torn = false
-	}
-	if f.line == nil {
-		return nil
-	}
-	n, err := f.f.Load().Write(f.line[f.begun:])
-	if f.begun += n; err == nil {
-		f.line, f.begun = nil, 0
-	}
-	return err
+	f.part = bytes.Clone(lines[whole:n])
+	return whole, err // an os.PathError, which names the file
 }
 
 // Reopen closes the file and opens what has its name now. If that fails, the old one

@@ -21,7 +21,7 @@ const ForHeader = "X-Millrace-For"
 // How somebody has shown who he is, where he has shown nothing himself.
 const (
 	passedOn = "passed on" // Through says so, who may
-	claimed  = "claimed"   // there is no policy: anybody could say so
+	claimed  = "claimed"   // anybody could say so: there is no policy, or it lets anyone
 )
 
 // actions are those routes whose name in the log is not made of their path: they are
@@ -128,7 +128,7 @@ func (r request) Actor() Actor {
 		return a
 	}
 	a.Through, a.Who, a.How, a.Via = a.Who, name, passedOn, Admin
-	if r.policy == nil {
+	if r.policy == nil || a.Through == "" {
 		a.How = claimed
 	}
 	return a
@@ -146,11 +146,13 @@ func (r request) mayName(who access.Who) bool {
 // Name is the name by which somebody is known to p, which may be nil, and how he has
 // shown that it is his.
 func Name(p access.Policy, who access.Who) (name, how string) {
-	if n, ok := p.(interface{ Identify(access.Who) string }); ok {
-		if name = n.Identify(who); name != "" && who.Secret != "" {
-			return name, "token"
-		} else if name != "" {
-			return name, "certificate"
+	if f, ok := p.(interface{ Grant(access.Who) access.Grant }); ok {
+		switch g := f.Grant(who); {
+		case g.Name == "":
+		case g.Secret == access.KnownSecret:
+			return g.Name, "token"
+		default: // whatever else he has shown is none
+			return g.Name, "certificate"
 		}
 	}
 	if who.Certificate != nil {

@@ -18,8 +18,8 @@ const (
 	mostPause   = 5 * time.Second
 	endPatience = time.Second // for what is left when the daemon ends
 
-	// What was refused or failed changes nothing, and anybody can have it happen as often
-	// as he likes: beyond so many a second there is no line for it.
+	// What was refused, or failed before it changed anything, anybody can have happen as
+	// often as he likes: beyond so many a second there is no line for it.
 	mostVain = 20
 )
 
@@ -109,7 +109,7 @@ func (w *Writer) Put(e Entry) {
 // worth reports whether there is to be a line for e. What was left out is told with
 // the next of its kind. It needs mu, as all below do unless they say otherwise.
 func (w *Writer) worth(e *Entry) bool {
-	if outcome := e.Outcome(); outcome != Refused && outcome != Failed {
+	if !e.vain() {
 		return true
 	}
 	if second := e.At.Unix(); second != w.vain.second {
