@@ -3,6 +3,7 @@ package lookupd
 import (
 	"time"
 
+	"github.com/millrace-mq/millrace/internal/access"
 	"github.com/millrace-mq/millrace/lookupd/metrics"
 	"github.com/millrace-mq/millrace/lookupd/registry"
 )
@@ -16,6 +17,10 @@ func (a *api) figures() metrics.Figures {
 	if a.audit != nil {
 		counts := a.audit.Counts()
 		f.Audit = &counts
+	}
+	if file, ok := a.policy.(*access.File); ok {
+		counts := file.Failures().Counts()
+		f.Access = &counts
 	}
 	if a.connections != nil {
 		f.HTTP = a.connections.Counts()

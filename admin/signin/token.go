@@ -61,15 +61,17 @@ func (s *Signin) bearer(r *http.Request, f *found) bool {
 }
 
 // checkToken returns the grant of a token, which must be that of name unless name is empty.
-// Who tries tokens has to wait, as with passwords.
+// Who tries tokens has to wait, as with passwords; but a right one never waits for what
+// others at its address do. A token cannot be found by trying, so that tells nobody
+// anything, while behind a proxy or NAT anybody could lock everybody out.
 func (s *Signin) checkToken(r *http.Request, name, secret string) (access.Grant, *failure) {
-	address := s.place(r)
-	if wait := s.slow.waitAt(address, time.Now()); wait > 0 {
-		return access.Grant{}, s.tooMany(address, wait)
-	}
 	g := s.grant(r, secret)
 	if g.Secret == access.KnownSecret && (name == "" || name == g.Name) {
 		return g, nil
+	}
+	address := s.place(r)
+	if wait := s.slow.waitAt(address, time.Now()); wait > 0 {
+		return access.Grant{}, s.tooMany(address, wait)
 	}
 	s.slow.failedAt(address, time.Now())
 	s.log.Warn("somebody could not sign in: the token is not known, or has expired", "client", address)
@@ -120,9 +122,10 @@ func (s *Signin) stands(r *http.Request, f *found) bool {
 	return true
 }
 
-// certified finds out who shows a certificate that the access file names.
+// certified finds out who shows a certificate that the access file names. That of a
+// trusted proxy is its own, and says nothing of those who come through it.
 func (s *Signin) certified(r *http.Request, f *found) {
-	if s.Access == nil || r.TLS == nil {
+	if s.Access == nil || r.TLS == nil || s.trusted(peer(r)) {
 		return
 	}
 	if g := s.grant(r, ""); g.Name != "" {

@@ -105,4 +105,13 @@ func TestTokensAreSlowedDown(t *testing.T) {
 	if expect(t, "somebody else", other.as(), "ops operator token"); !slowed {
 		t.Error("a hundred guesses are answered at once")
 	}
+	// Whoever has a right one does not wait for those who guess at his address.
+	for range 3 {
+		b.get("/topics")
+		script, person := r.browser(), r.browser()
+		script.header.Set("Authorization", "Bearer "+tokens["ops"])
+		expect(t, "a script at the same address", script.as(), "ops operator token")
+		person.signIn("ops", tokens["ops"])
+		expect(t, "a person at the same address", person.as(), "ops operator token")
+	}
 }

@@ -32,7 +32,7 @@ it --users-file, or --trusted-proxy for a proxy that says who comes.`,
 			"http-address", "https-address", "base-path", "tls-cert", "tls-key", "tls-required", "tls-client-auth-policy", "tls-root-ca-file", "tls-min-version",
 		}},
 		{Title: "Who may do what", Flags: []string{
-			"users-file", "access-file", "hash-password", "session-key-file", "trusted-proxy", "acl-http-header", "admin-user", "operator-user", "read-only", "allow-config-from-cidr",
+			"users-file", "access-file", "new-token", "hash-password", "session-key-file", "trusted-proxy", "acl-http-header", "admin-user", "operator-user", "read-only", "allow-config-from-cidr",
 		}},
 		{Title: "Who has changed what", Flags: []string{"audit-file", "audit-keep", "notification-http-endpoint"}},
 		{Title: "The process", Flags: []string{"config", "check-config", "print-config", "log-level", "log-format", "log-prefix"}},

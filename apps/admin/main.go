@@ -14,6 +14,7 @@ import (
 
 	"github.com/millrace-mq/millrace/admin"
 	"github.com/millrace-mq/millrace/admin/signin"
+	"github.com/millrace-mq/millrace/internal/access"
 	"github.com/millrace-mq/millrace/internal/program"
 )
 
@@ -38,11 +39,15 @@ func declare(fs *flag.FlagSet) func() *admin.Settings {
 const hashFlag = "hash-password"
 
 func setup(fs *flag.FlagSet, std program.Stdio) func(context.Context) error {
-	read := declare(fs)
+	read, issue := declare(fs), access.NewTokenFlag(fs)
+	program.Instead(fs, "new-token")
 	program.Checkable(fs, func() error { return read().Validate() }, func() error { return read().CheckFiles() })
 	return func(ctx context.Context) error {
 		if fs.Lookup(hashFlag).Value.String() == "true" {
 			return hashPassword(std)
+		}
+		if asked, err := issue(read().AccessFile, std.Out); asked {
+			return err
 		}
 		hangups := program.CatchHangups()
 		defer hangups.Release()

@@ -28,7 +28,7 @@ const (
 // address do: behind a proxy everybody has the same. That costs nothing in safety,
 // for tokens cannot be found by trying. The zero value is ready for use.
 type Failures struct {
-	unknown, expired, refused atomic.Uint64
+	unknown, expired, refused, unanswered atomic.Uint64
 
 	mu      sync.Mutex // guards what follows
 	of      tries
@@ -41,11 +41,13 @@ type Counts struct {
 	Unknown, Expired uint64
 	// Refused is what was asked for without the right to it.
 	Refused uint64
+	// Unanswered is how often no auth server has said what somebody may.
+	Unanswered uint64
 }
 
 // Counts returns them.
 func (f *Failures) Counts() Counts {
-	return Counts{Unknown: f.unknown.Load(), Expired: f.expired.Load(), Refused: f.refused.Load()}
+	return Counts{Unknown: f.unknown.Load(), Expired: f.expired.Load(), Refused: f.refused.Load(), Unanswered: f.unanswered.Load()}
 }
 
 // Wrong notes that who has shown a secret that is wrong, and returns when he may be
@@ -81,6 +83,9 @@ func (f *Failures) Wrong(ctx context.Context, who Who, why Finding) {
 
 // Refuse notes that something was refused for want of a right.
 func (f *Failures) Refuse() { f.refused.Add(1) }
+
+// Unanswered notes that no auth server has said what somebody may.
+func (f *Failures) Unanswered() { f.unanswered.Add(1) }
 
 // tries are failures by address, in two generations: when the younger is full it
 // becomes the elder, and that is forgotten. So there are never more than so many,

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/millrace-mq/millrace/internal/access"
 	"github.com/millrace-mq/millrace/internal/audit"
 	"github.com/millrace-mq/millrace/internal/limit"
 	"github.com/millrace-mq/millrace/internal/program"
@@ -27,7 +28,8 @@ type Figures struct {
 	Topics, Channels, Registrations int
 	Tombstones                      uint64 // set since the start
 	TCP                             TCP
-	Audit                           *audit.Counts // nil: there is no audit log
+	Audit                           *audit.Counts  // nil: there is no audit log
+	Access                          *access.Counts // nil: there is no access file
 	HTTP                            limit.Counts
 }
 
@@ -121,6 +123,7 @@ var (
 	auditLinesDesc    = desc("audit_lines_total", "Lines of the audit log that were written.")
 	auditLostDesc     = desc("audit_lost_lines_total", "Lines of the audit log that are lost: the file could not be written, and too many waited.")
 	auditFailDesc     = desc("audit_write_failures_total", "Writes to the audit file that failed; they are tried again.")
+	deniedDesc        = desc("access_refused_total", "What was refused, by why: unknown_secret, expired_token or no_right.", "cause")
 
 	tooManyDesc     = desc("refused_registrations_total", "Registrations not taken because the daemon had as many as it may.")
 	httpDesc        = desc("http_connections", "Connections of HTTP and HTTPS clients.")
@@ -129,7 +132,7 @@ var (
 	descs = []*prometheus.Desc{
 		buildDesc, daemonsDesc, awayDesc, topicsDesc, channelsDesc, registrationsDesc, tombstonesDesc,
 		connectionsDesc, tlsDesc, acceptedDesc, refusedDesc, commandsDesc, resyncsDesc, tooManyDesc, httpDesc, httpRefusedDesc,
-		auditLinesDesc, auditLostDesc, auditFailDesc,
+		auditLinesDesc, auditLostDesc, auditFailDesc, deniedDesc,
 	}
 )
 
@@ -174,6 +177,11 @@ func (c collector) Collect(to chan<- prometheus.Metric) {
 		counter(auditLinesDesc, f.Audit.Written)
 		counter(auditLostDesc, f.Audit.Lost)
 		counter(auditFailDesc, f.Audit.Failures)
+	}
+	if f.Access != nil {
+		counter(deniedDesc, f.Access.Unknown, "unknown_secret")
+		counter(deniedDesc, f.Access.Expired, "expired_token")
+		counter(deniedDesc, f.Access.Refused, "no_right")
 	}
 	for cause, n := range f.TCP.Refused {
 		counter(refusedDesc, n, cause)

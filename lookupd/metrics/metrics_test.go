@@ -13,6 +13,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/millrace-mq/millrace/internal/access"
 	"github.com/millrace-mq/millrace/internal/audit"
 	"github.com/millrace-mq/millrace/lookupd/metrics"
 )
@@ -25,7 +26,8 @@ var full = metrics.Figures{
 		Strangers: 8, Plain: 9, Extended: 10, TLS: 11, Accepted: 12,
 		Refused: map[string]uint64{"slow": 13}, Commands: map[string]uint64{"PING": 14}, Resyncs: 15,
 	},
-	Audit: &audit.Counts{Written: 16, Lost: 17, Failures: 18},
+	Audit:  &audit.Counts{Written: 16, Lost: 17, Failures: 18},
+	Access: &access.Counts{Unknown: 19, Expired: 20, Refused: 21},
 }
 
 func scrape(t *testing.T) string {
@@ -54,6 +56,8 @@ func TestAScrape(t *testing.T) {
 		`millrace_lookupd_accepted_connections_total 12`, `millrace_lookupd_refused_connections_total{cause="slow"} 13`,
 		`millrace_lookupd_commands_total{command="PING"} 14`, `millrace_lookupd_resyncs_total 15`,
 		`millrace_lookupd_audit_lines_total 16`, `millrace_lookupd_audit_lost_lines_total 17`, `millrace_lookupd_audit_write_failures_total 18`,
+		`millrace_lookupd_access_refused_total{cause="unknown_secret"} 19`, `millrace_lookupd_access_refused_total{cause="expired_token"} 20`,
+		`millrace_lookupd_access_refused_total{cause="no_right"} 21`,
 		`millrace_lookupd_http_requests_total{code="200",path="/lookup"} 1`, `millrace_lookupd_http_requests_total{code="404",path="/lookup"} 1`,
 		`millrace_lookupd_http_requests_total{code="cut",path="/nodes"} 1`, `millrace_lookupd_http_requests_total{code="404",path="_other"} 1`,
 		`millrace_lookupd_http_request_duration_seconds_bucket{path="/lookup",le="0.00025"} 0`,

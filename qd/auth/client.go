@@ -115,13 +115,15 @@ type Request struct {
 // shared evenly by the servers that have not been asked, so one that hangs
 // leaves time for the next. An answer that grants nothing is a Grant without
 // permissions. The error is ctx's if that has ended, or else names each server
-// and what was wrong with it, in one line, without the secret.
+// and what was wrong with it, in one line, without the secret; Refused says whether one
+// of them knows the client, and will have nothing of him.
 func (c *Client) Query(ctx context.Context, r Request) (*Grant, error) {
 	if len(r.Secret) > maxSecret {
 		return nil, fmt.Errorf("a secret of %d bytes is too long: %d are allowed", len(r.Secret), maxSecret)
 	}
 	deadline := time.Now().Add(c.timeout)
 	var wrong []string
+	refused := false
 	// #nosec G404 -- who is asked first, not a secret
 	first := rand.IntN(len(c.servers))
 	for i := range c.servers {
@@ -135,9 +137,25 @@ func (c *Client) Query(ctx context.Context, r Request) (*Grant, error) {
 		if err == nil {
 			return g, nil
 		}
+		refused = refused || refuses(err)
 		wrong = append(wrong, fmt.Sprintf("auth server %s: %s", s.name, err))
 	}
-	return nil, errors.New(strings.Join(wrong, "; "))
+	return nil, &queryError{strings.Join(wrong, "; "), refused}
+}
+
+// queryError is why there is no Grant.
+type queryError struct {
+	text    string
+	refused bool // by one of the servers
+}
+
+func (e *queryError) Error() string { return e.text }
+
+// Refused reports whether an error of Query is an auth server's word on the client, and
+// not only the lack of one.
+func Refused(err error) bool {
+	e, ok := errors.AsType[*queryError](err)
+	return ok && e.refused
 }
 
 // ask asks one server, for no longer than limit. Its error does not have the

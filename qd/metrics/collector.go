@@ -246,6 +246,7 @@ var (
 	auditLinesDesc  = daemonDesc("audit_lines_total", "Lines of the audit log that were written.")
 	auditLostDesc   = daemonDesc("audit_lost_lines_total", "Lines of the audit log that are lost: the file could not be written, and too many waited.")
 	auditFailDesc   = daemonDesc("audit_write_failures_total", "Writes to the audit file that failed; they are tried again.")
+	deniedDesc      = daemonDesc("access_refused_total", "What was refused, by why: unknown_secret, expired_token, no_right, or auth_unanswered (no auth server said what a client may).", "cause")
 	httpDesc        = daemonDesc("http_connections", "Connections of HTTP and HTTPS clients.")
 	turnedDesc      = daemonDesc("connections_refused_total", "Connections refused: there were too many in all, or from their address.", "face", "limit")
 	delayedDesc     = daemonDesc("delayed_publishes_total", "Publishes held back for a moment because they came too early.")
@@ -254,7 +255,7 @@ var (
 	daemonDescs = []*prometheus.Desc{
 		buildDesc, healthyDesc, drainingDesc, topicsDesc, channelsDesc, hiddenDesc, hiddenChDesc, connectionsDesc, producersDesc,
 		memoryDesc, memoryLimitDesc, floorDesc, freeDesc, syncDesc, writeDesc,
-		linkUpDesc, linkFailDesc, auditLinesDesc, auditLostDesc, auditFailDesc, httpDesc, turnedDesc, delayedDesc, limitedDesc,
+		linkUpDesc, linkFailDesc, auditLinesDesc, auditLostDesc, auditFailDesc, deniedDesc, httpDesc, turnedDesc, delayedDesc, limitedDesc,
 	}
 )
 
@@ -305,6 +306,14 @@ func (c *collector) sendDaemon(to *batch, all *stats.Daemon, channels int) {
 		counter(delayedDesc, l.Delayed)
 		for what, n := range l.Refused {
 			counter(limitedDesc, n, what)
+		}
+	}
+	if c.source.Failures != nil {
+		n := all.Node
+		for cause, n := range map[string]uint64{
+			"unknown_secret": n.UnknownSecrets, "expired_token": n.ExpiredSecrets, "no_right": n.Refused, "auth_unanswered": n.Unanswered,
+		} {
+			to.add(prometheus.MustNewConstMetric(deniedDesc, prometheus.CounterValue, float64(n), cause))
 		}
 	}
 	if c.source.Lookupds != nil {

@@ -13,6 +13,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/millrace-mq/millrace/internal/access"
 	"github.com/millrace-mq/millrace/protocol"
 	"github.com/millrace-mq/millrace/qd/broker"
 	"github.com/millrace-mq/millrace/qd/metrics"
@@ -70,7 +71,7 @@ func start(t testing.TB, maxTopics int) *daemon {
 	links := func() []peers.Link {
 		return []peers.Link{{Address: "k:4160", Linked: true}, {Address: "l:4160", Failures: 3}}
 	}
-	source := &stats.Source{Broker: b, Clients: clients, Lookupds: links, Started: time.Now()}
+	source := &stats.Source{Broker: b, Clients: clients, Lookupds: links, Failures: new(access.Failures), Started: time.Now()}
 	return &daemon{t, b, source, metrics.Handler(source, maxTopics, slog.New(slog.DiscardHandler))}
 }
 

@@ -32,8 +32,8 @@ type rights struct {
 // manyTopics is how many topics rights remembers.
 const manyTopics = 1000
 
-// authenticate carries out AUTH. A token of the access file is not shown to the auth
-// servers; any other secret is, if there are some.
+// authenticate carries out AUTH. A token of the access file, expired or not, is not shown
+// to the auth servers; any other secret is, if there are some.
 func (s *session) authenticate(ctx context.Context, secret string) error {
 	r := &s.rights
 	if r.shown {
@@ -46,7 +46,7 @@ func (s *session) authenticate(ctx context.Context, secret string) error {
 	if s.settings.Access != nil && s.byFile().Secret == access.KnownSecret {
 		return s.welcome(r.own.Name, "", r.own.Rules())
 	}
-	if s.settings.Auth != nil {
+	if s.settings.Auth != nil && r.own.Secret != access.ExpiredSecret { // which the file may let live longer
 		return s.askServers(ctx)
 	}
 	if r.own.Name != "" { // a certificate says more than a word
@@ -250,9 +250,22 @@ func (s *session) renew(ctx context.Context) error {
 	}
 	if err != nil {
 		s.log.Debug("no auth server grants anything", "error", err)
+		if err := s.failed(ctx, err); err != nil {
+			return err
+		}
 		return protocol.Errorf(protocol.EAuthFailed, "AUTH failed")
 	}
 	return s.hold(g)
+}
+
+// failed counts that the auth servers grant nothing. Who was refused may have to wait;
+// nobody has for a server that is not there.
+func (s *session) failed(ctx context.Context, why error) error {
+	if auth.Refused(why) {
+		return s.wrong(ctx, access.UnknownSecret)
+	}
+	s.settings.Failures.Unanswered()
+	return nil
 }
 
 // inquiry is what auth servers are told of the client.
@@ -289,9 +302,9 @@ type renewal struct {
 // recheck is called at each heartbeat, for a consumer asks for nothing more
 // once it has subscribed. If its grant has expired the auth servers are asked,
 // and at the heartbeat after that it is refused if it has lost the right to
-// consume. (In nsqd it keeps it until it leaves.) While no server answers it
-// stays: that says nothing about its rights, and a server that is gone must not
-// take all consumers with it.
+// consume, or a server refuses it. (In nsqd it keeps it until it leaves.) While no
+// server answers it stays: that says nothing about its rights, and a server that is
+// gone must not take all consumers with it.
 func (s *session) recheck(ctx context.Context, now time.Time) error {
 	r := &s.rights
 	if s.consumer == nil || r.grant == nil {
@@ -305,10 +318,16 @@ func (s *session) recheck(ctx context.Context, now time.Time) error {
 		}
 		r.renewal = nil
 		q.stop()
-		if q.err != nil {
+		switch {
+		case auth.Refused(q.err) && !s.fileAllows(access.Subscribe, s.consumer.Topic(), s.consumer.Channel()):
+			return s.unauthorized("SUB", s.consumer.Topic(), s.consumer.Channel())
+		case q.err != nil:
 			s.log.Debug("no auth server says whether the consumer may stay", "error", q.err)
-		} else if err := s.hold(q.grant); err != nil {
-			return err
+			s.settings.Failures.Unanswered()
+		default:
+			if err := s.hold(q.grant); err != nil {
+				return err
+			}
 		}
 	}
 	if now.Before(r.grant.Expires) {

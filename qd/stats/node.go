@@ -22,10 +22,12 @@ type Node struct {
 	MemoryLimit int64 `json:"memory_limit"`
 
 	// What was refused since the start: secrets of nobody, tokens whose time is over,
-	// and what somebody had no right to. Left out while there is none.
+	// what somebody had no right to, and what no auth server has answered. Left out
+	// while there is none.
 	UnknownSecrets uint64 `json:"unknown_secrets,omitempty"`
 	ExpiredSecrets uint64 `json:"expired_secrets,omitempty"`
 	Refused        uint64 `json:"refused,omitempty"`
+	Unanswered     uint64 `json:"auth_unanswered,omitempty"`
 
 	// Limits are what the limits on clients have come to.
 	Limits *limits.Figures `json:"limits,omitempty"`
@@ -40,7 +42,7 @@ func (s *Source) node() Node {
 	}
 	if s.Failures != nil {
 		c := s.Failures.Counts()
-		n.UnknownSecrets, n.ExpiredSecrets, n.Refused = c.Unknown, c.Expired, c.Refused
+		n.UnknownSecrets, n.ExpiredSecrets, n.Refused, n.Unanswered = c.Unknown, c.Expired, c.Refused, c.Unanswered
 	}
 	if s.Limits != nil {
 		figures := s.Limits.Figures()

@@ -166,12 +166,13 @@ func (s *Source) Health() string {
 }
 
 // topics leaves out the topics that do not have the channel asked for, and
-// returns nil if there is no topic of the name asked for.
+// returns nil if there is no topic of the name asked for, or none to be seen: who
+// must not see it learns no more than that.
 func (s *Source) topics(sel Selection) []Topic {
 	var found []*broker.Topic
 	if sel.Topic == "" {
 		found = s.Broker.Topics()
-	} else if t, err := s.Broker.Find(sel.Topic); err == nil {
+	} else if t, err := s.Broker.Find(sel.Topic); err == nil && sel.sees(t.Name(), "") {
 		found = []*broker.Topic{t}
 	} else {
 		return nil
