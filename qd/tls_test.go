@@ -39,6 +39,8 @@ func TestHTTPS(t *testing.T) {
 		{"false", "require-verify", true, 403, true},
 		{"false", "require-verify", false, 403, false},
 		{"tcp-https", "require", true, 200, true},
+		{"false", "verify-if-given", true, 200, true},
+		{"false", "verify-if-given", false, 200, true},
 	} {
 		s := settings(t)
 		s.HTTPSAddress, s.TLSRequired, s.TLSClientAuthPolicy = "127.0.0.1:0", c.required, c.policy

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,6 +16,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/millrace-mq/millrace/apps/internal/link"
+	millrace "github.com/millrace-mq/millrace/clients/go"
 	"github.com/millrace-mq/millrace/protocol"
 )
 
@@ -30,6 +31,8 @@ const (
 type mirror struct {
 	http    *http.Client
 	sources []string // lookupds
+	from    string   // the secret for these
+	to      string   // the secret for the destination's lookupds and daemons
 	lookups []string // of the destination
 	hosts   []string // HTTP addresses of its daemons, besides
 	own     string   // the channel that is consumed from, which is nobody else's
@@ -37,11 +40,13 @@ type mirror struct {
 	every   time.Duration // how often the source is asked for channels that are new
 }
 
-func newMirror(t *transfer, secure *tls.Config) *mirror {
+// newMirror takes how the source and the destination are connected.
+func newMirror(t *transfer, from, to millrace.Connection) *mirror {
 	return &mirror{
+		from: link.Bearer(from.AuthSecret), to: link.Bearer(to.AuthSecret),
 		http: &http.Client{Transport: &http.Transport{
-			TLSClientConfig: secure, Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: 2, MaxConnsPerHost: 4,
-		}},
+			TLSClientConfig: to.LookupTLS, Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: 2, MaxConnsPerHost: 4,
+		}, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 		sources: t.from.Lookups(), lookups: t.lookups, hosts: t.channelHosts, own: t.from.Channel,
 		loops: t.loops, every: t.from.Refresh(),
 	}
@@ -128,7 +133,7 @@ func (m *mirror) makeAt(ctx context.Context, host, topic string, channels []stri
 
 // channels asks the source's lookupds for a topic's channels. One that answers is enough: a daemon tells all.
 func (m *mirror) channels(ctx context.Context, topic string) (channels []string, err error) {
-	err = m.askAll(ctx, m.sources, "/channels?topic="+url.QueryEscape(topic), func(body []byte) error {
+	err = m.askAll(ctx, m.sources, m.from, "/channels?topic="+url.QueryEscape(topic), func(body []byte) error {
 		var answer struct{ Channels []string }
 		if err := json.Unmarshal(body, &answer); err != nil {
 			return err
@@ -149,7 +154,7 @@ func (m *mirror) daemons(ctx context.Context) ([]string, error) {
 	if len(m.lookups) == 0 {
 		return hosts, nil
 	}
-	err := m.askAll(ctx, m.lookups, "/nodes", func(body []byte) error {
+	err := m.askAll(ctx, m.lookups, m.to, "/nodes", func(body []byte) error {
 		var answer struct {
 			Producers []struct {
 				Broadcast string `json:"broadcast_address"`
@@ -175,10 +180,10 @@ func (m *mirror) daemons(ctx context.Context) ([]string, error) {
 }
 
 // askAll asks lookupds, and fails if none has an answer that read takes.
-func (m *mirror) askAll(ctx context.Context, lookups []string, path string, read func(body []byte) error) error {
+func (m *mirror) askAll(ctx context.Context, lookups []string, secret, path string, read func(body []byte) error) error {
 	var errs []error
 	for _, l := range lookups {
-		body, err := m.do(ctx, http.MethodGet, base(l)+path)
+		body, err := m.do(ctx, http.MethodGet, base(l)+path, secret)
 		if err == nil {
 			err = read(body)
 		}
@@ -193,11 +198,13 @@ func (m *mirror) askAll(ctx context.Context, lookups []string, path string, read
 }
 
 func (m *mirror) post(ctx context.Context, address string) error {
-	_, err := m.do(ctx, http.MethodPost, address)
+	_, err := m.do(ctx, http.MethodPost, address, m.to)
 	return err
 }
 
-func (m *mirror) do(ctx context.Context, method, address string) ([]byte, error) {
+// do sends a request, with a secret if there is one: to who is asked, and nobody whom he
+// redirects to.
+func (m *mirror) do(ctx context.Context, method, address, secret string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, askFor)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, method, address, nil)
@@ -205,6 +212,9 @@ func (m *mirror) do(ctx context.Context, method, address string) ([]byte, error)
 		return nil, err
 	}
 	request.Header.Set("Accept", "application/vnd.nsq; version=1.0")
+	if secret != "" {
+		request.Header.Set("Authorization", "Bearer "+secret)
+	}
 	response, err := m.http.Do(request)
 	if err != nil {
 		return nil, err

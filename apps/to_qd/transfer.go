@@ -57,7 +57,11 @@ func (s *settings) transfer(ctx context.Context, log *slog.Logger) (*transfer, e
 		return nil, err
 	}
 	if s.mirror {
-		t.channels = newMirror(t, cfg.LookupTLS)
+		from, err := s.from.Reader("", "", slog.New(slog.DiscardHandler)) // what is wrong was told before
+		if err != nil {
+			return nil, err
+		}
+		t.channels = newMirror(t, from.Connection, cfg.Connection)
 	}
 	var err error
 	t.writer, err = millrace.NewWriter(cfg)

@@ -21,7 +21,7 @@ import (
 type Files struct {
 	Cert, Key  string // PEM; both are needed
 	RootCA     string // PEM; signs clients' certificates. Empty is none
-	ClientAuth string // require, require-verify, or empty: clients need no certificate
+	ClientAuth string // require, require-verify, verify-if-given, or empty: clients need no certificate
 	MinVersion string // tls1.0, tls1.1, tls1.2 or tls1.3; empty is tls1.2
 
 	prefix string // of the flags' names
@@ -141,9 +141,15 @@ var versions = map[string]uint16{
 	"tls1.0": tls.VersionTLS10, "tls1.1": tls.VersionTLS11, "tls1.2": tls.VersionTLS12, "tls1.3": tls.VersionTLS13,
 }
 
+// IfGiven is the policy for clients' certificates by which one may have none, but none
+// that is not signed.
+const IfGiven = "verify-if-given"
+
 var policies = map[string]tls.ClientAuthType{
-	"": tls.NoClientCert, "require": tls.RequireAnyClientCert, "require-verify": tls.RequireAndVerifyClientCert,
+	"": tls.NoClientCert, "require": tls.RequireAnyClientCert, "require-verify": tls.RequireAndVerifyClientCert, IfGiven: tls.VerifyClientCertIfGiven,
 }
+
+const policyWords = "require, require-verify or verify-if-given"
 
 // load reads the files.
 func (f Files) load(log *slog.Logger) (*tls.Config, error) {
@@ -153,10 +159,10 @@ func (f Files) load(log *slog.Logger) (*tls.Config, error) {
 	}
 	policy, ok := policies[f.ClientAuth]
 	if !ok {
-		return nil, fmt.Errorf("tls-client-auth-policy %q: must be require or require-verify", f.ClientAuth)
+		return nil, fmt.Errorf("tls-client-auth-policy %q: must be %s", f.ClientAuth, policyWords)
 	}
-	if policy == tls.RequireAndVerifyClientCert && f.RootCA == "" {
-		return nil, errors.New("tls-client-auth-policy require-verify: needs --tls-root-ca-file, the certificates that sign clients' ones")
+	if policy >= tls.VerifyClientCertIfGiven && f.RootCA == "" {
+		return nil, fmt.Errorf("tls-client-auth-policy %s: needs --tls-root-ca-file, the certificates that sign clients' ones", f.ClientAuth)
 	}
 	cert, err := f.pair()
 	if err != nil {

@@ -92,6 +92,7 @@ func TestPolicies(t *testing.T) {
 		{"", none, true}, {"", ofOurs, true}, {"", ofOthers, true},
 		{"require", none, false}, {"require", ofOurs, true}, {"require", ofOthers, true},
 		{"require-verify", none, false}, {"require-verify", ofOurs, true}, {"require-verify", ofOthers, false},
+		{"verify-if-given", none, true}, {"verify-if-given", ofOurs, true}, {"verify-if-given", ofOthers, false},
 	} {
 		f := files(t, ours)
 		f.ClientAuth = c.policy
@@ -212,10 +213,11 @@ func TestRefused(t *testing.T) {
 			_, key, _ := a.Issue("server", time.Time{})
 			write(t, f.Key, key)
 		}, []string{"tls-key", "key.pem", "made for"}},
-		"an empty root":     {func(f *secure.Files) { write(t, f.RootCA, nil) }, []string{"tls-root-ca-file", "ca.pem", "PEM"}},
-		"no root to verify": {func(f *secure.Files) { f.RootCA, f.ClientAuth = "", "require-verify" }, []string{"tls-client-auth-policy", "tls-root-ca-file"}},
-		"policy":            {func(f *secure.Files) { f.ClientAuth = "maybe" }, []string{"tls-client-auth-policy", "maybe"}},
-		"version":           {func(f *secure.Files) { f.MinVersion = "ssl3.0" }, []string{"tls-min-version", "ssl3.0"}},
+		"an empty root":              {func(f *secure.Files) { write(t, f.RootCA, nil) }, []string{"tls-root-ca-file", "ca.pem", "PEM"}},
+		"no root to verify if given": {func(f *secure.Files) { f.RootCA, f.ClientAuth = "", "verify-if-given" }, []string{"tls-client-auth-policy", "tls-root-ca-file"}},
+		"no root to verify":          {func(f *secure.Files) { f.RootCA, f.ClientAuth = "", "require-verify" }, []string{"tls-client-auth-policy", "tls-root-ca-file"}},
+		"policy":                     {func(f *secure.Files) { f.ClientAuth = "maybe" }, []string{"tls-client-auth-policy", "maybe"}},
+		"version":                    {func(f *secure.Files) { f.MinVersion = "ssl3.0" }, []string{"tls-min-version", "ssl3.0"}},
 	} {
 		f := files(t, a)
 		c.spoil(&f)

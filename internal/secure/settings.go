@@ -21,7 +21,7 @@ type Settings struct {
 	HTTPSAddress        string
 	TLSCert, TLSKey     string
 	TLSRootCAFile       string // signs others' certificates
-	TLSClientAuthPolicy string // require, require-verify, or empty: none is asked for
+	TLSClientAuthPolicy string // require, require-verify, verify-if-given, or empty: none is asked for
 	TLSRequired         string // true, false, or tcp-https: for all but plain HTTP
 	TLSMinVersion       string // tls1.0 to tls1.3; NSQ's default is tls1.0
 }
@@ -39,7 +39,7 @@ func (s *Settings) TLSFlags(fs *flag.FlagSet, signed string) {
 	fs.StringVar(&s.TLSCert, "tls-cert", s.TLSCert, "`file` with the certificate, PEM; read again when it changes")
 	fs.StringVar(&s.TLSKey, "tls-key", s.TLSKey, "`file` with the certificate's key, PEM")
 	fs.StringVar(&s.TLSRootCAFile, "tls-root-ca-file", s.TLSRootCAFile, "`file` with the certificates that sign "+signed)
-	fs.StringVar(&s.TLSClientAuthPolicy, "tls-client-auth-policy", s.TLSClientAuthPolicy, "`policy` for clients' certificates: require or require-verify; turns --tls-required on")
+	fs.StringVar(&s.TLSClientAuthPolicy, "tls-client-auth-policy", s.TLSClientAuthPolicy, "`policy` for clients' certificates: require or require-verify, which turn --tls-required on, or verify-if-given")
 	fs.Var((*required)(&s.TLSRequired), "tls-required", "refuse clients without TLS: true, false, or tcp-https (plain HTTP is allowed)")
 	fs.Var((*version)(&s.TLSMinVersion), "tls-min-version", "the oldest `version` of TLS: tls1.0, tls1.1, tls1.2 or tls1.3")
 }
@@ -50,20 +50,20 @@ func (s *Settings) CheckTLS(complain func(ok bool, flag string, value any, rule 
 	complain(s.TLSCert != "" || s.TLSRequired == "false", "tls-required", s.TLSRequired, "given together with --tls-cert and --tls-key")
 	complain(s.TLSCert != "" || s.TLSClientAuthPolicy == "",
 		"tls-client-auth-policy", s.TLSClientAuthPolicy, "given together with --tls-cert and --tls-key")
-	complain(slices.Contains([]string{"", "require", "require-verify"}, s.TLSClientAuthPolicy),
-		"tls-client-auth-policy", s.TLSClientAuthPolicy, "require or require-verify")
-	complain(s.TLSClientAuthPolicy != "require-verify" || s.TLSRootCAFile != "",
+	policy, known := policies[s.TLSClientAuthPolicy]
+	complain(known, "tls-client-auth-policy", s.TLSClientAuthPolicy, policyWords)
+	complain(policy < tls.VerifyClientCertIfGiven || s.TLSRootCAFile != "",
 		"tls-client-auth-policy", s.TLSClientAuthPolicy, "given together with --tls-root-ca-file")
 	complain(slices.Contains([]string{"true", "false", "tcp-https"}, s.TLSRequired), "tls-required", s.TLSRequired, "true, false or tcp-https")
-	_, known := Version(s.TLSMinVersion)
+	_, known = Version(s.TLSMinVersion)
 	complain(known, "tls-min-version", s.TLSMinVersion, "tls1.0, tls1.1, tls1.2 or tls1.3")
 }
 
 // RequiresTLS is who must use TLS: true is everybody, tcp-https all but plain
 // HTTP, false nobody. As in nsqd, who asks for clients' certificates means
-// everybody.
+// everybody; but not who takes them as one way among several.
 func (s *Settings) RequiresTLS() string {
-	if s.TLSRequired == "false" && s.TLSClientAuthPolicy != "" {
+	if s.TLSRequired == "false" && s.TLSClientAuthPolicy != "" && s.TLSClientAuthPolicy != IfGiven {
 		return "true"
 	}
 	return s.TLSRequired

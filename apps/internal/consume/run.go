@@ -7,10 +7,10 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"strings"
 	"sync"
 	"time"
 
+	"github.com/millrace-mq/millrace/apps/internal/link"
 	millrace "github.com/millrace-mq/millrace/clients/go"
 	"github.com/millrace-mq/millrace/protocol"
 )
@@ -119,9 +119,7 @@ func (r *running) follow(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if !strings.ContainsFunc(cfg.AuthSecret, func(r rune) bool { return r <= ' ' || r > '~' }) { // else no header can carry it
-		l.secret = cfg.AuthSecret
-	}
+	l.secret = link.Bearer(cfg.AuthSecret)
 	l.patience = cmp.Or(r.settings.RequestTimeout, askFor)
 	defer l.close()
 	again := time.NewTimer(0)

@@ -113,5 +113,14 @@ func (t *target) secure(log *slog.Logger) (*tls.Config, error) {
 	return c, nil
 }
 
+// Bearer is what of a secret is shown over HTTP, as a token: all of it, or nothing if no
+// header can carry it.
+func Bearer(secret string) string {
+	if strings.ContainsFunc(secret, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return ""
+	}
+	return secret
+}
+
 // compressions are the words of --compression.
 var compressions = map[string]millrace.Compression{"none": millrace.None, "snappy": millrace.Snappy, "deflate": millrace.Deflate}
