@@ -123,6 +123,43 @@ func TestRegistrationsOfOne(t *testing.T) {
 	}
 }
 
+// What a daemon was refused for want of room it is asked for when there may be some: it does
+// not know that by itself. Without news it is not asked again and again.
+func TestRefusedRegistrationsAreAskedForAgain(t *testing.T) {
+	d := running(t, func(s *Settings) { s.ProducerMaxTopics = 1 })
+	p := d.dial(t)
+	p.say(protocol.MagicV1 + string(protocol.AppendIdentify(nil,
+		[]byte(`{"broadcast_address":"127.0.0.1","tcp_port":1,"http_port":2,"version":"1.3.0","extended":true,"instance":"i"}`))))
+	p.reply()
+	say := func(command, want string) {
+		t.Helper()
+		p.say(command + "\n")
+		if got := p.reply(); got != want {
+			t.Errorf("%s: %q, want %q", command, got, want)
+		}
+	}
+	const full = "E_TOO_MANY REGISTER topic b: the daemon has registered 1 topics (producer-max-topics)"
+	say("REGISTER a", "OK")
+	say("UNREGISTER a", "OK") // before anything was refused
+	say("REGISTER a", "OK")
+	say("PING", "OK")
+	say("REGISTER b", full)
+	say("PING", "OK")
+	say("PING", "OK")
+	say("UNREGISTER a", "OK")
+	say("PING", "RESYNC")
+	say("REGISTER b", "OK")
+	say("PING", "OK")
+	say("REGISTER a", strings.Replace(full, "topic b", "topic a", 1))
+	say("PING", "OK")
+	if status, text := visit(t, d, "PUT", "/config/producer_max_topics", "2"); status != 200 {
+		t.Fatalf("%d %s", status, text)
+	}
+	say("PING", "RESYNC")
+	say("REGISTER a", "OK")
+	say("PING", "OK")
+}
+
 func visit(t *testing.T, d *Daemon, method, path, body string) (int, string) {
 	t.Helper()
 	req, err := http.NewRequest(method, "http://"+d.HTTPAddr().String()+path, strings.NewReader(body))

@@ -34,6 +34,9 @@ type session struct {
 	peer     *registry.Peer // nil until IDENTIFY
 	extended bool           // V1's extension is spoken
 	revived  time.Time      // when it was heard of although it had been superseded, until that is looked into
+
+	refusedBy *registry.Most // by which it was refused registrations that it has not been asked for again; nil if none
+	madeRoom  bool           // it has unregistered something since
 }
 
 // command is one of V1's. Every one has one reply, and every error ends the
@@ -251,12 +254,27 @@ func (s *session) ping([]string) ([]byte, error) {
 	}
 	var resync bool
 	s.change(func(r *registry.Registry) { resync = r.Resync(s.peer) })
-	if !resync {
+	roomy := s.mayHaveRoom()
+	if !resync && !roomy {
 		return replyOK, nil
 	}
 	s.counts.resyncs.Add(1)
-	s.log.Info("asking a daemon for all that it has, for somebody else has changed it", "node", s.peer)
+	why := "somebody else has changed it"
+	if !resync {
+		why = "there may be room for what it was refused"
+	}
+	s.log.Info("asking a daemon for all that it has", "node", s.peer, "reason", why)
 	return replyResync, nil
+}
+
+// mayHaveRoom reports, once, whether registrations that were refused may be taken now, which
+// nobody but us knows: the daemon does not say them again by itself.
+func (s *session) mayHaveRoom() bool {
+	if !s.extended || s.refusedBy == nil || !s.madeRoom && *s.refusedBy == *s.most.Load() {
+		return false
+	}
+	s.refusedBy, s.madeRoom = nil, false
+	return true
 }
 
 func (s *session) register(args []string) ([]byte, error) {
@@ -266,14 +284,15 @@ func (s *session) register(args []string) ([]byte, error) {
 	}
 	var news bool
 	var over registry.Excess
-	most := *s.most.Load()
+	most := s.most.Load()
 	s.change(func(r *registry.Registry) {
-		if over = r.Over(s.peer, a, most); over == registry.None {
+		if over = r.Over(s.peer, a, *most); over == registry.None {
 			news = r.Register(s.peer, a)
 		}
 	})
 	if over != registry.None {
-		return s.tooMany(a, most, over), nil
+		s.refusedBy = most
+		return s.tooMany(a, *most, over), nil
 	}
 	if news {
 		s.log.Debug("registered", "node", s.peer, "topic", a.Topic, "channel", a.Channel, "generation", a.Generation, "paused", a.Paused)
@@ -301,6 +320,7 @@ func (s *session) unregister(args []string) ([]byte, error) {
 	var had bool
 	s.change(func(r *registry.Registry) { had = r.Unregister(s.peer, a.Topic, a.Channel, a.Generation) })
 	if had {
+		s.madeRoom = s.refusedBy != nil
 		s.log.Debug("unregistered", "node", s.peer, "topic", a.Topic, "channel", a.Channel, "generation", a.Generation)
 	}
 	return replyOK, nil

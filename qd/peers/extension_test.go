@@ -102,6 +102,68 @@ func TestEverythingIsSaidAgain(t *testing.T) {
 	})
 }
 
+// A lookupd that takes no more stays linked, and has all that it takes; what is wrong is told
+// until it asks for the rest.
+func TestALookupdThatIsFull(t *testing.T) {
+	for _, plain := range []bool{true, false} {
+		inBubble(t, []string{"l:4160"}, func(b *bench) {
+			l := extendedLookupd(b)
+			l.extended = !plain
+			b.create("a", "x")
+			b.create("b")
+			b.create("c") // before the lookupd is there, whose channels nobody asks for in this test
+			l.web = ":0"
+			refused := "REGISTER b"
+			if !plain {
+				refused = fmt.Sprintf("REGISTER b  %d", b.find("b").Number())
+			}
+			l.full = map[string]bool{refused[len("REGISTER "):]: true}
+			full := "E_TOO_MANY " + refused + ": full"
+			b.start()
+			synctest.Wait()
+			if all := l.told(); len(all) < 4 || !slices.Contains(all, refused) {
+				t.Errorf("it was told %q", all)
+			}
+			wrong := func(want string) {
+				t.Helper()
+				time.Sleep(pingEvery)
+				synctest.Wait()
+				if got := b.link("l:4160"); !got.Linked || got.LastError != want || got.Failures != 0 {
+					t.Errorf("the link is %+v, want it to say %q", got, want)
+				}
+			}
+			wrong(full)
+			b.create("d")
+			synctest.Wait()
+			if all := l.told(); len(all) != 1 {
+				t.Errorf("then it was told %q", all)
+			}
+			wrong(full)
+			if n := b.log.count("takes no more"); n != 1 {
+				t.Errorf("it is logged %d times", n)
+			}
+			if plain {
+				return
+			}
+			l.forget()
+			time.Sleep(pingEvery)
+			wrong(full) // it was asked, and is full still
+			l.mu.Lock()
+			l.full = nil
+			l.mu.Unlock()
+			l.forget()
+			time.Sleep(pingEvery)
+			wrong("")
+			if all := l.told(); !slices.Contains(all, refused) {
+				t.Errorf("asked for all it said %q", all)
+			}
+			if n := len(b.net.dialled("l:4160")); n != 1 {
+				t.Errorf("dialled %d times", n)
+			}
+		})
+	}
+}
+
 const pingEvery = 15 * time.Second
 
 func TestStateIsTold(t *testing.T) {

@@ -39,6 +39,7 @@ type link struct {
 
 	mu     sync.Mutex // guards what follows
 	status Link
+	full   string // its reply that it takes no more registrations; empty while it takes all
 	face   string // scheme, host and port of its HTTP face; empty while it is not linked, or has none
 }
 
@@ -178,11 +179,12 @@ func (n *news) tell() (done bool, err error) {
 		return false, lost
 	}
 	if reply := n.to.takesNoMore(); reply != "" {
-		n.link.full(reply)
+		n.link.fills(reply)
 	}
 	if n.to.wantsAll() && n.pinged { // to a PING alone, or one could have us tell it without end
 		n.link.Log.Info("lookupd asks for everything again", "lookupd", n.link.address)
 		n.told, n.synced = new(roster), false
+		n.link.empties()
 	}
 	n.pinged = n.ping
 	before := n.said
@@ -226,21 +228,27 @@ func (l *link) linked(info protocol.PeerInfo) {
 	l.status.Extended, l.status.Version = info.Extended, info.Version
 }
 
-// full notes that the lookupd does not take all that we have; once a connection it is logged.
-func (l *link) full(reply string) {
+// fills notes that the lookupd does not take all that we have, until it asks for that again.
+func (l *link) fills(reply string) {
 	l.mu.Lock()
-	known := l.status.LastError != ""
-	l.status.LastError = reply
+	known := l.full != ""
+	l.full = reply
 	l.mu.Unlock()
 	if !known {
 		l.Log.Warn("lookupd takes no more of our topics and channels: consumers do not find the rest by it", "lookupd", l.address, "error", reply)
 	}
 }
 
+func (l *link) empties() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.full = ""
+}
+
 func (l *link) unlinked() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.face = ""
+	l.face, l.full = "", ""
 	l.status.Linked, l.status.Since, l.status.Topics = false, time.Now(), 0
 }
 

@@ -124,6 +124,7 @@ type lookupd struct {
 	forgot bool          // it wants to be told everything again
 	hold   chan struct{} // if not nil, replies wait until it is closed
 	says   func(command string) string
+	full   map[string]bool // what it has no room for, as it is said in REGISTER
 }
 
 func newLookupd(web string) *lookupd {
@@ -161,6 +162,9 @@ func (l *lookupd) converse(conn net.Conn) error {
 		l.hear(conn, line)
 		l.mu.Lock()
 		hold, says := l.hold, l.says
+		if what, is := strings.CutPrefix(line, "REGISTER "); is && l.full[what] {
+			reply = "E_TOO_MANY " + line + ": full"
+		}
 		l.mu.Unlock()
 		if says != nil {
 			reply = says(line)
@@ -173,7 +177,7 @@ func (l *lookupd) converse(conn net.Conn) error {
 		if _, err := conn.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(reply))), reply...)); err != nil {
 			return err
 		}
-		if strings.HasPrefix(reply, "E_") {
+		if strings.HasPrefix(reply, "E_") && !strings.HasPrefix(reply, protocol.ETooMany) {
 			return nil
 		}
 	}

@@ -10,6 +10,7 @@
 package peers
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"log/slog"
@@ -150,6 +151,7 @@ func (p *Peers) Links() []Link {
 		if l := p.links[address]; l != nil {
 			l.mu.Lock()
 			s = l.status
+			s.LastError = cmp.Or(s.LastError, l.full)
 			l.mu.Unlock()
 		}
 		s.Awaited = awaited[address]
