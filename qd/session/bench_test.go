@@ -108,6 +108,17 @@ func (w *bench) singly() *bench {
 	return w
 }
 
+// inTurn has each message go to another topic than the one before; every other one is
+// consumed.
+func (w *bench) inTurn() *bench {
+	w.batch = w.batch[:0]
+	for _, body := range numbered(benchBatch, benchBody) {
+		w.batch = append(append(w.batch, pub("t", body)...), pub("u", body)...)
+	}
+	w.oks = make([]byte, 2*benchBatch*len(w.oks))
+	return w
+}
+
 // BenchmarkBatch is a batch in, its messages out and their FINs in, over
 // loopback. Its allocations are those of the daemon, and must be none for a
 // message.
@@ -130,11 +141,15 @@ func BenchmarkRights(b *testing.B) {
 }
 
 // TestAllocations holds the daemon to far less than one allocation for a
-// message.
+// message, also if each goes to another topic than the one before.
 func TestAllocations(t *testing.T) {
-	w := newBench(t, plainly(t, limits()))
-	w.settle()
-	if n := testing.AllocsPerRun(100, w.once); n > benchBatch/20 {
-		t.Errorf("%.0f allocations for %d messages", n, benchBatch)
+	for name, w := range map[string]*bench{
+		"batches": newBench(t, plainly(t, limits())),
+		"topics":  newBench(t, plainly(t, limits())).inTurn(),
+	} {
+		w.settle()
+		if n := testing.AllocsPerRun(100, w.once); n > benchBatch/20 {
+			t.Errorf("%s: %.0f allocations for %d messages", name, n, benchBatch)
+		}
 	}
 }

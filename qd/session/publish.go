@@ -228,9 +228,12 @@ func (s *session) storeAll(ctx context.Context) error {
 func (s *session) store(ctx context.Context, publish func(*broker.Topic) error) error {
 	for {
 		if s.topic == nil || s.topic.Name() != s.pubs.topic {
-			t, err := s.server.Limits.Topic(s.called(), s.pubs.topic, func() (*broker.Topic, error) {
-				return s.server.broker.TopicToPublish(ctx, s.pubs.topic, len(s.pubs.later) > 0)
-			})
+			t, err := s.server.broker.Find(s.pubs.topic)
+			if err != nil { // who creates it is of interest
+				t, err = s.server.Limits.Topic(s.called(), s.pubs.topic, func() (*broker.Topic, error) {
+					return s.server.broker.TopicToPublish(ctx, s.pubs.topic, len(s.pubs.later) > 0)
+				})
+			}
 			if err != nil {
 				return err
 			}
