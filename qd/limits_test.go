@@ -27,6 +27,11 @@ func over(t *testing.T, d *qd.Daemon, method, path, body string) said {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return send(t, req)
+}
+
+func send(t *testing.T, req *http.Request) said {
+	t.Helper()
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	r, err := client.Do(req)
 	if err != nil {
@@ -69,6 +74,80 @@ func TestRateOverHTTP(t *testing.T) {
 	}
 	if n := refusals(t, d)["topic_bytes"]; n < 3 {
 		t.Errorf("%d refusals are counted", n)
+	}
+}
+
+// overAs is a POST with a token; who is nobody has none.
+func overAs(t *testing.T, d *qd.Daemon, who, path, body string) said {
+	t.Helper()
+	req, err := http.NewRequest("POST", "http://"+d.HTTPAddr().String()+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if who != "" {
+		req.Header.Set("Authorization", "Bearer "+who)
+	}
+	return send(t, req)
+}
+
+// publishAs publishes over TCP with a token, and returns all that is answered.
+func publishAs(t *testing.T, d *qd.Daemon, who, topic string) string {
+	t.Helper()
+	conn, err := net.Dial("tcp", d.TCPAddr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
+	_, _ = fmt.Fprintf(conn, "  V2AUTH\n\x00\x00\x00%c%sPUB %s\n\x00\x00\x00\x01x", len(who), who, topic)
+	_ = conn.(*net.TCPConn).CloseWrite()
+	text, _ := io.ReadAll(conn)
+	return string(text)
+}
+
+// Who has proved who he is has one account however he comes, and none with others from there.
+func TestNamedClient(t *testing.T) {
+	s := settings(t)
+	s.AccessFile = rules(t, "[[rule]]\nwho = [\"billing\", \"ops\", \"anyone\"]\nrights = [\"publish\"]\n", "billing", "ops")
+	s.ClientMaxPublishMessages = 1
+	d, stop := start(t, s)
+	defer stop()
+	if got := overAs(t, d, "billing", "/mpub?topic=b", strings.Repeat("x\n", 1000)); got.status != 200 {
+		t.Fatalf("%+v", got)
+	}
+	const early = `RATE_LIMITED: client "billing" may publish 1 messages a second; again in `
+	if got := overAs(t, d, "billing", "/pub?topic=b", "x"); got.status != 429 || !strings.Contains(got.body, strings.ReplaceAll(early, `"`, `\"`)) {
+		t.Errorf("over HTTP: %+v", got)
+	}
+	if got := publishAs(t, d, "billing", "b"); !strings.Contains(got, early) {
+		t.Errorf("over TCP: %q", got)
+	}
+	for _, who := range []string{"ops", ""} {
+		if got := overAs(t, d, who, "/pub?topic=b", "x"); got.status != 200 {
+			t.Errorf("%q: %+v", who, got)
+		}
+	}
+}
+
+// Likewise with what he creates.
+func TestNamedCreator(t *testing.T) {
+	s := settings(t)
+	s.AccessFile = rules(t, "[[rule]]\nwho = [\"billing\", \"ops\"]\nrights = [\"publish\"]\n", "billing", "ops")
+	s.ClientMaxTopics = 1
+	d, stop := start(t, s)
+	defer stop()
+	const most = `TOO_MANY_TOPICS: client "billing" has created 1 topics, as many as it may (client-max-topics)`
+	if got := publishAs(t, d, "billing", "a"); !strings.HasSuffix(got, "OK") {
+		t.Errorf("the first: %q", got)
+	}
+	if got := overAs(t, d, "billing", "/pub?topic=b", "x"); got.status != 429 || got.body != fmt.Sprintf(`{"message":%q}`, most) {
+		t.Errorf("over HTTP: %+v", got)
+	}
+	if got := publishAs(t, d, "billing", "b"); !strings.Contains(got, "E_PUB_FAILED PUB failed "+most) {
+		t.Errorf("over TCP: %q", got)
+	}
+	if got := overAs(t, d, "ops", "/pub?topic=b", "x"); got.status != 200 {
+		t.Errorf("another client: %+v", got)
 	}
 }
 
