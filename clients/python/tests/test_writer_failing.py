@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import ssl
 import threading
+import time
 from typing import Any
 from unittest import mock
 
@@ -139,6 +140,44 @@ class Both:
                 for n in range(5):
                     writer.publish("t", b"%d" % n)
                 self.assertEqual(len(good.stored), 5)
+
+        def test_too_early_is_published_when_the_daemon_has_said(self) -> None:
+            until = 0.0
+            refused: list[Command] = []
+
+            def answer(command: Command) -> bytes:
+                left = until - time.monotonic()
+                if left <= 0:
+                    return OK
+                refused.append(command)
+                verb = command.line.split()[0]
+                return refusal(
+                    f"E_{verb}_FAILED {verb} failed RATE_LIMITED: topic t takes 10 messages a second; again in {left:.6f}s"
+                )
+
+            daemon = self.daemon(answer, millrace={"whole_batches": True})
+            writer = self.writer(daemon)
+            for n, publish in enumerate((
+                lambda body: writer.publish("t", body),
+                lambda body: writer.publish_many("t", [body]),
+                lambda body: writer.publish_deferred("t", 0.001, body),
+            )):  # fmt: skip
+                refused.clear()
+                publish(b"before %d" % n)
+                # A guess of our own would be over long before, or be made many times.
+                until = time.monotonic() + 0.8
+                publish(b"early %d" % n)
+                self.assertGreaterEqual(time.monotonic(), until)
+                self.assertEqual(len(refused), 1)
+            self.assertEqual(daemon.stored, [b"%s %d" % (when, n) for n in range(3) for when in (b"before", b"early")])
+
+        def test_one_that_has_room_takes_what_another_does_not(self) -> None:
+            text = "E_PUB_FAILED PUB failed RATE_LIMITED: client 10.0.0.1 may publish 10 bytes a second; again in 16m40s"
+            full, roomy = self.daemon(lambda c: refusal(text)), self.daemon()
+            writer = self.writer(full, roomy)
+            for n in range(5):
+                writer.publish("t", b"%d" % n)
+            self.assertEqual(len(roomy.stored), 5)
 
         def test_a_batch_that_failed_is_uncertain_on_nsqd_alone(self) -> None:
             def answer(command: Command) -> bytes:
