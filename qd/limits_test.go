@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/millrace-mq/millrace/qd"
+	"github.com/millrace-mq/millrace/qd/broker"
 )
 
 // said is an answer over HTTP.
@@ -74,6 +75,53 @@ func TestRateOverHTTP(t *testing.T) {
 	}
 	if n := refusals(t, d)["topic_bytes"]; n < 3 {
 		t.Errorf("%d refusals are counted", n)
+	}
+}
+
+// Copies are publishes like others: who may not publish faster, nor create more topics, cannot
+// do so by copying. What is copied before it is too early is told, and where it goes on.
+func TestCopiesAreLimited(t *testing.T) {
+	s := settings(t)
+	s.Durability = broker.Memory
+	d, stop := start(t, s)
+	defer stop()
+	for _, path := range []string{"/topic/create?topic=from", "/channel/create?topic=from&channel=c"} {
+		if got := over(t, d, "POST", path, ""); got.status != 200 {
+			t.Fatalf("%s: %+v", path, got)
+		}
+	}
+	over(t, d, "POST", "/mpub?topic=from", strings.Repeat("x\n", 2500))
+	for key, value := range map[string]string{"max_publish_messages_per_second": "10", "client_max_topics": "1"} {
+		if got := over(t, d, "PUT", "/config/"+key, value); got.status != 200 {
+			t.Fatalf("%+v", got)
+		}
+	}
+	const all = "/message/copy?topic=from&channel=c&all=true&state=ready&to="
+	var done struct {
+		Count int
+		More  bool
+		Next  string
+	}
+	got := over(t, d, "POST", all+"to", "")
+	if err := json.Unmarshal([]byte(got.body), &done); err != nil || got.status != 200 || done.Count != 1000 || !done.More || done.Next == "" {
+		t.Fatalf("%+v", got)
+	}
+	got = over(t, d, "POST", all+"to&after="+done.Next, "")
+	if got.status != 429 || got.retry == "" || !strings.Contains(got.body, "RATE_LIMITED: topic to takes 10 messages a second") {
+		t.Errorf("at once: %+v", got)
+	}
+	got = over(t, d, "POST", all+"other", "")
+	if got.status != 429 || !strings.Contains(got.body, "TOO_MANY_TOPICS") {
+		t.Errorf("to a topic too many: %+v", got)
+	}
+	if stats := over(t, d, "GET", "/stats?format=json", "").body; strings.Contains(stats, `"other"`) || !strings.Contains(stats, `"message_count":1000,`) {
+		t.Errorf("there is %s", stats)
+	}
+	if got := over(t, d, "PUT", "/config/max_publish_messages_per_second", "0"); got.status != 200 {
+		t.Fatalf("%+v", got)
+	}
+	if got := over(t, d, "POST", all+"to&after="+done.Next, ""); got.status != 200 || !strings.Contains(got.body, `"count":1500`) {
+		t.Errorf("without limit: %+v", got)
 	}
 }
 

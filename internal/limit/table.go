@@ -1,6 +1,9 @@
 package limit
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // Rates are those of one publisher, or of one topic.
 type Rates struct{ Bytes, Messages Rate }
@@ -58,7 +61,7 @@ func (t *Table) Of(now int64, name string) *Debts {
 		return &t.shared
 	}
 	d := new(Debts)
-	t.of[name] = d
+	t.of[strings.Clone(name)] = d // which may be a few bytes of a long request
 	return d
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/millrace-mq/millrace/internal/httpapi"
 	"github.com/millrace-mq/millrace/protocol"
 	"github.com/millrace-mq/millrace/qd/broker"
+	"github.com/millrace-mq/millrace/qd/limits"
 	"github.com/millrace-mq/millrace/qd/queue"
 )
 
@@ -66,8 +67,14 @@ func (a *api) transfer(r *http.Request, q url.Values, move bool) (any, error) {
 		return nil, err
 	}
 	defer func() { <-a.copying }()
+	if !move { // that is for operators; to copy takes no more than the right to publish
+		c.Admit = func(bodies [][]byte) error { return a.admitCopies(r, c.To, bodies) }
+	}
 	done, err := t.Copy(r.Context(), c)
 	httpapi.Count(r, done.Count)
+	if _, early := errors.AsType[*limits.RateError](err); early && done.Count > 0 {
+		err = nil // there is more, and when it may come the next request is told
+	}
 	if err != nil {
 		return nil, a.brokenOff(done, move, err)
 	}
@@ -76,6 +83,15 @@ func (a *api) transfer(r *http.Request, q url.Values, move bool) (any, error) {
 		answer.Next = formatID(done.Last)
 	}
 	return answer, nil
+}
+
+// admitCopies asks whether copies may be published, which limits take for any others.
+func (a *api) admitCopies(r *http.Request, to string, bodies [][]byte) error {
+	if err := a.admit(r, to, bodies); err != nil {
+		return err
+	}
+	_, err := a.topicToPublish(r, to, false)
+	return err
 }
 
 func copyArguments(q url.Values, move bool) (topic string, c broker.Copying, err error) {

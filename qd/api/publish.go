@@ -102,10 +102,8 @@ func binary(q httpapi.Arguments) bool {
 
 // store publishes bodies, of which there is one if delay is not 0.
 func (a *api) store(r *http.Request, topic string, bodies [][]byte, delay time.Duration) (any, error) {
-	if a.Limits.Publishing() {
-		if err := a.Limits.Admit(r.Context(), topic, a.called(r), limits.LoadOf(bodies)); err != nil {
-			return nil, refusal(err)
-		}
+	if err := a.admit(r, topic, bodies); err != nil {
+		return nil, refusal(err)
 	}
 	err := a.tryStore(r, topic, bodies, delay)
 	for errors.Is(err, broker.ErrGone) { // deleted meanwhile: its successor takes them
@@ -115,6 +113,14 @@ func (a *api) store(r *http.Request, topic string, bodies [][]byte, delay time.D
 		return "OK", nil
 	}
 	return nil, a.publishRefusal(err)
+}
+
+// admit asks the limits whether bodies may be published now.
+func (a *api) admit(r *http.Request, topic string, bodies [][]byte) error {
+	if !a.Limits.Publishing() {
+		return nil
+	}
+	return a.Limits.Admit(r.Context(), topic, a.called(r), limits.LoadOf(bodies))
 }
 
 // called is what the limits know the client by: what the policy calls it or, if that does not
@@ -133,13 +139,18 @@ func (a *api) publishRefusal(err error) error {
 	return err
 }
 
-func (a *api) tryStore(r *http.Request, topic string, bodies [][]byte, delay time.Duration) error {
-	t, err := a.Broker.Find(topic)
-	if err != nil { // who creates it is of interest
-		t, err = a.Limits.Topic(a.called(r), topic, func() (*broker.Topic, error) {
-			return a.Broker.TopicToPublish(audit.ByRequest(r, a.Policy), topic, delay > 0)
-		})
+// topicToPublish is Broker.TopicToPublish for who sends a request.
+func (a *api) topicToPublish(r *http.Request, topic string, deferred bool) (*broker.Topic, error) {
+	if t, err := a.Broker.Find(topic); err == nil {
+		return t, nil
 	}
+	return a.Limits.Topic(a.called(r), topic, func() (*broker.Topic, error) {
+		return a.Broker.TopicToPublish(audit.ByRequest(r, a.Policy), topic, deferred)
+	})
+}
+
+func (a *api) tryStore(r *http.Request, topic string, bodies [][]byte, delay time.Duration) error {
+	t, err := a.topicToPublish(r, topic, delay > 0)
 	if err != nil {
 		return err
 	}

@@ -29,6 +29,9 @@ type Copying struct {
 	After  uint64
 	Limit  int
 	Within time.Duration
+	// Admit, if not nil, is asked about bodies before they are published. Its error ends
+	// the copying before them. No lock is held.
+	Admit func(bodies [][]byte) error
 }
 
 // Copied is how far a Copy has come, with an error or without.
@@ -204,6 +207,11 @@ func (k *copier) put(s Seen) {
 
 // publish publishes what has been taken and, if it is moved, drops it here.
 func (k *copier) publish() error {
+	if len(k.bodies) > 0 && k.Admit != nil {
+		if err := k.Admit(k.bodies); err != nil {
+			return err
+		}
+	}
 	if len(k.bodies) > 0 {
 		if err := k.from.broker.publishTo(k.ctx, k.To, k.bodies); err != nil {
 			return err
