@@ -20,9 +20,13 @@ stat -c '%n %U:%G %a' /etc/millrace /etc/millrace/qd.toml /usr/bin/qd
 unit=/usr/lib/systemd/system/millrace-qd.service
 set -- $(sed -n 's/^ExecStart=//p' $unit)
 user=$(sed -n 's/^User=//p' $unit)
-install -d -o "$user" -g "$user" -m 700 /var/lib/millrace # systemd's StateDirectory
+# systemd's StateDirectory and LogsDirectory, and those of daemons with a user for a while.
+install -d -o "$user" -g "$user" -m 700 /var/lib/millrace /var/log/millrace
+mkdir /var/lib/millrace-admin /var/log/millrace-lookupd
 "$@" --version
-for daemon in qd lookupd admin; do grep -q "millrace-$daemon" /usr/lib/systemd/system/millrace-$daemon.service; done
+for daemon in qd lookupd admin; do
+	$(sed -n 's/^ExecStart=//p' /usr/lib/systemd/system/millrace-$daemon.service) --check-config
+done
 cd /var/lib/millrace
 setpriv --reuid="$user" --regid="$user" --init-groups --no-new-privs --bounding-set=-all "$@" --tcp-address=/tmp/qd.sock --http-address=/tmp/qd-http.sock &
 qd=$!
@@ -31,6 +35,11 @@ curl -sS --unix-socket /tmp/qd-http.sock -d 'kept' 'http://qd/pub?topic=t'; echo
 kill -INT $qd
 wait $qd
 ls /var/lib/millrace
+grep '"topic":"t"' /var/log/millrace/qd.jsonl
+# What its owner has changed in the settings an upgrade keeps.
+echo '# mine' >>/etc/millrace/qd.toml
+dpkg --no-triggers -i /tmp/millrace.deb
+grep -qx '# mine' /etc/millrace/qd.toml
 dpkg --no-triggers --purge millrace
 [ ! -e /usr/bin/qd ] && [ ! -e /etc/millrace/qd.toml ] && [ -n "$(ls /var/lib/millrace)" ] && getent passwd millrace
 echo 'all is as it should be'
