@@ -233,10 +233,11 @@ func containers(t *testing.T) (all [][]string) {
 	for _, s := range compose[0].Services {
 		all = append(all, s.Command)
 	}
-	for _, values := range []string{`{}`, `{"admin":{"usersSecret":"users"},"serviceMonitor":{"enabled":true}}`} {
+	guarded := `{"access":{"secret":"access"},"tls":{"secret":"tls","required":true}}`
+	for _, values := range []string{`{}`, guarded, `{"admin":{"usersSecret":"users"},"serviceMonitor":{"enabled":true}}`} {
 		all = append(all, objects(t, command(t, nil, chart, root+"/deploy/helm/millrace", values))...)
 	}
-	for _, wrong := range []string{`{"qd":{"replicas":0}}`, `{"qd":{"replica":3}}`} {
+	for _, wrong := range []string{`{"qd":{"replicas":0}}`, `{"qd":{"replica":3}}`, `{"image":{"digest":"latest"}}`} {
 		if out, err := exec.Command(chart, root+"/deploy/helm/millrace", wrong).CombinedOutput(); err == nil {
 			t.Errorf("the chart takes %s: %s", wrong, out)
 		}
@@ -252,7 +253,9 @@ func objects(t *testing.T, text string) (all [][]string) {
 		Metadata struct{ Name string }
 		Data     map[string]string
 		Spec     struct {
-			MaxUnavailable int
+			Endpoints []struct {
+				Relabelings []struct{ TargetLabel, Replacement string }
+			}
 			Template       struct {
 				Spec struct {
 					TerminationGracePeriodSeconds int
@@ -262,9 +265,15 @@ func objects(t *testing.T, text string) (all [][]string) {
 		}
 	}
 	decode(t, text, &found)
+	alerts := read(t, root+"/deploy/prometheus/alerts.yml")
 	kinds := map[string]int{}
 	for _, o := range found {
 		kinds[o.Kind]++
+		for _, e := range o.Spec.Endpoints {
+			if r := e.Relabelings; len(r) != 1 || r[0].TargetLabel != "job" || !strings.Contains(alerts, `job="`+r[0].Replacement+`"`) {
+				t.Errorf("figures of %s get the labels %v: no alert goes by them", o.Metadata.Name, r)
+			}
+		}
 		for _, c := range o.Spec.Template.Spec.Containers {
 			all = append(all, slices.Concat(c.Command, c.Args))
 		}

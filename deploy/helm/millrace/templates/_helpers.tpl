@@ -16,7 +16,7 @@ labels:
 {{- end }}
 
 {{- define "millrace.image" -}}
-image: "{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}"
+image: "{{ .Values.image.repository }}{{ if .Values.image.digest }}@{{ .Values.image.digest }}{{ else }}:{{ .Values.image.tag | default .Chart.AppVersion }}{{ end }}"
 imagePullPolicy: {{ .Values.image.pullPolicy }}
 securityContext:
   allowPrivilegeEscalation: false
@@ -57,5 +57,46 @@ topologySpreadConstraints:
 {{- $name := include "millrace.name" .root }}
 {{- range $i := until (int .root.Values.lookupd.replicas) }}
 - --{{ $.flag }}={{ $name }}-lookupd-{{ $i }}.{{ $name }}-lookupd:{{ $.port }}
+{{- end }}
+{{- end }}
+
+{{- /* What a daemon is told of rules and of its certificate; https is its port. */}}
+{{- define "millrace.guarded" -}}
+{{- if .root.Values.access.secret }}
+- --access-file=/etc/access/access.toml
+{{- end }}
+{{- if .root.Values.tls.secret }}
+- --tls-cert=/etc/tls/tls.crt
+- --tls-key=/etc/tls/tls.key
+- --https-address=0.0.0.0:{{ .https }}
+{{- if .root.Values.tls.required }}
+- --tls-required=tcp-https
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "millrace.guardedMounts" -}}
+{{- if .Values.access.secret }}
+- { name: access, mountPath: /etc/access, readOnly: true }
+{{- end }}
+{{- if .Values.tls.secret }}
+- { name: tls, mountPath: /etc/tls, readOnly: true }
+{{- end }}
+{{- end }}
+
+{{- /* files are those of the access Secret that it needs, for each has its own token. */}}
+{{- define "millrace.guardedVolumes" -}}
+{{- if .root.Values.access.secret }}
+- name: access
+  secret:
+    secretName: {{ .root.Values.access.secret }}
+    defaultMode: 0440
+    items:
+      {{- range .files }}
+      - { key: {{ . }}, path: {{ . }} }
+      {{- end }}
+{{- end }}
+{{- if .root.Values.tls.secret }}
+- { name: tls, secret: { secretName: {{ .root.Values.tls.secret }}, defaultMode: 0440 } }
 {{- end }}
 {{- end }}
