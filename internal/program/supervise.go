@@ -40,8 +40,8 @@ func RunSupervised(ctx, term context.Context, d Supervised) error {
 	return manager{tell: notify}.run(ctx, term, d)
 }
 
-// TellingOfReload is reload, of which the service manager is told when it begins and ends:
-// "systemctl reload" returns only then.
+// TellingOfReload is reload, of which the service manager is told when it begins and ends.
+// "systemctl reload" waits for the end if the unit has Type=notify-reload (systemd 253).
 func TellingOfReload(reload func()) func() {
 	return manager{tell: notify}.reloading(reload)
 }

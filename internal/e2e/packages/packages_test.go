@@ -256,7 +256,7 @@ func objects(t *testing.T, text string) (all [][]string) {
 			Endpoints []struct {
 				Relabelings []struct{ TargetLabel, Replacement string }
 			}
-			Template       struct {
+			Template struct {
 				Spec struct {
 					TerminationGracePeriodSeconds int
 					Containers                    []struct{ Command, Args []string }
