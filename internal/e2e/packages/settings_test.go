@@ -1,6 +1,7 @@
 package packages
 
 import (
+	"context"
 	"net"
 	"net/http"
 	"os"
@@ -54,7 +55,9 @@ func TestAuditLogIsRotated(t *testing.T) {
 	defer func() { _ = cmd.Process.Kill() }()
 	qd := &http.Client{Timeout: patience, Transport: &http.Transport{
 		DisableKeepAlives: true,
-		Dial:              func(string, string) (net.Conn, error) { return net.Dial("unix", sock) },
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", sock)
+		},
 	}}
 	create := func(topic string) {
 		t.Helper()
