@@ -234,6 +234,7 @@ python: interpreter
 # Tools and programs are compiled once; docker, helm's and systemd's programs may be missing,
 # which only CI (CI=true) takes for a failure.
 packages: build
+	@command -v logrotate >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get install -y logrotate >/dev/null 2>&1; } || true
 	@echo 'making and installing packages; checking units, image, compose file and chart'
 	@out=$$(MILLRACE_PROGRAMS="$(CURDIR)/build" go test -count=1 -v ./internal/e2e/packages 2>&1) || { printf '%s\n' "$$out"; exit 1; }; \
 	printf '%s\n' "$$out" | grep -o 'skipped: .*' | sort -u || true
