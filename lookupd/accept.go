@@ -118,6 +118,7 @@ func (p *peerServer) letIn(conn net.Conn) error {
 // inV1 is what a daemon is told that was not let in.
 func inV1(why error) []byte {
 	text := protocol.Errorf(protocol.EInvalid, "%s", why).Error()
+	// #nosec G115 -- a line that we say
 	return append(binary.BigEndian.AppendUint32(nil, uint32(len(text))), text...)
 }
 

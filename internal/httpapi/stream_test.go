@@ -280,8 +280,12 @@ func (p *policy) Allow(_ context.Context, who access.Who, action access.Action, 
 func TestThePolicyIsAsked(t *testing.T) {
 	p := &policy{refuse: "t"}
 	r := NewRouter(p, slog.New(slog.DiscardHandler))
+	r.Scope(OfTopic, "/pub")
+	r.Scope(OfChannel, "/channel")
 	r.Plain("GET", "/ping", access.Free, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("OK")) })
-	r.OnRaw("POST", "/pub", access.Publish, func(*http.Request) (any, error) { return "OK", nil })
+	for _, path := range []string{"/pub", "/channel", "/daemon"} {
+		r.OnRaw("POST", path, access.Publish, func(*http.Request) (any, error) { return "OK", nil })
+	}
 	get := func(method, path, want string, status int, asked string) {
 		t.Helper()
 		p.asked = nil
@@ -296,7 +300,10 @@ func TestThePolicyIsAsked(t *testing.T) {
 	get("GET", "/ping", "OK", 200, "")
 	get("GET", "/nowhere?topic=t", `{"message":"NOT_FOUND"}`, 404, "")
 	get("POST", "/pub?topic=u", "OK", 200, `publish "u" ""`)
-	get("POST", "/pub?topic=%74&topic=u&channel=c", `{"message":"FORBIDDEN: ask the owner of \"t\""}`, 403, `publish "t" "c"`)
+	get("POST", "/pub?topic=u&channel=c", "OK", 200, `publish "u" ""`)
+	get("POST", "/channel?topic=u&channel=c", "OK", 200, `publish "u" "c"`)
+	get("POST", "/daemon?topic=t&channel=c", "OK", 200, `publish "" ""`)
+	get("POST", "/channel?topic=%74&topic=u&channel=c", `{"message":"FORBIDDEN: ask the owner of \"t\""}`, 403, `publish "t" "c"`)
 	get("POST", "/pub?topic=t;", `{"message":"INVALID_REQUEST"}`, 400, "")
 	if want := (access.Who{Remote: "192.0.2.1:1234", Secret: "abc"}); p.who != want {
 		t.Errorf("asked about %+v", p.who)

@@ -32,7 +32,7 @@ func (b Bucket) Wait(now int64) time.Duration { return time.Duration(max(0, int6
 // Full reports whether the bucket is as if nothing had ever been taken.
 func (b Bucket) Full(now int64) bool { return int64(b) <= now-int64(Burst) }
 
-// Take takes n, whether the bucket owes or not.
+// Take takes n, which is not negative, whether the bucket owes or not.
 func (b *Bucket) Take(now int64, r Rate, n int64) {
 	if r <= 0 {
 		return
@@ -43,12 +43,15 @@ func (b *Bucket) Take(now int64, r Rate, n int64) {
 
 // took is how long n take at a rate, in nanoseconds, no less than one.
 func took(r Rate, n int64) int64 {
-	high, low := bits.Mul64(uint64(n), uint64(time.Second))
-	low, carry := bits.Add64(low, uint64(r)-1, 0)
+	// #nosec G115 -- n is a count of bytes or messages, never negative, and r is above 0: see Take
+	load, rate := uint64(n), uint64(r)
+	high, low := bits.Mul64(load, uint64(time.Second))
+	low, carry := bits.Add64(low, rate-1, 0)
 	high += carry
-	if high >= uint64(r) {
+	if high >= rate {
 		return math.MaxInt64
 	}
-	t, _ := bits.Div64(high, low, uint64(r))
+	t, _ := bits.Div64(high, low, rate)
+	// #nosec G115 -- at most MaxInt64
 	return int64(min(t, math.MaxInt64))
 }

@@ -19,6 +19,7 @@ func Page(t *testing.T, file, name string, live []string, declare func(*flag.Fla
 	declare(fs)
 	// What is found out of the machine is not in a document.
 	table := regexp.MustCompile("(?m)^(\\| `mem_limit` .*? \\| )`\\d+`").ReplaceAllString(program.SettingsTable(fs, live), "${1}")
+	// #nosec G304 -- a page of the repository, named by a test
 	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
@@ -35,6 +36,7 @@ func Page(t *testing.T, file, name string, live []string, declare func(*flag.Fla
 	if !rewrite {
 		t.Fatalf("%s does not say what %s can be told: run the test with REWRITE=1", file, name)
 	}
+	// #nosec G306 G703 -- a page of the repository, named by a test: everybody may read it
 	if err := os.WriteFile(file, []byte(before+begin+table+end+after), 0o644); err != nil {
 		t.Fatal(err)
 	}
