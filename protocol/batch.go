@@ -1,5 +1,3 @@
-// #nosec G115 -- the protocol's sizes and types are signed; what is negative is refused; what is written is bounded by max-body-size.
-
 package protocol
 
 import "encoding/binary"
@@ -20,6 +18,7 @@ func CheckBatch(batch []byte, maxMessage, maxBody int) (count, bytes int, err *E
 	if len(batch) < 4 {
 		return 0, 0, Errorf(EBadBody, "MPUB failed to read message count")
 	}
+	// #nosec G115 -- signed in the protocol; below 1 is refused
 	n := int32(binary.BigEndian.Uint32(batch))
 	if n <= 0 || int(n) > MaxBatchCount(maxBody) {
 		return 0, 0, Errorf(EBadBody, "MPUB invalid message count %d", n)
@@ -29,6 +28,7 @@ func CheckBatch(batch []byte, maxMessage, maxBody int) (count, bytes int, err *E
 		if len(rest) < 4 {
 			return 0, 0, Errorf(EBadMessage, "MPUB failed to read message(%d) body size", i)
 		}
+		// #nosec G115 -- signed in the protocol; below 1 is refused
 		size := int(int32(binary.BigEndian.Uint32(rest)))
 		switch {
 		case size <= 0:
@@ -55,8 +55,10 @@ func Next(messages []byte) (body, rest []byte) {
 
 // AppendBatch appends bodies as a batch.
 func AppendBatch(dst []byte, bodies [][]byte) []byte {
+	// #nosec G115 -- a batch is bounded by max-body-size
 	dst = binary.BigEndian.AppendUint32(dst, uint32(len(bodies)))
 	for _, b := range bodies {
+		// #nosec G115 -- a batch is bounded by max-body-size
 		dst = binary.BigEndian.AppendUint32(dst, uint32(len(b)))
 		dst = append(dst, b...)
 	}

@@ -1,5 +1,3 @@
-// #nosec G115 -- sizes and types are signed in the protocol, and bounded by max-msg-size; what is negative is refused. Times are the same 64 bits.
-
 package protocol
 
 import (
@@ -55,7 +53,9 @@ const (
 
 // AppendFrame appends a frame: its size (4 + len(data)), its type, and data.
 func AppendFrame[T string | []byte](dst []byte, t FrameType, data T) []byte {
+	// #nosec G115 -- a frame is far below 2 GiB: its maker bounds it
 	dst = binary.BigEndian.AppendUint32(dst, uint32(4+len(data)))
+	// #nosec G115 -- signed in the protocol: the same 32 bits
 	dst = binary.BigEndian.AppendUint32(dst, uint32(t))
 	return append(dst, data...)
 }
@@ -66,7 +66,9 @@ func AppendFrame[T string | []byte](dst []byte, t FrameType, data T) []byte {
 func PutMessageHeader(dst []byte, timestamp int64, attempts uint16, id uint64, bodyLen int) {
 	_ = dst[MessageOverhead-1]
 	// Size and type leave in one store: the type is the low half.
+	// #nosec G115 -- a body is bounded by max-msg-size
 	binary.BigEndian.PutUint64(dst, uint64(4+MessageHeaderSize+bodyLen)<<32|uint64(FrameMessage))
+	// #nosec G115 -- a time, the same 64 bits
 	binary.BigEndian.PutUint64(dst[TimestampOffset:], uint64(timestamp))
 	binary.BigEndian.PutUint16(dst[AttemptsOffset:], attempts)
 	PutID(dst[IDOffset:], id)
@@ -96,6 +98,7 @@ func ParseMessage(data []byte) (m Message, err error) {
 	if len(data) < MessageHeaderSize {
 		return m, ErrShortMessage
 	}
+	// #nosec G115 -- a time, the same 64 bits
 	m.Timestamp = int64(binary.BigEndian.Uint64(data))
 	m.Attempts = binary.BigEndian.Uint16(data[8:])
 	copy(m.ID[:], data[10:])
@@ -118,7 +121,9 @@ func ReadFrame(r io.Reader, buf []byte, limit int) (t FrameType, data []byte, er
 	if _, err := io.ReadFull(r, header); err != nil {
 		return 0, nil, err
 	}
+	// #nosec G115 -- signed in the protocol; below 4 is refused
 	size := int32(binary.BigEndian.Uint32(header))
+	// #nosec G115 -- the same 32 bits: a type that is none is its reader's to refuse
 	t = FrameType(binary.BigEndian.Uint32(header[4:]))
 	if size < 4 || int(size) > limit {
 		return 0, nil, fmt.Errorf("%w: %d not in 4-%d", ErrFrameSize, size, limit)

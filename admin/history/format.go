@@ -1,5 +1,3 @@
-// #nosec G115 -- lengths of blocks that are in memory; what is read is held against the most there may be.
-
 package history
 
 import (
@@ -65,6 +63,7 @@ func (b *blockWriter) room(kind byte, n int) {
 func (b *blockWriter) flush(kind byte) {
 	if len(b.buf) > blockHead && b.err == nil {
 		b.buf[0] = kind
+		// #nosec G115 -- a block is flushed long before 4 GiB
 		binary.LittleEndian.PutUint32(b.buf[1:], uint32(len(b.buf)-blockHead))
 		binary.LittleEndian.PutUint32(b.buf[5:], blockSum(b.buf))
 		_, b.err = b.w.Write(b.buf)
@@ -77,6 +76,7 @@ func blockSum(block []byte) uint32 {
 	return crc32.Update(crc32.Checksum(block[:5], castagnoli), castagnoli, block[blockHead:])
 }
 
+// #nosec G115 -- counts and lengths, never negative
 func (b *blockWriter) number(n int)     { b.buf = binary.AppendUvarint(b.buf, uint64(n)) }
 func (b *blockWriter) time(t int64)     { b.buf = binary.AppendVarint(b.buf, t) }
 func (b *blockWriter) text(text string) { b.number(len(text)); b.buf = append(b.buf, text...) }
@@ -126,11 +126,13 @@ func (b *blockReader) full(into []byte) error {
 
 func (b *blockReader) number(most int) int {
 	v, n := binary.Uvarint(b.payload)
+	// #nosec G115 -- a bound of ours, never negative
 	if n <= 0 || v > uint64(most) {
 		b.bad, b.payload = true, nil
 		return 0
 	}
 	b.payload = b.payload[n:]
+	// #nosec G115 -- at most most, which is an int
 	return int(v)
 }
 

@@ -1,5 +1,3 @@
-// #nosec G115 -- the protocol's sizes and types are signed; what is negative is refused.
-
 package millrace
 
 import (
@@ -73,6 +71,7 @@ func (b *inbox) count() (messages int) {
 		if !ok || size < 4 || b.end-at-4 < size {
 			return messages
 		}
+		// #nosec G115 -- the same 32 bits, only compared
 		if protocol.FrameType(binary.BigEndian.Uint32(b.chunk[at+4:])) == protocol.FrameMessage {
 			messages++
 		}
@@ -92,6 +91,7 @@ func (b *inbox) next() (t protocol.FrameType, data []byte, ok bool, err error) {
 		return 0, nil, false, nil
 	}
 	end := b.start + 4 + size
+	// #nosec G115 -- the same 32 bits: a type that is none is refused by who reads it
 	t = protocol.FrameType(binary.BigEndian.Uint32(b.chunk[b.start+4:]))
 	// The capacity ends with the frame: appending to a body must not reach
 	// the next message.
@@ -104,5 +104,6 @@ func (b *inbox) frameSize(at int) (size int, ok bool) {
 	if b.end-at < protocol.FrameHeaderSize {
 		return 0, false
 	}
+	// #nosec G115 -- signed in the protocol; below 4 is refused
 	return int(int32(binary.BigEndian.Uint32(b.chunk[at:]))), true
 }

@@ -1,5 +1,3 @@
-// #nosec G115 -- a time is the same 64 bits, and a topic's name at most 74 bytes.
-
 package millrace
 
 import (
@@ -50,6 +48,7 @@ func appendRecord(dst []byte, b *pubBatch) []byte {
 	dst = append(dst, recordVersion, 0, 0, 0, 0, flags)
 	dst = binary.BigEndian.AppendUint64(dst, uint64(b.began.UnixNano()))
 	dst = binary.BigEndian.AppendUint64(dst, uint64(due))
+	// #nosec G115 -- a topic's name has at most 74 bytes
 	dst = append(dst, byte(len(b.topic)))
 	dst = append(dst, b.topic...)
 	dst = append(dst, b.mpub()...)
@@ -74,12 +73,14 @@ func parseRecord(record []byte, b *pubBatch) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", errRecord, err)
 	}
+	// #nosec G115 -- a time, the same 64 bits
 	due := int64(binary.BigEndian.Uint64(record[14:]))
 	if due != 0 && count > 1 {
 		return fmt.Errorf("%w: a batch that is deferred", errRecord)
 	}
 	b.reset(topic)
 	b.whole = record[5] == recordWhole
+	// #nosec G115 -- a time, the same 64 bits
 	b.began = time.Unix(0, int64(binary.BigEndian.Uint64(record[6:])))
 	if due != 0 {
 		b.due = time.Unix(0, due)

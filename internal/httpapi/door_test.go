@@ -67,9 +67,11 @@ func TestIdleConnections(t *testing.T) {
 		for range fewConnections + maxIdle + more {
 			c := s.dial()
 			ask(t, c, "/").Body.Close()
+			synctest.Wait() // it is idle only after its answer has been read
 			idle = append(idle, c)
 			if len(idle) == fewConnections+200 { // the hundredth that is noted asks again
 				ask(t, idle[fewConnections+100], "/").Body.Close()
+				synctest.Wait()
 			}
 		}
 		synctest.Wait()

@@ -1,5 +1,3 @@
-// #nosec G115 -- differences modulo 2^64, as the format says; a body is at most 1 MiB, and attempts are checked.
-
 package acks
 
 import (
@@ -111,6 +109,7 @@ func (e *encoder) append(dst []byte) []byte {
 func seal(record []byte, flags byte, before uint32) uint32 {
 	copy(record, magic)
 	record[4], record[5] = version, flags
+	// #nosec G115 -- a body is at most 1 MiB
 	binary.LittleEndian.PutUint32(record[8:], uint32(len(record)-headerSize))
 	binary.LittleEndian.PutUint32(record[12:], before)
 	crc := checksum(record)
@@ -140,11 +139,13 @@ func appendChange(dst []byte, last *Entry, c *Change) []byte {
 		tag = 1 + byte(c.State)
 	}
 	dst = append(dst, tag)
+	// #nosec G115 -- a difference modulo 2^64, as the format says
 	dst = binary.AppendVarint(dst, int64(c.ID-last.ID))
 	last.ID = c.ID
 	if c.Gone {
 		return dst
 	}
+	// #nosec G115 -- a difference modulo 2^64, as the format says
 	dst = binary.AppendVarint(dst, int64(c.Place-last.Place))
 	dst = binary.AppendVarint(dst, c.Due-last.Due)
 	last.Place, last.Due = c.Place, c.Due
@@ -232,14 +233,17 @@ type decoder struct {
 
 func (d *decoder) change(last *Entry) Change {
 	tag := d.byte()
+	// #nosec G115 -- a difference modulo 2^64, as the format says
 	last.ID += uint64(d.varint())
 	if tag == 0 {
 		return Change{Entry: Entry{ID: last.ID}, Gone: true}
 	}
+	// #nosec G115 -- a difference modulo 2^64, as the format says
 	last.Place += uint64(d.varint())
 	last.Due += d.varint()
 	attempts := d.uvarint()
 	d.bad = d.bad || attempts > 1<<16-1 || tag > 1+byte(Dead)
+	// #nosec G115 -- attempts of more than 16 bits have made it bad above
 	last.Attempts, last.State, last.Reason = uint16(attempts), EntryState(tag-1), d.byte()
 	return Change{Entry: *last}
 }

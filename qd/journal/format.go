@@ -1,5 +1,3 @@
-// #nosec G115 -- times are the same 64 bits; sizes and counts are held against MaxBody by sane.
-
 package journal
 
 import (
@@ -79,6 +77,8 @@ type Header struct {
 }
 
 // End is the position behind the record's last message.
+//
+// #nosec G115 -- a count of the messages of a record: see sane
 func (h *Header) End() uint64 { return h.Position + uint64(h.Count) }
 
 // size is what the record takes in its file.
@@ -91,11 +91,15 @@ func (h *Header) put(b []byte) {
 	le.PutUint32(b, recordMagic)
 	b[4], b[5] = version, byte(h.Kind)
 	le.PutUint16(b[6:], 0)
+	// #nosec G115 -- at most MaxBody
 	le.PutUint32(b[8:], uint32(h.Length))
+	// #nosec G115 -- at most MaxBody messages
 	le.PutUint32(b[12:], uint32(h.Count))
 	le.PutUint64(b[16:], h.Position)
 	le.PutUint64(b[24:], h.FirstID)
+	// #nosec G115 -- a time, the same 64 bits
 	le.PutUint64(b[32:], uint64(h.Published))
+	// #nosec G115 -- a time, the same 64 bits
 	le.PutUint64(b[40:], uint64(h.Due))
 	le.PutUint64(b[48:], h.Epoch)
 	le.PutUint64(b[56:], h.Index)
@@ -124,6 +128,7 @@ func parseHeader(b []byte) (h Header, err error) {
 	h = Header{
 		Kind: Kind(b[5]), Length: int(length), Count: int(count),
 		Position: le.Uint64(b[16:]), FirstID: le.Uint64(b[24:]),
+		// #nosec G115 -- times, the same 64 bits
 		Published: int64(le.Uint64(b[32:])), Due: int64(le.Uint64(b[40:])),
 		Epoch: le.Uint64(b[48:]), Index: le.Uint64(b[56:]), Origin: le.Uint64(b[64:]),
 		salt: le.Uint32(b[72:]), bodyCRC: le.Uint32(b[76:]),
