@@ -13,6 +13,7 @@ import (
 	"github.com/millrace-mq/millrace/apps/internal/record"
 	millrace "github.com/millrace-mq/millrace/clients/go"
 	"github.com/millrace-mq/millrace/internal/program"
+	"github.com/millrace-mq/millrace/protocol"
 )
 
 // requeueDelay is how long messages that are not shown any more stay away, so
@@ -89,7 +90,12 @@ func (w *watch) open(topic string) (consume.Stream, error) {
 	}
 	st := &stream{watch: w, topic: topic, places: newPlaces(topic, s.place, s.began, w.log), lot: lot{shown: make(chan int, 1)}}
 	cfg.MaxInFlight = s.inFlight(cfg.MaxInFlight)
-	cfg.BatchHandler, cfg.SampleRate, cfg.StartAt = st, s.percent(), st.places.next
+	cfg.BatchHandler, cfg.SampleRate = st, s.percent()
+	if protocol.Ephemeral(s.consume.Channel) {
+		// Any other channel outlives a connection, and one that is new takes what the topic
+		// has kept for its first: to begin later would throw that away.
+		cfg.StartAt = st.places.next
+	}
 	cfg.ShutdownTimeout = patience
 	if st.reader, err = millrace.NewReader(cfg); err != nil {
 		return nil, err
