@@ -6,6 +6,7 @@ import (
 	"os"
 
 	"github.com/millrace-mq/millrace/admin/signin"
+	"github.com/millrace-mq/millrace/internal/access"
 	"github.com/millrace-mq/millrace/internal/program"
 )
 
@@ -18,12 +19,13 @@ func (s *Settings) CheckFiles() error {
 	_, token := s.token()
 	base, _ := s.base() // Validate has looked at it
 	who := s.whoComes(base)
+	var made string
 	if _, err := os.Stat(who.KeyFile); err != nil {
-		who.KeyFile = "" // else it would be made
+		made, who.KeyFile = who.KeyFile, "" // else it would be made
 	}
 	_, people := signin.New(who, log)
-	return errors.Join(certificates, client, token, people,
-		program.CheckWritten("session-key-file", s.SessionKeyFile),
+	return errors.Join(certificates, client, token, people, access.CheckFile(s.AccessFile),
+		program.CheckWritten("session-key-file", made),
 		program.CheckWritten("history-file", s.HistoryFile),
 		program.CheckWritten("audit-file", s.AuditFile))
 }

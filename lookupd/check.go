@@ -13,13 +13,5 @@ import (
 func (s *Settings) CheckFiles() error {
 	log := slog.New(slog.DiscardHandler)
 	_, err := s.TLSConfig(log)
-	return errors.Join(err, program.CheckWritten("audit-file", s.AuditFile), s.checkAccess(log))
-}
-
-func (s *Settings) checkAccess(log *slog.Logger) error {
-	if s.AccessFile == "" {
-		return nil
-	}
-	_, err := access.Open(s.AccessFile, log)
-	return err
+	return errors.Join(err, program.CheckWritten("audit-file", s.AuditFile), access.CheckFile(s.AccessFile))
 }

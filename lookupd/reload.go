@@ -14,7 +14,7 @@ type row = program.Row[*Daemon, Settings]
 // and how. All others need a restart.
 func live() []row {
 	return []row{
-		{Prepare: (*Daemon).reloadAccess},
+		{Prepare: (*Daemon).reloadFiles},
 		{Keys: []string{"log_level"}, Prepare: (*Daemon).reloadLevel},
 		{Keys: []string{"inactive_producer_timeout", "tombstone_lifetime"}, Prepare: (*Daemon).reloadTimes},
 		{Keys: []string{"peer_timeout"}, Prepare: (*Daemon).reloadPatience},
@@ -54,7 +54,6 @@ func (d *Daemon) Reload() (program.Reloaded, error) {
 
 // reload is Reload for those who write an audit line of their own.
 func (d *Daemon) reload() (program.Reloaded, error) {
-	d.audit.Reopen()
 	found, err := d.running.Reload()
 	if d.now().Together == nil { // else that tells it, once
 		program.TellReload(d.log, found, err)
@@ -83,8 +82,10 @@ func (d *Daemon) limit(s *Settings) {
 	d.peers.most.Store(&registry.Most{Topics: s.ProducerMaxTopics, Channels: s.ProducerMaxChannels})
 }
 
-// reloadAccess has what the access file says hold together with the settings, or neither.
-func (d *Daemon) reloadAccess(*Settings) (apply func(), err error) {
+// reloadFiles opens the audit file anew, which may have been moved away, whatever becomes
+// of the reload, and reads the access file.
+func (d *Daemon) reloadFiles(*Settings) (apply func(), err error) {
+	d.audit.Reopen()
 	if d.access == nil {
 		return nil, nil
 	}

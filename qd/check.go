@@ -17,13 +17,14 @@ func (s *Settings) CheckFiles() error {
 	_, authorities := s.authorities(log)
 	_, lookups := s.lookupTLS(log)
 	return errors.Join(program.CheckDirectory("data-path", s.DataPath), program.CheckWritten("audit-file", s.AuditFile),
-		certificates, authorities, lookups, s.checkAccess(log))
+		certificates, authorities, lookups, access.CheckFile(s.AccessFile), s.checkToken())
 }
 
-func (s *Settings) checkAccess(log *slog.Logger) error {
-	if s.AccessFile == "" {
+func (s *Settings) checkToken() error {
+	read := token(s.LookupdTokenFile)
+	if read == nil {
 		return nil
 	}
-	_, err := access.Open(s.AccessFile, log)
+	_, err := read()
 	return err
 }

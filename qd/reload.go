@@ -16,7 +16,7 @@ type row = program.Row[*Daemon, Settings]
 // allowed to ask for it.
 func live() []row {
 	return []row{
-		{Prepare: (*Daemon).reloadAccess},
+		{Prepare: (*Daemon).reloadFiles},
 		{Keys: []string{"log_level"}, Prepare: (*Daemon).reloadLevel},
 		{Keys: []string{"nsqlookupd_tcp_addresses"}, Prepare: (*Daemon).reloadLookupds},
 		{Keys: ofConnections, Prepare: (*Daemon).reloadSessions},
@@ -70,7 +70,6 @@ func (d *Daemon) Reload() (program.Reloaded, error) {
 
 // reload is Reload for those who write an audit line of their own.
 func (d *Daemon) reload() (program.Reloaded, error) {
-	d.audit.Reopen()
 	found, err := d.running.Reload()
 	if d.now().Together == nil { // else that tells it, once
 		program.TellReload(d.log, found, err)
@@ -88,8 +87,10 @@ func (d *Daemon) Prepare(reread func() (*Settings, error)) (*program.Pending, er
 // now is the settings that hold; they are not written to.
 func (d *Daemon) now() *Settings { return d.running.Now() }
 
-// reloadAccess has what the access file says hold together with the settings, or neither.
-func (d *Daemon) reloadAccess(*Settings) (apply func(), err error) {
+// reloadFiles opens the audit file anew, which may have been moved away, whatever becomes
+// of the reload, and reads the access file.
+func (d *Daemon) reloadFiles(*Settings) (apply func(), err error) {
+	d.audit.Reopen()
 	if d.access == nil {
 		return nil, nil
 	}

@@ -56,6 +56,15 @@ func Open(path string, log *slog.Logger) (*File, error) {
 	return f, nil
 }
 
+// CheckFile says all that is wrong with the access file. Nothing is if path is empty.
+func CheckFile(path string) error {
+	if path == "" {
+		return nil
+	}
+	_, err := Open(path, slog.New(slog.DiscardHandler))
+	return err
+}
+
 // OnChange has changed called when the file has other Rules, by whoever has read it.
 // It is set before Run and Reload are called.
 func (f *File) OnChange(changed func()) { f.changed = changed }
@@ -191,7 +200,7 @@ func (f *File) note() (changed bool) {
 }
 
 func (f *File) read() ([]byte, error) {
-	if f.seen != nil && !f.seen.Mode().IsRegular() { // a pipe would have us wait
+	if info, err := os.Stat(f.path); err == nil && !info.Mode().IsRegular() { // a pipe would have us wait
 		return nil, fmt.Errorf("access-file %s: is no file", f.path)
 	}
 	file, err := os.Open(f.path)

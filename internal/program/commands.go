@@ -43,7 +43,7 @@ func (p Program) runCommand(ctx context.Context, args []string, std Stdio) int {
 
 // command is c as a program of its own.
 func (p Program) command(c Command) Program {
-	c.called = p.as() + " " + c.Name
+	c.called, c.begin = p.as()+" "+c.Name, p.begin
 	c.Name = p.Name + " " + c.Name
 	return c
 }

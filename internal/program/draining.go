@@ -16,14 +16,16 @@ type DrainSetup func(fs *flag.FlagSet, std Stdio) func(ctx, term context.Context
 
 // MainDraining is Main for such a daemon; p.Setup is not looked at.
 func (p Program) MainDraining(setup DrainSetup) {
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	ctx, stop := context.WithCancel(context.Background())
 	term, terminate := context.WithCancel(context.Background())
-	go func() { // ends with the process
-		obey(signals, terminate, stop)
-		signal.Stop(signals)
-	}()
+	p.begin = func() {
+		signals := make(chan os.Signal, 2)
+		signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+		go func() { // ends with the process
+			obey(signals, terminate, stop)
+			signal.Stop(signals)
+		}()
+	}
 	p.Draining(term, setup).exit(ctx)
 }
 

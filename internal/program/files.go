@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 )
 
 // CheckDirectory says what is wrong with the directory that the flag names. Nothing is, if
@@ -42,5 +43,9 @@ func CheckWritten(flag, path string) error {
 	if info.IsDir() {
 		return fmt.Errorf("%s %s: is a directory: name a file", flag, path)
 	}
-	return nil
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|syscall.O_NONBLOCK, 0) // a pipe without a reader must not hold it up
+	if err != nil {
+		return fmt.Errorf("%s %s: cannot be written: %w", flag, path, err)
+	}
+	return f.Close()
 }

@@ -39,6 +39,7 @@ type Program struct {
 	Commands []Command // what it can be asked for, instead of Setup
 
 	called string // as its user has called it; Name if empty
+	begin  func() // called when the settings are read, before what Setup has returned; may be nil
 }
 
 // Example is a command that does something that users want.
@@ -55,10 +56,17 @@ type Section struct {
 
 // Main runs the program with the process's arguments and exits: with 0 when it
 // returns nil, else with 1 after one line on standard error for each thing that
-// is wrong.
+// is wrong. Until the settings are read a signal ends the process at once: nobody would
+// obey, and a config file may be a pipe that says nothing.
 func (p Program) Main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // the second signal is the system's
+	ctx, cancel := context.WithCancel(context.Background())
+	p.begin = func() {
+		told, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+		context.AfterFunc(told, func() {
+			stop() // the second signal is the system's
+			cancel()
+		})
+	}
 	p.exit(ctx)
 }
 
@@ -94,6 +102,9 @@ func (p Program) Run(ctx context.Context, args []string, std Stdio) int {
 	err = check.complaints(errors.Join(wrong, err))
 	if asked, wrong := check.inspect(fs, std.Out, err); asked || wrong != nil {
 		return p.status(fs, std, wrong)
+	}
+	if p.begin != nil {
+		p.begin()
 	}
 	return p.status(fs, std, run(ctx))
 }

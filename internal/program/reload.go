@@ -57,8 +57,8 @@ var (
 
 // Row is settings that are changed together in a daemon D that runs with settings S.
 type Row[D, S any] struct {
-	// Keys are as config files have them. A row without is asked by each reload: what it
-	// changes is in a file of its own.
+	// Keys are as config files have them. A row of none is for files that settings name: it
+	// is prepared at each reload, with the settings that hold.
 	Keys []string
 	// Prepare makes ready what the keys need to be as they are in to, which is valid, and
 	// returns what makes the change. It changes nothing itself, and what it has made needs

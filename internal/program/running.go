@@ -113,17 +113,18 @@ func (r *Running[D, S]) Prepare(reread func() (*S, error)) (p *Pending, err erro
 	if r.ended {
 		return nil, ErrEnding
 	}
+	now := r.Now()
+	files, unready := r.prepare(now, func(row Row[D, S]) bool { return len(row.Keys) == 0 })
 	to, err := reread()
 	if err == nil {
 		err = r.kind.Validate(to)
 	} else if to != nil { // all complaints at once
 		err = errors.Join(err, further(err, r.kind.Validate(to)))
 	}
-	if err != nil {
+	if err = errors.Join(err, unready); err != nil {
 		return nil, err
 	}
 	p = &Pending{release: r.turn.Unlock, found: Reloaded{Changed: []Difference{}, NeedsRestart: []Difference{}}}
-	now := r.Now()
 	var live []string
 	for _, d := range r.kind.differences(now, to) {
 		if r.row(d.Key) == nil {
@@ -137,9 +138,10 @@ func (r *Running[D, S]) Prepare(reread func() (*S, error)) (p *Pending, err erro
 	if err := r.kind.Validate(next); err != nil {
 		return nil, fmt.Errorf("a restart is needed, for %s cannot be changed before: %w", strings.Join(keysOf(p.found.NeedsRestart), ", "), err)
 	}
-	if p.apply, err = r.prepare(next, func(row Row[D, S]) bool { return len(row.Keys) == 0 || row.has(live) }); err != nil {
+	if p.apply, err = r.prepare(next, having[D, S](live...)); err != nil {
 		return nil, err
 	}
+	p.apply = append(files, p.apply...)
 	var fixed []string
 	for _, d := range p.found.NeedsRestart {
 		fixed = append(fixed, d.Key)
@@ -156,16 +158,18 @@ func (r *Running[D, S]) with(now, to *S, keys []string) *S {
 	return &next
 }
 
-// has reports whether any of keys is the row's.
-func (row Row[D, S]) has(keys []string) bool {
-	return slices.ContainsFunc(row.Keys, func(k string) bool { return slices.Contains(keys, k) })
+// having says which rows have any of keys.
+func having[D, S any](keys ...string) func(Row[D, S]) bool {
+	return func(row Row[D, S]) bool {
+		return slices.ContainsFunc(row.Keys, func(k string) bool { return slices.Contains(keys, k) })
+	}
 }
 
-// prepare asks each row that is concerned once.
-func (r *Running[D, S]) prepare(next *S, concerned func(Row[D, S]) bool) (apply []func(), err error) {
+// prepare asks each row that is chosen once.
+func (r *Running[D, S]) prepare(next *S, chosen func(Row[D, S]) bool) (apply []func(), err error) {
 	var errs []error
 	for _, row := range r.rows {
-		if row.Prepare == nil || !concerned(row) {
+		if row.Prepare == nil || !chosen(row) {
 			continue
 		}
 		change, err := row.Prepare(r.of, next)
@@ -208,7 +212,7 @@ func (r *Running[D, S]) Set(key string, value []byte) error {
 	if err := r.kind.Validate(&next); err != nil {
 		return err
 	}
-	apply, err := r.prepare(&next, func(row Row[D, S]) bool { return row.has([]string{key}) })
+	apply, err := r.prepare(&next, having[D, S](key))
 	if err != nil {
 		return err
 	}
