@@ -44,7 +44,10 @@ func setup(fs *flag.FlagSet, std program.Stdio) func(context.Context) error {
 	program.Checkable(fs, func() error { return read().Validate() }, func() error { return read().CheckFiles() })
 	return func(ctx context.Context) error {
 		if fs.Lookup(hashFlag).Value.String() == "true" {
-			return hashPassword(std)
+			return hashPassword(ctx, std)
+		}
+		if asked, err := issue(read().AccessFile, std.Out); asked {
+			return err
 		}
 		if asked, err := issue(read().AccessFile, std.Out); asked {
 			return err
@@ -80,11 +83,23 @@ const besides = 144 << 20
 // that none that is too long is cut and taken.
 const maxLine = 4096
 
-// hashPassword reads a line and prints its hash.
-func hashPassword(std program.Stdio) error {
-	line, err := bufio.NewReader(io.LimitReader(std.In, maxLine)).ReadString('\n')
-	if err != nil && !errors.Is(err, io.EOF) {
-		return fmt.Errorf("reading the password from standard input: %w", err)
+// hashPassword reads a line and prints its hash. It does not wait for the line longer than
+// ctx.
+func hashPassword(ctx context.Context, std program.Stdio) error {
+	var line string
+	read := make(chan error, 1)
+	go func() { // who reads a terminal cannot be told to stop
+		var err error
+		line, err = bufio.NewReader(io.LimitReader(std.In, maxLine)).ReadString('\n')
+		read <- err
+	}()
+	select {
+	case err := <-read:
+		if err != nil && !errors.Is(err, io.EOF) {
+			return fmt.Errorf("reading the password from standard input: %w", err)
+		}
+	case <-ctx.Done():
+		return errors.New("hash-password: interrupted")
 	}
 	password := strings.TrimRight(line, "\r\n")
 	if password == "" {

@@ -17,7 +17,10 @@ import (
 func run(t *testing.T, in string, args ...string) (status int, out, errs string) {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
-	stop()
+	if !slices.Contains(args, "--hash-password") {
+		stop()
+	}
+	defer stop()
 	var o, e bytes.Buffer
 	status = itself.Run(ctx, args, program.Stdio{In: strings.NewReader(in), Out: &o, Err: &e})
 	return status, o.String(), e.String()

@@ -22,6 +22,7 @@ SIGTERM drains as qd's does; Ctrl-C stops, and loses nothing that is stored.`,
 		{Title: "What is kept, and how", Flags: []string{
 			"data-path", "durability", "mem-limit", "mem-queue-size", "min-free-disk", "segment-bytes", "max-bytes-per-file", "sync-every", "sync-timeout",
 		}},
+		{Title: "Who may do what, and who has done what", Flags: []string{"access-file", "new-token", "token-file", "audit-file"}},
 		{Title: "The process", Flags: []string{"config", "check-config", "print-config", "drain-timeout", "log-level", "log-format"}},
 	},
 }

@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"github.com/millrace-mq/millrace/admin"
+	"github.com/millrace-mq/millrace/internal/access"
 	"github.com/millrace-mq/millrace/internal/program"
 	"github.com/millrace-mq/millrace/lookupd"
 	"github.com/millrace-mq/millrace/qd"
@@ -23,9 +24,13 @@ func main() {
 }
 
 func setup(fs *flag.FlagSet, std program.Stdio) func(ctx, term context.Context) error {
-	read := declare(fs)
+	read, issue := declare(fs), access.NewTokenFlag(fs)
+	program.Instead(fs, "new-token")
 	program.Checkable(fs, func() error { return read().validate() }, func() error { return read().checkFiles() })
 	return func(ctx, term context.Context) error {
+		if asked, err := issue(read().queues.AccessFile, std.Out); asked {
+			return err
+		}
 		hangups := program.CatchHangups()
 		defer hangups.Release()
 		return read().run(ctx, term, std, hangups, program.Again(fs, declare))
@@ -56,7 +61,7 @@ func (s *settings) run(ctx, term context.Context, std program.Stdio, hangups *pr
 	if err := h.listen(s, level); err != nil {
 		return err
 	}
-	defer hangups.Serve(func() { _, _ = reload() })() // which logs how it went
+	defer hangups.Serve(func() { _, _ = h.queues.Reload() })() // which is together, and logs how it went
 	fmt.Fprintf(std.Out, "Millrace runs: TCP on %s, HTTP on %s, lookupd on %s, data in %s. Ctrl-C ends it.\n",
 		h.queues.TCPAddr(), h.queues.HTTPAddr(), h.lookup.HTTPAddr(), s.queues.DataPath)
 	if h.watch != nil {

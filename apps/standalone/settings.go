@@ -20,13 +20,20 @@ type settings struct {
 	lookup      lookupd.Settings
 	watch       admin.Settings
 	watchIfFree bool
+	token       string // the file of what qd shows lookupd, and the admin both
 }
 
 // What the settings of lookupd and the admin are called here, by what they are called
 // there.
 var (
-	ofLookup = map[string]string{"tcp_address": "lookupd_tcp_address", "http_address": "lookupd_http_address", "log_level": "log_level"}
-	ofWatch  = map[string]string{"http_address": "admin_http_address", "log_level": "log_level"}
+	ofLookup = map[string]string{
+		"tcp_address": "lookupd_tcp_address", "http_address": "lookupd_http_address", "log_level": "log_level",
+		"access_file": "access_file", "audit_file": "audit_file",
+	}
+	ofWatch = map[string]string{
+		"http_address": "admin_http_address", "log_level": "log_level", "access_file": "access_file", "audit_file": "audit_file",
+		"http_client_token_file": "token_file",
+	}
 )
 
 // declare declares the flags of all three, and returns what they say once they are read.
@@ -40,6 +47,9 @@ func declare(fs *flag.FlagSet) func() *settings {
 	fs.StringVar(&s.watch.HTTPAddress, "admin-http-address", s.watch.HTTPAddress, "`host:port` for browsers; empty is no admin")
 	s.queues.StorageFlags(fs)
 	s.queues.DrainFlag(fs)
+	fs.StringVar(&s.queues.AccessFile, "access-file", "", "`file` that says who may do what, at all three; read again when it changes (default everybody may)")
+	fs.StringVar(&s.token, "token-file", "", "`file` with the token that qd shows lookupd, and the admin both, if there is an access file: it must have the rights register, stats, look and manage")
+	fs.StringVar(&s.queues.AuditFile, "audit-file", "", "`file` that gets a line of JSON for everything that changes something at any of them")
 	fs.Lookup("data-path").Usage = "`directory` for what is kept on disk; created when missing"
 	fs.StringVar(&s.queues.LogLevel, "log-level", s.queues.LogLevel, "`level`: debug, info, warn, error or fatal")
 	program.LogFormatFlag(fs, &s.queues.LogFormat)
@@ -49,6 +59,9 @@ func declare(fs *flag.FlagSet) func() *settings {
 		s.queues.Origins = origins()
 		s.lookup.Origins, s.watch.Origins = s.queues.Origins.Renamed(ofLookup), s.queues.Origins.Renamed(ofWatch)
 		s.lookup.LogLevel, s.watch.LogLevel = s.queues.LogLevel, s.queues.LogLevel
+		s.lookup.AccessFile, s.watch.AccessFile = s.queues.AccessFile, s.queues.AccessFile
+		s.lookup.AuditFile, s.watch.AuditFile = s.queues.AuditFile, s.queues.AuditFile
+		s.queues.LookupdTokenFile, s.watch.TokenFile = s.token, s.token
 		s.watchIfFree = true
 		fs.Visit(func(f *flag.Flag) { s.watchIfFree = s.watchIfFree && f.Name != "admin-http-address" })
 		return s
@@ -77,18 +90,22 @@ func under(prefix string, err error) error {
 		if strings.HasPrefix(line, "tcp-address") || strings.HasPrefix(line, "http-address") {
 			line = prefix + line
 		}
+		if rest, ok := strings.CutPrefix(line, "lookupd-token-file"); ok {
+			line = "token-file" + rest
+		}
 		errs = append(errs, errors.New(strings.TrimSuffix(line, "\n")))
 	}
 	return errors.Join(errs...)
 }
 
-// checkFiles says what is wrong with what the settings name. The data path is made if it
-// is missing.
+// checkFiles says what is wrong with what the settings name: all three have the same
+// files. The data path is made if it is missing.
 func (s *settings) checkFiles() error {
-	if _, err := os.Stat(s.queues.DataPath); errors.Is(err, fs.ErrNotExist) {
-		return nil
+	queues := s.queues
+	if _, err := os.Stat(queues.DataPath); errors.Is(err, fs.ErrNotExist) {
+		queues.DataPath = ""
 	}
-	return program.CheckDirectory("data-path", s.queues.DataPath)
+	return under("", queues.CheckFiles())
 }
 
 // reload reads the settings again and changes what can be changed in all daemons, or
