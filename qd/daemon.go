@@ -254,6 +254,30 @@ func (d *Daemon) statsdPrefix() string {
 	return statsd.Prefix(d.now().StatsdPrefix, d.self.BroadcastAddress, d.self.HTTPPort)
 }
 
+// bounds are those of HTTP requests, as they are now.
+func (d *Daemon) bounds() api.Bounds {
+	s := d.now()
+	return api.Bounds{MaxMsgSize: s.MaxMsgSize, MaxBodySize: s.MaxBodySize, MaxReqTimeout: s.MaxReqTimeout}
+}
+
+// info is what /info tells now.
+func (d *Daemon) info() api.Info {
+	s := d.now()
+	return api.Info{
+		BroadcastAddress:       d.self.BroadcastAddress,
+		Hostname:               d.self.Hostname,
+		TCPPort:                d.tcp.Port(),
+		HTTPPort:               d.http.Port(),
+		StartTime:              d.started,
+		MaxHeartbeatInterval:   s.MaxHeartbeatInterval,
+		MaxOutputBufferSize:    s.MaxOutputBufferSize,
+		MaxOutputBufferTimeout: s.MaxOutputBufferTimeout,
+		MaxDeflateLevel:        s.MaxDeflateLevel,
+		TopologyZone:           s.TopologyZone,
+		TopologyRegion:         s.TopologyRegion,
+	}
+}
+
 func (d *Daemon) handler() http.Handler {
 	s := d.now()
 	return api.New(api.Config{
@@ -261,31 +285,17 @@ func (d *Daemon) handler() http.Handler {
 		Clients:    d.sessions.Clients,
 		Disconnect: d.sessions.Disconnect,
 		Metrics:    metrics.Handler(d.source(), s.MetricsMaxTopics, d.log),
-		Info: api.Info{
-			BroadcastAddress:       d.self.BroadcastAddress,
-			Hostname:               d.self.Hostname,
-			TCPPort:                d.tcp.Port(),
-			HTTPPort:               d.http.Port(),
-			StartTime:              d.started,
-			MaxHeartbeatInterval:   s.MaxHeartbeatInterval,
-			MaxOutputBufferSize:    s.MaxOutputBufferSize,
-			MaxOutputBufferTimeout: s.MaxOutputBufferTimeout,
-			MaxDeflateLevel:        s.MaxDeflateLevel,
-			TopologyZone:           s.TopologyZone,
-			TopologyRegion:         s.TopologyRegion,
-		},
-		MaxMsgSize:    s.MaxMsgSize,
-		MaxBodySize:   s.MaxBodySize,
-		MaxReqTimeout: s.MaxReqTimeout,
-		Settings:      shown{d},
-		Reload:        d.reload,
-		Lookupds:      d.peers,
-		Limits:        d.limits,
-		Drain:         d.drain,
-		Policy:        d.policy(),
-		Failures:      d.failures,
-		Audit:         d.audit,
-		Log:           d.log,
+		Info:       d.info,
+		Now:        d.bounds,
+		Settings:   shown{d},
+		Reload:     d.reload,
+		Lookupds:   d.peers,
+		Limits:     d.limits,
+		Drain:      d.drain,
+		Policy:     d.policy(),
+		Failures:   d.failures,
+		Audit:      d.audit,
+		Log:        d.log,
 	})
 }
 

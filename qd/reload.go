@@ -28,11 +28,12 @@ func live() []row {
 	}
 }
 
-// ofConnections are those that hold for connections that come afterwards.
+// ofConnections are those that hold for connections that come afterwards, and for HTTP
+// requests.
 var ofConnections = []string{
 	"auth_http_addresses", "auth_http_request_method", "max_channel_consumers", "max_rdy_count", "msg_timeout", "max_heartbeat_interval",
 	"max_output_buffer_size", "output_buffer_timeout", "min_output_buffer_timeout", "max_output_buffer_timeout",
-	"snappy", "deflate", "max_deflate_level",
+	"snappy", "deflate", "max_deflate_level", "max_msg_size", "max_body_size", "max_req_timeout",
 }
 
 var ofLimits = []string{

@@ -13,6 +13,7 @@ import (
 // takes what he can and keeps it leaves half, the next one half of that.
 type Budget struct {
 	mu    sync.Mutex // guards what follows
+	all   int64
 	left  int64
 	taken map[Remote]int64 // by those who have some
 	given chan struct{}    // closed at the next Give; nil if nobody has asked for it
@@ -20,7 +21,7 @@ type Budget struct {
 
 // NewBudget returns a budget of so many bytes.
 func NewBudget(bytes int64) *Budget {
-	return &Budget{left: bytes, taken: make(map[Remote]int64)}
+	return &Budget{all: bytes, left: bytes, taken: make(map[Remote]int64)}
 }
 
 // Take takes n bytes for who, or nothing and returns false. Who has none yet may
@@ -48,6 +49,15 @@ func (b *Budget) Give(who Remote, n int64) {
 	if b.given != nil {
 		close(b.given)
 		b.given = nil
+	}
+}
+
+// AtLeast makes it a budget of so many bytes, if it has fewer.
+func (b *Budget) AtLeast(bytes int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if more := bytes - b.all; more > 0 {
+		b.all, b.left = bytes, b.left+more
 	}
 }
 

@@ -26,6 +26,21 @@ import (
 	"github.com/millrace-mq/millrace/qd/stats"
 )
 
+// Bounds is how much requests may ask for.
+type Bounds struct {
+	MaxMsgSize    int           // of one message, in bytes; positive
+	MaxBodySize   int           // of the body of an /mpub, in bytes; positive
+	MaxReqTimeout time.Duration // the longest that a publish can be deferred
+}
+
+// bounds are those that hold now.
+func (c *Config) bounds() Bounds {
+	if c.Now != nil {
+		return c.Now()
+	}
+	return c.Bounds
+}
+
 // Config is what the API needs to know.
 type Config struct {
 	Broker *broker.Broker
@@ -34,12 +49,13 @@ type Config struct {
 	// Disconnect closes the connection with that number, and returns false if there
 	// is none; nil if nobody can be disconnected.
 	Disconnect func(connection uint64) bool
-	Info       Info
+	Info       func() Info // asked for each time
+	Bounds
+	// Now, if not nil, is asked for the Bounds at each request: they may change.
+	Now func() Bounds
 	// Metrics, if not nil, answers /metrics.
 	Metrics http.Handler
 
-	MaxMsgSize  int // of one message, in bytes; positive
-	MaxBodySize int // of the body of an /mpub, in bytes; positive
 	// BodyMemory is how many bytes the bodies of all requests together may have at
 	// a time, but for the first few KiB of each; 0 is 256 MiB, or sixteen of the
 	// largest bodies if that is more. Those beyond it wait, as do those that would
@@ -48,8 +64,7 @@ type Config struct {
 	BodyMemory int64
 	// PageBytes is how many bytes of bodies a page of messages shows before it ends
 	// early; 0 is 16 MiB. About as many are read at once.
-	PageBytes     int
-	MaxReqTimeout time.Duration // the longest that a publish can be deferred
+	PageBytes int
 
 	// Settings are behind /config, and Reload behind /config/reload; one that is nil is
 	// not there. Lookupds are behind /lookupds.
@@ -75,7 +90,7 @@ type Config struct {
 	Log *slog.Logger
 }
 
-// Info is what /info tells, all of it settled before the first request.
+// Info is what /info tells.
 type Info struct {
 	BroadcastAddress, Hostname   string
 	TCPPort, HTTPPort            int // as listened on; -1 for a unix socket
@@ -122,9 +137,9 @@ func newRouter(c Config) *httpapi.Router {
 		c.Limits = limits.New(limits.Settings{}, c.Broker, c.Log)
 	}
 	a := &api{
-		Config: c, bodies: bodyBudget(c), ahead: make(chan struct{}, bodiesAhead), sparing: httpapi.NewSparing(c.Log),
+		Config: c, bodies: httpapi.NewBudget(c.bodyMemory()), ahead: make(chan struct{}, bodiesAhead), sparing: httpapi.NewSparing(c.Log),
 		copying: make(chan struct{}, 1),
-		source:  stats.Source{Broker: c.Broker, Clients: c.Clients, Failures: c.Failures, Limits: shown, Started: c.Info.StartTime},
+		source:  stats.Source{Broker: c.Broker, Clients: c.Clients, Failures: c.Failures, Limits: shown, Started: c.Info().StartTime},
 	}
 	r := httpapi.NewRouter(c.Policy, c.Log)
 	r.Scope(httpapi.OfTopic, "/pub", "/put", "/mpub", "/mput", "/topic/policy", "/message")
@@ -202,6 +217,7 @@ func (a *api) ping(w http.ResponseWriter, _ *http.Request) {
 }
 
 func (a *api) info(*http.Request, url.Values) (any, error) {
+	info := a.Info()
 	return struct {
 		Version                string        `json:"version"`
 		BroadcastAddress       string        `json:"broadcast_address"`
@@ -216,8 +232,8 @@ func (a *api) info(*http.Request, url.Values) (any, error) {
 		TopologyZone           string        `json:"topology_zone"`
 		TopologyRegion         string        `json:"topology_region"`
 	}{
-		protocol.Version, a.Info.BroadcastAddress, a.Info.Hostname, a.Info.HTTPPort, a.Info.TCPPort,
-		a.Info.StartTime.Unix(), a.Info.MaxHeartbeatInterval, a.Info.MaxOutputBufferSize,
-		a.Info.MaxOutputBufferTimeout, a.Info.MaxDeflateLevel, a.Info.TopologyZone, a.Info.TopologyRegion,
+		protocol.Version, info.BroadcastAddress, info.Hostname, info.HTTPPort, info.TCPPort,
+		info.StartTime.Unix(), info.MaxHeartbeatInterval, info.MaxOutputBufferSize,
+		info.MaxOutputBufferTimeout, info.MaxDeflateLevel, info.TopologyZone, info.TopologyRegion,
 	}, nil
 }

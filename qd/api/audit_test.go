@@ -47,7 +47,7 @@ func written(t *testing.T, do func(*audit.Writer)) (all []audit.Entry) {
 // it does, to whomever it is refused. Profiles change nothing.
 func TestEveryChangeIsWrittenDown(t *testing.T) {
 	config := Config{
-		Policy: new(refuser), Metrics: http.NotFoundHandler(), Drain: new(drain.Drain), Log: slog.New(slog.DiscardHandler),
+		Policy: new(refuser), Info: func() Info { return Info{} }, Metrics: http.NotFoundHandler(), Drain: new(drain.Drain), Log: slog.New(slog.DiscardHandler),
 		Disconnect: func(uint64) bool { return false }, Reload: func() (program.Reloaded, error) { return program.Reloaded{}, nil },
 	}
 	asked := 0

@@ -53,7 +53,7 @@ func optionKey(r *http.Request) string {
 func (a *api) setOption(r *http.Request, _ url.Values) (any, error) {
 	u := a.upload()
 	defer u.release()
-	if err := u.read(r, a.MaxMsgSize, "INVALID_VALUE"); err != nil {
+	if err := u.read(r, a.bounds().MaxMsgSize, "INVALID_VALUE"); err != nil {
 		return nil, err
 	}
 	if len(u.body) == 0 {

@@ -49,12 +49,15 @@ func start(t testing.TB, adjust func(*broker.Settings, *api.Config)) *daemon {
 		FileBytes: 1 << 20, SyncEvery: 1000, SyncTimeout: time.Second, MaxMsgTimeout: time.Hour, Log: log,
 	}
 	config := api.Config{
-		Clients:    func() []session.Client { return nil },
-		MaxMsgSize: maxMsgSize, MaxBodySize: maxBodySize, MaxReqTimeout: time.Hour, Log: log,
-		Info: api.Info{
-			BroadcastAddress: "a.example", Hostname: "a", TCPPort: 4150, HTTPPort: 4151, StartTime: time.Now().UTC(),
-			MaxHeartbeatInterval: time.Minute, MaxOutputBufferSize: 64 << 10, MaxOutputBufferTimeout: 30 * time.Second,
-			MaxDeflateLevel: 6, TopologyZone: "z", TopologyRegion: "r",
+		Clients: func() []session.Client { return nil },
+		Log:     log,
+		Bounds:  api.Bounds{MaxMsgSize: maxMsgSize, MaxBodySize: maxBodySize, MaxReqTimeout: time.Hour},
+		Info: func() api.Info {
+			return api.Info{
+				BroadcastAddress: "a.example", Hostname: "a", TCPPort: 4150, HTTPPort: 4151, StartTime: time.Now().UTC(),
+				MaxHeartbeatInterval: time.Minute, MaxOutputBufferSize: 64 << 10, MaxOutputBufferTimeout: 30 * time.Second,
+				MaxDeflateLevel: 6, TopologyZone: "z", TopologyRegion: "r",
+			}
 		},
 	}
 	if adjust != nil {

@@ -102,7 +102,7 @@ func (a *api) channelMessages(_ *http.Request, q url.Values) (any, error) {
 // messages at a time, and for one more than is wanted to see whether there are
 // more. What a request takes of memory does not grow with what it asks for.
 func (a *api) fill(p *page, t *broker.Topic, channel string, w window) error {
-	step := max(a.PageBytes/max(a.MaxMsgSize, 1), 16)
+	step := max(a.PageBytes/max(a.bounds().MaxMsgSize, 1), 16)
 	shown := 0
 	for {
 		n := min(step, w.limit+1-len(p.Messages))

@@ -19,7 +19,7 @@ import (
 func (a *api) publish(r *http.Request) (any, error) {
 	u := a.upload()
 	defer u.release()
-	if err := u.read(r, a.MaxMsgSize, "MSG_TOO_BIG"); err != nil {
+	if err := u.read(r, a.bounds().MaxMsgSize, "MSG_TOO_BIG"); err != nil {
 		return nil, err
 	}
 	if len(u.body) == 0 {
@@ -59,7 +59,7 @@ func (a *api) delay(q httpapi.Arguments) (time.Duration, error) {
 		return 0, nil
 	}
 	ms, err := strconv.ParseInt(value, 10, 64)
-	if err != nil || ms < 0 || ms > a.MaxReqTimeout.Milliseconds() {
+	if err != nil || ms < 0 || ms > a.bounds().MaxReqTimeout.Milliseconds() {
 		return 0, httpapi.BadRequest("INVALID_DEFER")
 	}
 	return time.Duration(ms) * time.Millisecond, nil
@@ -67,7 +67,8 @@ func (a *api) delay(q httpapi.Arguments) (time.Duration, error) {
 
 // publishMany is /mpub: a message a line, or a batch as in MPUB.
 func (a *api) publishMany(r *http.Request) (any, error) {
-	if r.ContentLength > int64(a.MaxBodySize) {
+	bounds := a.bounds()
+	if r.ContentLength > int64(bounds.MaxBodySize) {
 		return nil, tooLarge("BODY_TOO_BIG")
 	}
 	q, err := httpapi.ParseArguments(r)
@@ -80,14 +81,14 @@ func (a *api) publishMany(r *http.Request) (any, error) {
 	}
 	u := a.upload()
 	defer u.release()
-	if err := u.read(r, a.MaxBodySize, "BODY_TOO_BIG"); err != nil {
+	if err := u.read(r, bounds.MaxBodySize, "BODY_TOO_BIG"); err != nil {
 		return nil, err
 	}
 	split := u.splitLines
 	if binary(q) {
 		split = u.splitBatch
 	}
-	if err := split(r, a.MaxMsgSize, a.MaxBodySize); err != nil {
+	if err := split(r, bounds.MaxMsgSize, bounds.MaxBodySize); err != nil {
 		return nil, err
 	}
 	return a.store(r, topic, u.bodies, 0)

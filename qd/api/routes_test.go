@@ -53,7 +53,7 @@ const whole = "/info /stats /config /config/:option /config/:option /config/relo
 
 func TestEveryRouteAsks(t *testing.T) {
 	p := new(refuser)
-	r := newRouter(Config{Policy: p, Metrics: http.NotFoundHandler(), Drain: new(drain.Drain), Log: slog.New(slog.DiscardHandler),
+	r := newRouter(Config{Policy: p, Info: func() Info { return Info{} }, Metrics: http.NotFoundHandler(), Drain: new(drain.Drain), Log: slog.New(slog.DiscardHandler),
 		Disconnect: func(uint64) bool { return false }, Reload: func() (program.Reloaded, error) { return program.Reloaded{}, nil }})
 	got := make(map[access.Action][]string)
 	var daemons []string

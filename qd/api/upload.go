@@ -74,11 +74,13 @@ func keepBuffer(b []byte) {
 	}
 }
 
-func bodyBudget(c Config) *httpapi.Budget {
+// bodyMemory is how many bytes the bodies of all requests may have together.
+func (c *Config) bodyMemory() int64 {
 	if c.BodyMemory > 0 {
-		return httpapi.NewBudget(c.BodyMemory)
+		return c.BodyMemory
 	}
-	return httpapi.NewBudget(max(allBodies, allLargest*int64(c.MaxBodySize), allLargest*int64(c.MaxMsgSize)))
+	of := c.bounds()
+	return max(allBodies, allLargest*int64(of.MaxBodySize), allLargest*int64(of.MaxMsgSize))
 }
 
 func (a *api) upload() *upload {
@@ -136,6 +138,7 @@ func (u *upload) await(r *http.Request, n int, ahead chan<- struct{}) error {
 	if u.tryTake(r, n) {
 		return nil
 	}
+	u.api.bodies.AtLeast(u.api.bodyMemory()) // bodies may be larger since a reload
 	patience := time.NewTimer(bodyPatience)
 	defer patience.Stop()
 	for {
