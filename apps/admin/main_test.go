@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/millrace-mq/millrace/internal/program"
+	"github.com/millrace-mq/millrace/internal/program/programtest"
 )
 
 // run runs the program in process until its context ends, which it has already.
@@ -110,6 +111,15 @@ notification_http_endpoint = ""
 nsqlookupd_http_addresses = ["127.0.0.1:1"]
 allow_config_from_cidr = "127.0.0.1/8"
 acl_http_header = "X-Forwarded-User"
+http_client_connect_timeout = "2s"
+http_client_request_timeout = 5000
+http_client_tls_insecure_skip_verify = false
+http_client_tls_root_ca_file = ""
+http_client_tls_cert = ""
+http_client_tls_key = ""
+admin_users = []
+nsqd_http_addresses = []
+verbose = false
 `), 0o600)
 	if err != nil {
 		t.Fatal(err)
@@ -122,13 +132,31 @@ acl_http_header = "X-Forwarded-User"
 			"--http-client-tls-insecure-skip-verify=false", "--allow-config-from-cidr=127.0.0.1/8", "--acl-http-header=X-Forwarded-User",
 			"--dev-static-dir=", "--nsqd-http-address=127.0.0.1:1",
 		},
-		"keys": {"--config=" + path, "--log-format=text"},
+		"keys":  {"--config=" + path, "--log-format=text"},
+		"check": {"--config=" + path, "--check-config"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			status, _, errs := run(t, "", args...)
-			if status != 0 || !strings.Contains(errs, "[nsqadmin] time=") {
+			if status != 0 || name != "check" && !strings.Contains(errs, "[nsqadmin] time=") {
 				t.Errorf("status %d, said\n%s", status, errs)
 			}
 		})
 	}
+}
+
+// What --print-config prints is a config file that means the same, whatever is in it.
+func TestPrintedIsRead(t *testing.T) {
+	programtest.RoundTrip(t, itself,
+		`--lookupd-http-address=a:1,b:2`,
+		`--trusted-proxy=10.0.0.0/8,::1`,
+		`--admin-user=a b,ü`,
+		`--cluster-name="#`,
+		`--base-path=/x/y`,
+		`--allow-config-from-cidr=`,
+		`--session-key-file=kk`,
+		`--audit-keep=1`,
+		`--sample-interval=1.5s`,
+		`--read-only`,
+		`--http-client-token-file=t`,
+	)
 }

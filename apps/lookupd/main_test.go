@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/millrace-mq/millrace/internal/program"
+	"github.com/millrace-mq/millrace/internal/program/programtest"
 )
 
 func TestWhatCannotBeDoneIsALine(t *testing.T) {
@@ -84,6 +85,7 @@ http_address = "127.0.0.1:0"
 broadcast_address = "localhost"
 inactive_producer_timeout = "300s"
 tombstone_lifetime = 45000
+verbose = false
 `), 0o600)
 	if err != nil {
 		t.Fatal(err)
@@ -96,7 +98,8 @@ tombstone_lifetime = 45000
 			"--log-level=info", "--log-format=text", "--log-prefix=[nsqlookupd] ", "--verbose=true", "--tcp-address=127.0.0.1:0", "--http-address=127.0.0.1:0",
 			"--broadcast-address=localhost", "--inactive-producer-timeout=5m0s", "--tombstone-lifetime=45s",
 		}, "lookupd: warning: --verbose has no effect: say --log-level=debug\n[nsqlookupd] time="},
-		"keys": {[]string{"--config=" + path, "--log-format=text"}, "[nsqlookupd] time="},
+		"keys": {[]string{"--config=" + path, "--log-format=text"},
+			"lookupd: warning: config " + path + ":9: verbose has no effect: say --log-level=debug\n[nsqlookupd] time="},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ctx, stop := context.WithCancel(t.Context())
@@ -108,4 +111,20 @@ tombstone_lifetime = 45000
 			}
 		})
 	}
+}
+
+// What --print-config prints is a config file that means the same, whatever is in it.
+func TestPrintedIsRead(t *testing.T) {
+	programtest.RoundTrip(t, itself,
+		`--tcp-address=127.0.0.1:0`,
+		`--broadcast-address=h`,
+		`--inactive-producer-timeout=1ns`,
+		`--tombstone-lifetime=0s`,
+		`--peer-timeout=30.5s`,
+		`--unix-socket-mode=0777`,
+		`--log-prefix=[l] \`,
+		`--max-connections=7`,
+		`--https-address=`,
+		`--audit-file=a b`,
+	)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"flag"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/millrace-mq/millrace/internal/program"
+	"github.com/millrace-mq/millrace/internal/program/programtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -208,7 +210,27 @@ func TestServiceFile(t *testing.T) {
 	wantObsolete(t, warnings, obsolete...)
 }
 
+// TestConfigFileOfNSQ takes a file of nsqd's that has every key.
 func TestConfigFileOfNSQ(t *testing.T) {
+	text, err := os.ReadFile("testdata/nsqd.cfg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := map[string]string{
+		"node-id": "id", "lookupd-tcp-address": "nsqlookupd_tcp_addresses", "auth-http-address": "auth_http_addresses",
+		"e2e-processing-latency-percentile": "e2e_processing_latency_percentiles",
+	}
+	for _, row := range nsqdFlags {
+		key := cmp.Or(keys[row.name], strings.ReplaceAll(row.name, "-", "_"))
+		if row.name != "worker-id" && row.name != "verbose" && !strings.Contains(string(text), "\n"+key+" = ") {
+			t.Errorf("testdata/nsqd.cfg has no %s", key)
+		}
+	}
+	var out bytes.Buffer
+	check := []string{"--check-config", "--config=testdata/nsqd.cfg", "--data-path=" + t.TempDir()}
+	if status := itself.Draining(t.Context(), setup).Run(t.Context(), check, program.Stdio{Out: &out, Err: &out}); status != 0 {
+		t.Errorf("it is not in order:\n%s", &out)
+	}
 	warnings, status := run(t, "--config=testdata/nsqd.cfg", "--data-path="+t.TempDir())
 	if status != 0 {
 		t.Fatalf("status %d: %q", status, warnings)
@@ -266,4 +288,33 @@ func TestRefusals(t *testing.T) {
 			t.Errorf("%s: status %d, said\n%s", args, status, strings.Join(said, "\n"))
 		}
 	}
+}
+
+// What --print-config prints is a config file that means the same, whatever is in it.
+func TestPrintedIsRead(t *testing.T) {
+	programtest.RoundTrip(t, itself.Draining(t.Context(), setup),
+		`--tcp-address=127.0.0.1:0,/tmp/a.sock,[::1]:0`,
+		`--http-address=`,
+		`--unix-socket-mode=0600`,
+		`--e2e-processing-latency-percentile=0.5,1.0,0.999`,
+		`--lookupd-tcp-address=a:1,b:2`,
+		`--broadcast-address=x`,
+		`--statsd-prefix=a"b\c%s`,
+		`--log-prefix=[qd] # "no" =  	`,
+		`--drain-timeout=0s`,
+		`--msg-timeout=1500us`,
+		`--max-req-timeout=2562047h`,
+		`--tls-cert=c`,
+		`--tls-key=k`,
+		`--tls-required=tcp-https`,
+		`--tls-min-version=tls1.3`,
+		`--durability=fsync`,
+		`--mem-limit=9223372036854775807`,
+		`--topology-zone=日本`,
+		`--enable-experiment=topology-aware-consumption`,
+		`--statsd-mem-stats=false`,
+		`--access-file=it's.toml`,
+		`--lookupd-token-file=token`,
+		`--auth-http-address=a:1,http://b/auth`,
+	)
 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/millrace-mq/millrace/internal/program"
+	"github.com/millrace-mq/millrace/internal/program/programtest"
 )
 
 // /config of both daemons says what the one program was told, and by whom.
@@ -85,4 +86,16 @@ func sources(t *testing.T, address string) map[string]program.Setting {
 		all[s.Key] = s
 	}
 	return all
+}
+
+// What --print-config prints is a config file that means the same, whatever is in it.
+func TestPrintedIsRead(t *testing.T) {
+	programtest.RoundTrip(t, itself.Draining(t.Context(), setup),
+		`--admin-http-address=`,
+		`--access-file=a`,
+		`--token-file=t`,
+		`--audit-file=/dev/null`,
+		`--durability=memory`,
+		`--min-free-disk=0`,
+	)
 }

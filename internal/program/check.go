@@ -102,7 +102,7 @@ func printed(fs *flag.FlagSet) (string, error) {
 	for _, o := range Options(fs) {
 		from := froms[o.Flag.Name]
 		value := written(o.Flag)
-		shown := Setting{Key: o.Key, Value: o.Flag.Value.String(), Text: o.Flag.Value.String()}
+		shown := Setting{Key: o.Key, Value: o.Value(), Text: o.Flag.Value.String()}
 		if kind, _ := flag.UnquoteUsage(o.Flag); kind != "file" { // whose name is no secret
 			shown.conceal()
 		}

@@ -102,7 +102,7 @@ func (k Kind[S]) differences(from, to *S) (all []Difference) {
 		if was == is {
 			continue
 		}
-		a, b := Setting{Key: o.Key, Value: was, Text: was}, Setting{Key: o.Key, Value: is, Text: is}
+		a, b := Setting{Key: o.Key, Value: o.Value(), Text: was}, Setting{Key: o.Key, Value: after[i].Value(), Text: is}
 		a.conceal()
 		b.conceal()
 		all = append(all, Difference{o.Key, a.Text, b.Text})
