@@ -281,6 +281,7 @@ func TestRefusals(t *testing.T) {
 		"--durability=none":                                         `qd: durability "none": must be memory, disk or fsync`,
 		"--lookupd-tcp-address=a:1 --broadcast-address=0.0.0.0":     `qd: broadcast-address "0.0.0.0": stands for every address, so nobody can connect to it: give one that consumers can connect to`,
 		"--lookupd-tcp-address=a:1 --tcp-address= --tcp-address=/s": "qd: broadcast-tcp-port 0: must be given, for lookupd registers nobody without a port and the daemon listens at none",
+		"--max-output-buffer-timeout=x --output-buffer-timeout=-1s": "qd: max-output-buffer-timeout \"x\": must be a duration, such as \"250ms\"\nqd: output-buffer-timeout -1s: must be 0 or more",
 		"--log-level=loud --sync-every=0":                           "qd: sync-every 0: must be positive\nqd: log-level \"loud\": must be debug, info, warn, error or fatal",
 	} {
 		line := append([]string{"--tcp-address=127.0.0.1:0", "--http-address=127.0.0.1:0", "--data-path=" + t.TempDir()}, strings.Fields(args)...)

@@ -5,6 +5,8 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"regexp"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -56,16 +58,22 @@ func further(err, wrong error) error {
 	if wrong == nil {
 		return nil
 	}
-	said := strings.ToLower(strings.ReplaceAll(err.Error(), "_", "-"))
+	said := flagNames.FindAllString(strings.ToLower(strings.ReplaceAll(err.Error(), "_", "-")), -1)
 	var errs []error
 	for line := range strings.Lines(wrong.Error()) {
-		name, _, _ := strings.Cut(strings.TrimLeft(line, "-"), " ")
-		if !strings.Contains(said, strings.TrimSuffix(name, ":")) {
+		names := flagNames.FindAllString(line, -1)
+		if !slices.ContainsFunc(names, func(name string) bool {
+			return (name == names[0] || strings.Contains(name, "-")) && slices.Contains(said, name)
+		}) {
 			errs = append(errs, errors.New(strings.TrimSuffix(line, "\n")))
 		}
 	}
 	return errors.Join(errs...)
 }
+
+// flagNames finds what may be the name of a flag. Those of one word are names only where a
+// complaint begins.
+var flagNames = regexp.MustCompile(`[a-z0-9]+(-[a-z0-9]+)*`)
 
 // inspect does what --check-config and --print-config ask for, err being what is wrong so
 // far. It reports whether they ask for anything.
