@@ -227,7 +227,8 @@ func containers(t *testing.T) (all [][]string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	command(t, nil, "go", "-C", root+"/internal/tools/chart", "build", "-buildvcs=false", "-o", chart, ".")
+	// Nothing is optimized: where it was never compiled that saves a third of the time for k8s.io.
+	command(t, nil, "go", "-C", root+"/internal/tools/chart", "build", "-buildvcs=false", "-gcflags=k8s.io/...=-N -l -dwarf=false", "-ldflags=-s -w", "-o", chart, ".")
 	var compose []struct {
 		Services map[string]struct{ Command []string }
 	}
