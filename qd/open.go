@@ -27,10 +27,12 @@ func (d *Daemon) tellWhatIsOpen() {
 			"--access-file with rules, --auth-http-address, or --tls-client-auth-policy=require-verify")
 	}
 	if overHTTP != "" && s.RequiresTLS() != "true" {
-		openTo(d.http, "http-address", "anybody may "+overHTTP, "listen on loopback, --access-file with rules, or --tls-required=true with certificates of clients")
+		openTo(d.http, "http-address", "anybody may "+overHTTP,
+			"listen on loopback, --access-file with rules, or --tls-required=true with --tls-client-auth-policy=require-verify")
 	}
 	if overHTTP != "" && !verified {
-		openTo(d.https, "https-address", "anybody may "+overHTTP, "listen on loopback, --access-file with rules, or --tls-client-auth-policy=require-verify")
+		openTo(d.https, "https-address", "anybody may "+overHTTP,
+			"listen on loopback, --access-file with rules, or --tls-client-auth-policy=require-verify")
 	}
 	if s.RequiresTLS() == "false" {
 		unencrypted(d.tcp, "tcp-address", "--tls-cert, --tls-key and --tls-required=true")
