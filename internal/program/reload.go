@@ -96,7 +96,8 @@ func (k Kind[S]) take(to, from *S, keys []string) {
 
 // differences are the keys whose values differ.
 func (k Kind[S]) differences(from, to *S) (all []Difference) {
-	before, after := Options(k.flags(from)), Options(k.flags(to))
+	old, next := *from, *to // to declare a flag writes to its field, and others read the settings
+	before, after := Options(k.flags(&old)), Options(k.flags(&next))
 	for i, o := range before {
 		was, is := o.Flag.Value.String(), after[i].Flag.Value.String()
 		if was == is {
