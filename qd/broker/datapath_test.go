@@ -313,6 +313,8 @@ func TestNonsense(t *testing.T) {
 		"a count below zero":     {`{"version":1,"clean":true,"reserved":9,"topics":[{"name":"t","number":1,"backlog":{"disk":{"blocks":1,"messages":-50}}}]}`, "topic t: the counts"},
 		"fewer than blocks":      {`{"version":1,"clean":true,"reserved":9,"topics":[{"name":"t","number":1,"backlog":{"disk":{"blocks":3,"messages":2}}}]}`, "topic t: the counts"},
 		"skipping too much":      {`{"version":1,"clean":true,"reserved":9,"topics":[{"name":"t","number":1,"channels":[{"name":"c","state":{"skip":7}}]}]}`, "topic t: the counts"},
+		"cutting less than none": {`{"version":1,"clean":true,"reserved":9,"topics":[{"name":"t","number":1,"state":{"cuts":[{"after":-1,"messages":1}]}}]}`, "topic t: the counts"},
+		"cutting a negative":     {`{"version":1,"clean":true,"reserved":9,"topics":[{"name":"t","number":1,"state":{"cuts":[{"after":0,"messages":-1}]}}]}`, "topic t: the counts"},
 		"a topic twice":          {`{"version":1,"clean":true,"reserved":9,"topics":[{"name":"t","number":1},{"name":"t","number":2}]}`, "topic t: its name"},
 		"a number twice":         {`{"version":1,"clean":true,"reserved":9,"topics":[{"name":"t","number":1},{"name":"u","number":1}]}`, "topic u: its name"},
 		"a number not given out": {`{"version":1,"clean":true,"reserved":0,"topics":[{"name":"t","number":1}]}`, "never given out"},

@@ -117,6 +117,9 @@ func (t topicMeta) check() error {
 	messages := t.Backlog.Disk.Messages
 	inRange := func(n int) bool { return n >= 0 && n <= messages }
 	ok := t.Backlog.check() && inRange(t.State.PausedAfter)
+	for _, c := range t.State.Cuts {
+		ok = ok && c.After >= 0 && c.Messages >= 0
+	}
 	channels := make(map[string]bool)
 	for _, c := range t.Channels {
 		if !protocol.ValidName(c.Name) || channels[c.Name] {
