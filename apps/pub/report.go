@@ -18,6 +18,8 @@ type report struct {
 	shown bool       // the cursor is behind a progress line
 }
 
+// Stream implements logs.Layer: the log looks as it does on what is below.
+
 // Write writes lines of a log.
 func (r *report) Write(lines []byte) (int, error) {
 	r.mu.Lock()

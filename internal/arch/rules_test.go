@@ -60,7 +60,7 @@ var folders = []folder{
 	{path: "apps/stat/board", mayImport: []string{"admin/fleet", "admin/history"}, pure: true, mayNot: []string{"context", "io", "log", "net", "os", "sync", "syscall"}},
 	{path: "apps/to_http/pool", pure: true, mayNot: []string{"context", "io", "log", "net", "os", "sync", "syscall"}},
 	{path: "apps/to_http/endpoint", mayNot: []string{"os"}}, // knows no messages, and no daemon
-	{path: "apps/pub", mayImport: []string{"apps/internal", "clients", "internal", "protocol"}, thirdParty: []string{compress, jsontext}},
+	{path: "apps/pub", mayImport: []string{"apps/internal", "clients", "internal", "protocol"}, thirdParty: []string{compress, jsontext}, inTests: []string{pty}},
 	{path: "apps/bench/load", mayImport: []string{"protocol"}, thirdParty: []string{snappy, compress}},
 	{path: "apps/bench/pipeline", mayImport: []string{"apps/bench", "clients", "internal", "qd"}, thirdParty: []string{compress}}, // clients and qd in tests
 	{path: "apps/bench/work", mayImport: []string{"apps/bench", "internal", "protocol"}, thirdParty: []string{snappy, compress}},  // in tests

@@ -7,10 +7,11 @@ import (
 	"golang.org/x/term"
 )
 
-// IsTerminal reports whether stream, one of Stdio, is a terminal. /dev/null is none.
+// IsTerminal reports whether stream, one of Stdio or a logs.Layer over one, is a terminal.
+// /dev/null is none.
 func IsTerminal(stream any) bool {
-	if o, ok := stream.(*logs.Outlet); ok {
-		stream = o.Stream()
+	for w, ok := stream.(logs.Layer); ok; w, ok = stream.(logs.Layer) {
+		stream = w.Stream()
 	}
 	f, ok := stream.(*os.File)
 	if !ok {

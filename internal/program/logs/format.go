@@ -166,10 +166,10 @@ func escape(line []byte) []byte {
 
 // New returns a logger that writes lines of a format, Text or JSON, to w, from level on.
 // Lines that are alike are bounded: what was left out of them is told when their minute is
-// over, and when an Outlet that w is closes.
+// over, and when the Outlet closes that w is or is a Layer over.
 func New(w io.Writer, f Format, level slog.Leveler, prefix string) *slog.Logger {
 	s := newSparing(handler(w, f, level, prefix))
-	if o, ok := w.(*Outlet); ok {
+	if o := outletOf(w); o != nil {
 		o.beforeClose(s.close)
 		o.tellLossBy(func(to io.Writer, lost int) {
 			r := slog.NewRecord(time.Now(), slog.LevelWarn, "lines of the log are lost: nobody took them in time", 0)

@@ -49,7 +49,24 @@ func NewOutlet(stream io.Writer) *Outlet {
 	return o
 }
 
-// Stream is what it writes to.
+// Layer is a writer that passes what is written on to a stream, as an Outlet does.
+type Layer interface{ Stream() io.Writer }
+
+// outletOf is the Outlet that w is, or passes on to; nil if there is none.
+func outletOf(w io.Writer) *Outlet {
+	for {
+		if o, ok := w.(*Outlet); ok {
+			return o
+		}
+		layer, ok := w.(Layer)
+		if !ok {
+			return nil
+		}
+		w = layer.Stream()
+	}
+}
+
+// Stream implements Layer.
 func (o *Outlet) Stream() io.Writer { return o.stream }
 
 // Write implements io.Writer. It does not fail: nobody could do anything about it.
