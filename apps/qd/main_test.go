@@ -301,7 +301,7 @@ func TestPrintedIsRead(t *testing.T) {
 		`--lookupd-tcp-address=a:1,b:2`,
 		`--broadcast-address=x`,
 		`--statsd-prefix=a"b\c%s`,
-		`--log-prefix=[qd] # "no" =  	`,
+		"--log-prefix=[qd] # \"no\" = \x1b \t",
 		`--drain-timeout=0s`,
 		`--msg-timeout=1500us`,
 		`--max-req-timeout=2562047h`,
