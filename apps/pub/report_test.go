@@ -7,9 +7,9 @@ import (
 
 	"github.com/creack/pty"
 
+	"github.com/millrace-mq/millrace/internal/e2e/testenv"
 	"github.com/millrace-mq/millrace/internal/program"
 	"github.com/millrace-mq/millrace/internal/program/logs"
-	"github.com/millrace-mq/millrace/internal/e2e/testenv"
 )
 
 // The log of pub goes by its report. On a terminal it is text all the same, and at the end
