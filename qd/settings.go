@@ -2,9 +2,6 @@ package qd
 
 import (
 	"io/fs"
-	"os"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/millrace-mq/millrace/internal/access"
@@ -172,22 +169,4 @@ func Defaults() Settings {
 		DrainTimeout:     5 * time.Second,
 		StopTimeout:      2 * time.Second,
 	}
-}
-
-// defaultMemLimit is a quarter of the machine's memory, or 1 GiB where that
-// cannot be found out.
-func defaultMemLimit() int64 {
-	const fallback = 1 << 30
-	text, err := os.ReadFile("/proc/meminfo")
-	if err != nil {
-		return fallback
-	}
-	for line := range strings.Lines(string(text)) {
-		if f := strings.Fields(line); len(f) >= 2 && f[0] == "MemTotal:" {
-			if kib, err := strconv.ParseInt(f[1], 10, 64); err == nil {
-				return kib << 10 / 4
-			}
-		}
-	}
-	return fallback
 }
