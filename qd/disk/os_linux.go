@@ -19,7 +19,7 @@ func (f *osFile) writeAll(off int64, buffers [][]byte) error {
 	v := f.vector[:0]
 	for _, b := range buffers {
 		if len(b) > 0 {
-			// #nosec G103 -- pwritev takes addresses; the buffers are kept alive until it returns
+			// #nosec G103 G115 -- pwritev takes addresses and words; the buffers are kept alive until it returns
 			iov := syscall.Iovec{Base: unsafe.SliceData(b)}
 			iov.SetLen(len(b))
 			v = append(v, iov)
@@ -43,7 +43,7 @@ func (f *osFile) pwritev(off int64, v vector) error {
 	for len(v) > 0 {
 		// The offset is two words, low and high. Where a word holds all of it the
 		// kernel shifts the high one out.
-		// #nosec G103 -- pwritev takes addresses; the buffers are kept alive until it returns
+		// #nosec G103 G115 -- pwritev takes addresses and words; the buffers are kept alive until it returns
 		n, _, errno := syscall.Syscall6(syscall.SYS_PWRITEV, fd, uintptr(unsafe.Pointer(&v[0])),
 			uintptr(min(len(v), maxVector)), uintptr(off), uintptr(uint64(off)>>32), 0)
 		switch {
@@ -67,7 +67,7 @@ func (v vector) behind(n int) vector {
 		v = v[1:]
 	}
 	if n > 0 {
-		// #nosec G103 -- pwritev takes addresses; the buffers are kept alive until it returns
+		// #nosec G103 G115 -- pwritev takes addresses and words; the buffers are kept alive until it returns
 		v[0].Base = (*byte)(unsafe.Add(unsafe.Pointer(v[0].Base), n))
 		v[0].SetLen(int(v[0].Len) - n)
 	}
