@@ -19,6 +19,7 @@ type report struct {
 }
 
 // Stream implements logs.Layer: the log looks as it does on what is below.
+func (r *report) Stream() io.Writer { return r.out }
 
 // Write writes lines of a log.
 func (r *report) Write(lines []byte) (int, error) {

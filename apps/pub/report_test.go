@@ -20,7 +20,6 @@ func TestLogOnATerminal(t *testing.T) {
 		testenv.Missing(t, "terminals: "+err.Error())
 	}
 	defer tty.Close()
-	defer other.Close()
 	outlet := logs.NewOutlet(other)
 	r := &report{out: outlet, terminal: true}
 	log, _, err := program.Logger(r, program.LogSettings{Level: "warn"})
@@ -32,6 +31,7 @@ func TestLogOnATerminal(t *testing.T) {
 		log.Warn("connection lost", "node", "192.0.2.1:4150")
 	}
 	outlet.Close()
+	other.Close() // what is there can be read, and then the terminal ends
 	lines := bufio.NewScanner(tty)
 	for n := range 11 {
 		if !lines.Scan() {
