@@ -67,7 +67,7 @@ func TestValidateTellsEverything(t *testing.T) {
 		`tls-cert "": must be given together with --tls-key`,
 		"tls-required true: must be given together with --tls-cert",
 		"tls-min-version ssl3: must be tls1.0",
-		"tls-client-auth-policy ask: must be require or require-verify",
+		"tls-client-auth-policy ask: must be require, require-verify or verify-if-given",
 		`log-level "loud": must be debug`,
 	} {
 		if !strings.Contains(err.Error(), complaint) {

@@ -114,8 +114,8 @@ func (r *Running[D, S]) Prepare(reread func() (*S, error)) (p *Pending, err erro
 		return nil, ErrEnding
 	}
 	now := r.Now()
-	files, unready := r.prepare(now, func(row Row[D, S]) bool { return len(row.Keys) == 0 })
 	to, err := reread()
+	files, unready := r.prepare(now, func(row Row[D, S]) bool { return len(row.Keys) == 0 })
 	if err == nil {
 		err = r.kind.Validate(to)
 	} else if to != nil { // all complaints at once
