@@ -16,6 +16,8 @@ BUILD ?= build
 
 # A check is silent unless it fails: then it says everything and make ends.
 quiet = out=$$($(1) 2>&1) || { printf '%s\n' "$$out"; exit 1; }
+# Of two steps at a time one waits until the other has installed what it needs.
+apt = apt-get -o DPkg::Lock::Timeout=600 install -y
 staticcheck = go tool -modfile=$(1)internal/tools/go.mod staticcheck
 # Packages whose tests run under the race detector; the end-to-end tests watch
 # other processes and have a step of their own, as has the clients' conformance.
@@ -69,7 +71,11 @@ uninstall:
 run: build
 	@exec build/standalone
 
-test: check race shells conformance fuzz python e2e scripts cluster clients browser otel nsqjs gonsq packages documents
+# The steps that watch other programs wait more than they work: two at a time.
+watching = python e2e scripts cluster clients browser otel nsqjs gonsq packages documents
+
+test: check race shells conformance fuzz
+	@$(MAKE) --no-print-directory -j2 $(watching)
 	@echo 'all tests passed'
 
 check: format vet staticcheck gosec
@@ -98,8 +104,8 @@ gosec:
 # installed, the tests run without it, which only CI (CI=true) takes for a
 # failure.
 race:
-	@command -v zstd >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get install -y zstd >/dev/null 2>&1; } || true
-	@command -v gcc >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get install -y gcc libc6-dev >/dev/null 2>&1; } || true
+	@command -v zstd >/dev/null || { [ "$$(id -u)" = 0 ] && $(apt) zstd >/dev/null 2>&1; } || true
+	@command -v gcc >/dev/null || { [ "$$(id -u)" = 0 ] && $(apt) gcc libc6-dev >/dev/null 2>&1; } || true
 	@if command -v gcc >/dev/null; then \
 		echo 'testing with the race detector, in shuffled order'; \
 		$(call quiet,go test -race -shuffle=on $(packages)); \
@@ -109,7 +115,7 @@ race:
 # What is told to shells and formatters is tried with those that there are. Only bash has
 # to be there, in CI (CI=true).
 shells:
-	@[ "$$(id -u)" != 0 ] || for program in zsh fish groff mandoc; do command -v $$program >/dev/null || apt-get install -y $$program >/dev/null 2>&1 || true; done
+	@[ "$$(id -u)" != 0 ] || for program in zsh fish groff mandoc; do command -v $$program >/dev/null || $(apt) $$program >/dev/null 2>&1 || true; done
 	@echo 'installing into a directory; completing in bash, zsh and fish'
 	@out=$$(go test -count=1 -v ./internal/program/help ./internal/e2e/install 2>&1) || { printf '%s\n' "$$out"; exit 1; }; \
 	printf '%s\n' "$$out" | grep -o 'skipped: .*' | sort -u || true
@@ -117,7 +123,7 @@ shells:
 # Python is installed where that is possible. Without one that is recent enough, what
 # needs it says so in a line, which only CI (CI=true) takes for a failure.
 interpreter:
-	@command -v python3 >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get install -y python3 >/dev/null 2>&1; } || true
+	@command -v python3 >/dev/null || { [ "$$(id -u)" = 0 ] && $(apt) python3 >/dev/null 2>&1; } || true
 
 # The clients of all languages.
 conformance: interpreter
@@ -168,7 +174,7 @@ clients: build interpreter
 # Pictures of all pages are left in build/screenshots.
 browser: build
 	@for program in chromium npm; do command -v $$program >/dev/null || \
-		{ [ "$$(id -u)" = 0 ] && apt-get install -y $$program >/dev/null 2>&1; } || true; done
+		{ [ "$$(id -u)" = 0 ] && $(apt) $$program >/dev/null 2>&1; } || true; done
 	@mkdir -p build/axe build/screenshots
 	@if out=$$([ build/axe/node_modules/.package-lock.json -nt internal/e2e/browser/axe/package-lock.json ] || \
 		{ cp internal/e2e/browser/axe/package*.json build/axe/ && cd build/axe && npm ci --prefer-offline --no-audit --no-fund; } 2>&1); then :; \
@@ -192,7 +198,7 @@ otel:
 # npm and nsqjs may be missing, which only CI (CI=true) takes for a failure. What
 # npm has installed stays until what is to be installed changes.
 nsqjs: build
-	@command -v npm >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get install -y nodejs npm >/dev/null 2>&1; } || true
+	@command -v npm >/dev/null || { [ "$$(id -u)" = 0 ] && $(apt) nodejs npm >/dev/null 2>&1; } || true
 	@mkdir -p build/nsqjs
 	@if out=$$([ build/nsqjs/node_modules/.package-lock.json -nt internal/e2e/nsqjs/package-lock.json ] || \
 		{ cp internal/e2e/nsqjs/package*.json build/nsqjs/ && cd build/nsqjs && npm ci --prefer-offline --no-audit --no-fund; } 2>&1); then \
@@ -219,9 +225,9 @@ gonsq: build
 # which only CI (CI=true) takes for a failure. What is not run is said, and why.
 documents: build interpreter
 	@for program in curl jq zsh; do command -v $$program >/dev/null || \
-		{ [ "$$(id -u)" = 0 ] && apt-get install -y $$program >/dev/null 2>&1; } || true; done
+		{ [ "$$(id -u)" = 0 ] && $(apt) $$program >/dev/null 2>&1; } || true; done
 	@echo 'running every command of the documents'
-	@out=$$(MILLRACE_PROGRAMS="$(CURDIR)/build" go test -count=1 -parallel 8 -v ./internal/e2e/docs 2>&1) || { printf '%s\n' "$$out"; exit 1; }; \
+	@out=$$(MAKEFLAGS= MILLRACE_PROGRAMS="$(CURDIR)/build" go test -count=1 -parallel 8 -v ./internal/e2e/docs 2>&1) || { printf '%s\n' "$$out"; exit 1; }; \
 	printf '%s\n' "$$out" | grep -o -e 'skipped: .*' -e 'not run: .*' -e 'the documents have .*' | sort -u || true
 
 python: interpreter
@@ -234,9 +240,9 @@ python: interpreter
 # Tools and programs are compiled once; docker, helm's and systemd's programs may be missing,
 # which only CI (CI=true) takes for a failure.
 packages: build
-	@command -v logrotate >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get install -y logrotate >/dev/null 2>&1; } || true
+	@command -v logrotate >/dev/null || { [ "$$(id -u)" = 0 ] && $(apt) logrotate >/dev/null 2>&1; } || true
 	@echo 'making and installing packages; checking units, image, compose file and chart'
-	@out=$$(MILLRACE_PROGRAMS="$(CURDIR)/build" go test -count=1 -v ./internal/e2e/packages 2>&1) || { printf '%s\n' "$$out"; exit 1; }; \
+	@out=$$(MAKEFLAGS= MILLRACE_PROGRAMS="$(CURDIR)/build" go test -count=1 -v ./internal/e2e/packages 2>&1) || { printf '%s\n' "$$out"; exit 1; }; \
 	printf '%s\n' "$$out" | grep -o 'skipped: .*' | sort -u || true
 
 # Everything that is released, in build/dist.
