@@ -122,7 +122,7 @@ func TestAuditLog(t *testing.T) {
 	do("POST", "/topic/delete?topic=orders&token=wrong", "", "wrong", "root")
 	do("GET", "/nodes", "", ops, "")
 	_ = peer.conn.Close()
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) { // a real connection is seen to be closed
 		if all := written(t, file); len(all) > 0 && all[len(all)-1].Action == "leave" {
 			break
 		}

@@ -180,7 +180,7 @@ func TestAuditLog(t *testing.T) {
 			t.Fatal("the topic does not go")
 		}
 	}
-	for deadline := time.Now().Add(30 * time.Second); !strings.Contains(lastAction(t, file), "delete-topic"); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); !strings.Contains(lastAction(t, file), "delete-topic"); time.Sleep(time.Millisecond) { // a real daemon and file
 		if time.Now().After(deadline) {
 			t.Fatal("nobody has written that it goes")
 		}

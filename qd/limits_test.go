@@ -70,7 +70,7 @@ func TestRateOverHTTP(t *testing.T) {
 		}
 		if got.retry != "" {
 			seconds, _ := strconv.Atoi(got.retry)
-			time.Sleep(time.Duration(seconds) * time.Second)
+			time.Sleep(time.Duration(seconds) * time.Second) // a real daemon says how long, and is believed
 		}
 	}
 	if n := refusals(t, d)["topic_bytes"]; n < 3 {

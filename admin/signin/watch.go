@@ -2,22 +2,12 @@ package signin
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"os"
 	"sync"
 	"sync/atomic"
-	"time"
-)
 
-const (
-	maxFile = 4 << 20 // bytes of a users' file
-
-	// settled is how old a file's time of change must be for another change to have another
-	// one: file systems count it in milliseconds, some in seconds.
-	settled = 2 * time.Second
+	"github.com/millrace-mq/millrace/internal/textfile"
 )
 
 // watched is a users' file, read again when it changes. What cannot be read is
@@ -32,16 +22,15 @@ type watched struct {
 	// Held while the file is looked at. Nobody waits for it: whoever finds it held uses
 	// what there is.
 	looking sync.Mutex
-	seen    os.FileInfo // when it was last read, whether that went well or not; nil: it was not there
-	fresh   bool        // it had just changed then, and may change again without another time of change
-	text    []byte      // what was read
-	said    string      // what is wrong with it, as the log says; empty if nothing is
+	file    *textfile.File // the one at path
+	text    []byte         // what was read
+	said    string         // what is wrong with it, as the log says; empty if nothing is
 }
 
 func watch(path, base string, proxied bool, log *slog.Logger) (*watched, error) {
-	w := &watched{path: path, base: base, proxied: proxied, log: log}
-	w.note()
-	text, err := w.read()
+	w := &watched{path: path, base: base, proxied: proxied, log: log, file: textfile.New("users-file", path)}
+	w.file.Changed()
+	text, err := w.file.Read()
 	if err != nil {
 		return nil, err
 	}
@@ -64,23 +53,11 @@ func (w *watched) people() *people {
 	return w.current.Load()
 }
 
-// note looks whether the file may be another than when it was last read. It is noted
-// before it is read: if it changes meanwhile, it is read again.
-func (w *watched) note() (changed bool) {
-	info, err := os.Stat(w.path)
-	if err != nil {
-		info = nil
-	}
-	changed = !same(info, w.seen) || w.fresh
-	w.seen, w.fresh = info, info != nil && time.Since(info.ModTime()) < settled
-	return changed
-}
-
 func (w *watched) look() {
-	if !w.note() {
+	if !w.file.Changed() {
 		return
 	}
-	text, err := w.read()
+	text, err := w.file.Read()
 	if err == nil && bytes.Equal(text, w.text) {
 		return
 	}
@@ -99,37 +76,6 @@ func (w *watched) look() {
 	w.said = ""
 	w.current.Store(p)
 	w.log.Info("users' file read anew", "file", w.path, "users", len(p.users))
-}
-
-func same(a, b os.FileInfo) bool {
-	if a == nil || b == nil {
-		return a == nil && b == nil
-	}
-	return os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
-}
-
-func (w *watched) read() ([]byte, error) {
-	if w.seen != nil && !w.seen.Mode().IsRegular() { // a pipe would have us wait
-		return nil, fmt.Errorf("users-file %s: is no file", w.path)
-	}
-	f, err := os.Open(w.path)
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-		return nil, fmt.Errorf("users-file %s: there is no such file", w.path)
-	case errors.Is(err, os.ErrPermission):
-		return nil, fmt.Errorf("users-file %s: this process may not read it: change its owner or mode", w.path)
-	case err != nil:
-		return nil, fmt.Errorf("users-file %s: cannot be read: %w", w.path, err)
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err != nil {
-		return nil, fmt.Errorf("users-file %s: cannot be read: %w", w.path, err)
-	}
-	if len(text) > maxFile {
-		return nil, fmt.Errorf("users-file %s: must not have more than %d bytes", w.path, maxFile)
-	}
-	return text, nil
 }
 
 func (w *watched) parse(text []byte) (*people, error) {

@@ -3,24 +3,17 @@ package access
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/millrace-mq/millrace/internal/textfile"
 )
 
-const (
-	// every is how often the file is looked at.
-	every = time.Second
-	// settled is how old a file's time of change must be for another change to have
-	// another one: file systems count it in milliseconds, some in seconds.
-	settled = 2 * time.Second
-	maxFile = 4 << 20 // bytes
-)
+// every is how often the file is looked at.
+const every = time.Second
 
 // File is an access file as a Policy. It is read again when it changes, while Run
 // runs, and by Reload. What cannot be read or understood then is logged, and what it
@@ -32,18 +25,17 @@ type File struct {
 	current  atomic.Pointer[Rules]
 	changed  func() // may be nil
 
-	mu    sync.Mutex  // held while the file is read: two would not know which is newer
-	seen  os.FileInfo // when it was last read; nil if it was not there
-	fresh bool        // it had just changed then, and may again without another time of change
-	text  []byte      // what was read
-	wrong string      // what is wrong with it, as the log says; empty if nothing is
+	mu    sync.Mutex     // held while the file is read: two would not know which is newer
+	file  *textfile.File // the one at path
+	text  []byte         // what was read
+	wrong string         // what is wrong with it, as the log says; empty if nothing is
 }
 
 // Open reads the access file. The error says, in lines, all that is wrong with it.
 func Open(path string, log *slog.Logger) (*File, error) {
-	f := &File{path: path, log: log}
-	f.note()
-	text, err := f.read()
+	f := &File{path: path, log: log, file: textfile.New("access-file", path)}
+	f.file.Changed()
+	text, err := f.file.Read()
 	if err != nil {
 		return nil, err
 	}
@@ -86,7 +78,7 @@ func (f *File) Run(ctx context.Context) error {
 // look reads the file if it may have changed.
 func (f *File) look() {
 	f.mu.Lock()
-	if !f.note() {
+	if !f.file.Changed() {
 		f.mu.Unlock()
 		return
 	}
@@ -128,7 +120,7 @@ func (f *File) Prepare() (use func(), err error) {
 			r = nil // what is in use is newer
 		}
 		f.take(r, text)
-		f.fresh = true // it may have changed since it was read
+		f.file.Recheck() // it may have changed since it was read
 		f.mu.Unlock()
 		f.put(r)
 	}, nil
@@ -137,7 +129,7 @@ func (f *File) Prepare() (use func(), err error) {
 // parse reads what the file says, and returns the new Rules; nil if they are still the
 // same. Under mu.
 func (f *File) parse() (r *Rules, text []byte, err error) {
-	if text, err = f.read(); err != nil || bytes.Equal(text, f.text) {
+	if text, err = f.file.Read(); err != nil || bytes.Equal(text, f.text) {
 		return nil, text, err
 	}
 	r, err = f.sound(text)
@@ -184,43 +176,6 @@ func (f *File) tell(r *Rules, what string) {
 	if !r.Any() {
 		f.log.Warn("the access file has no rules: everybody may do everything", "file", f.path)
 	}
-}
-
-// note looks whether the file may be another than when it was last read. It is noted
-// before it is read: if it changes meanwhile, it is read again.
-func (f *File) note() (changed bool) {
-	info, err := os.Stat(f.path)
-	if err != nil {
-		info = nil
-	}
-	changed = f.fresh || (info == nil) != (f.seen == nil) ||
-		info != nil && !(os.SameFile(info, f.seen) && info.Size() == f.seen.Size() && info.ModTime().Equal(f.seen.ModTime()))
-	f.seen, f.fresh = info, info != nil && time.Since(info.ModTime()) < settled
-	return changed
-}
-
-func (f *File) read() ([]byte, error) {
-	if info, err := os.Stat(f.path); err == nil && !info.Mode().IsRegular() { // a pipe would have us wait
-		return nil, fmt.Errorf("access-file %s: is no file", f.path)
-	}
-	file, err := os.Open(f.path)
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-		return nil, fmt.Errorf("access-file %s: there is no such file", f.path)
-	case errors.Is(err, os.ErrPermission):
-		return nil, fmt.Errorf("access-file %s: this process may not read it: change its owner or mode", f.path)
-	case err != nil:
-		return nil, fmt.Errorf("access-file %s: cannot be read: %w", f.path, err)
-	}
-	defer file.Close()
-	text, err := io.ReadAll(io.LimitReader(file, maxFile+1))
-	if err != nil {
-		return nil, fmt.Errorf("access-file %s: cannot be read: %w", f.path, err)
-	}
-	if len(text) > maxFile {
-		return nil, fmt.Errorf("access-file %s: must not have more than %d bytes", f.path, maxFile)
-	}
-	return text, nil
 }
 
 // Rules are those in use. Others are at another address, so an answer of one is good

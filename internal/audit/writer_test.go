@@ -49,7 +49,7 @@ func start(t *testing.T, path string) *writer {
 // until waits for something to be so.
 func until(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !is(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); !is(); time.Sleep(time.Millisecond) { // the writer has a goroutine and a real file
 		if time.Now().After(deadline) {
 			t.Fatalf("it never came to %s", what)
 		}

@@ -94,7 +94,7 @@ func TestAuditLogIsRotated(t *testing.T) {
 
 func until(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	for end := time.Now().Add(patience); !is(); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(patience); !is(); time.Sleep(20 * time.Millisecond) { // another process: it has no event for us
 		if time.Now().After(end) {
 			t.Fatalf("there is no %s", what)
 		}
